@@ -16,6 +16,7 @@ from farhand_protocol.left import MAX_PROCESS_NAMES, MAX_PROCESS_PIDS, LeftProce
 
 from . import subreaper, tree
 from .cgroup import Cgroups, RunCgroup
+from .tracked import TrackedRun
 from .usage import MeterSnapshot, ResourceLimits
 
 MAX_EXAMINED: Final = 256
@@ -67,7 +68,7 @@ def is_exiting(pid: int) -> bool:
     return bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1
 
 
-def others(run: subreaper.TrackedRun, cgroup: RunCgroup | None, limit: int | None = None) -> list[tree.Member]:
+def others(run: TrackedRun, cgroup: RunCgroup | None, limit: int | None = None) -> list[tree.Member]:
     """Return the processes of a run that are alive, except its leader and those that are about to end.
 
     With `limit`, not more than that many are examined. Raises OSError if no descriptor is left for examining them.
@@ -96,7 +97,7 @@ class LeftTreeSnapshot(NamedTuple):
 class LeftTree:
     """The processes that a run has left running. `on_end` is called when the last of them has ended."""
 
-    def __init__(self, tracked: subreaper.TrackedRun, cgroup: RunCgroup | None) -> None:
+    def __init__(self, tracked: TrackedRun, cgroup: RunCgroup | None) -> None:
         self.on_end: Callable[[], None] | None = None
         self._tracked = tracked
         self._cgroup = cgroup

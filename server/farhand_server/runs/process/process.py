@@ -17,6 +17,7 @@ from .cgroup import RunCgroup
 from .check import checked
 from .launch import launch
 from .left import LeftTree, others
+from .tracked import TrackedRun
 from .tree import Member
 from .usage import (
     Enforcer,
@@ -90,7 +91,7 @@ class Process:
     asyncio starts the program, and the `subreaper` reaps it. `childwatcher` explains why.
     """
 
-    def __init__(self, tracked: subreaper.TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
+    def __init__(self, tracked: TrackedRun, limits: ResourceLimits, cgroup: RunCgroup | None) -> None:
         self.exited: asyncio.Future[int] = tracked.exited
         """The exit code, or minus the signal's number, once the program has ended."""
         self.pid = tracked.tree.leader

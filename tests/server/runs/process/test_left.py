@@ -16,6 +16,7 @@ from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
 from farhand_server.runs.process import left, subreaper, tree
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.left import LeftTree
+from farhand_server.runs.process.tracked import TrackedRun
 from tests.support.processes import TIMEOUT, end_of
 from tests.support.started_programs import StartedProgram, nothing_left, started, wait_until_reaped
 
@@ -210,7 +211,7 @@ async def test_processes_that_only_the_cgroup_knows_are_found(tmp_path: Path) ->
         (tmp_path / "cgroup.procs").write_text(f"0\n{stranger}\n")
         async with started("true") as run:
             await run.code()
-            tracked = subreaper.TrackedRun(run.process.pid, 0, None, lambda _: [])
+            tracked = TrackedRun(run.process.pid, 0, None, lambda _: [])
             tracked.tree.reaped = True
             found = left.others(tracked, RunCgroup(tmp_path, frozenset()))
             assert [member.pid for member in found] == [stranger]

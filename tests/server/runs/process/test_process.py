@@ -18,6 +18,7 @@ from farhand_server.credentials import Credentials
 from farhand_server.runs.process import subreaper
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import LaunchError, Process
+from farhand_server.runs.process.tracked import TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import TIMEOUT, children, descriptors
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
@@ -107,7 +108,7 @@ async def test_a_program_starts_in_the_directory_that_was_checked_even_if_its_pa
         place.symlink_to("own")
         begin = subreaper.current().start
 
-        async def swap(*args: Any, **options: Any) -> subreaper.TrackedRun:
+        async def swap(*args: Any, **options: Any) -> TrackedRun:
             place.unlink()
             place.symlink_to(closed / "below")
             return await begin(*args, **options)
