@@ -77,6 +77,9 @@ _ZSH_END: Final = (
     ' builtin trap - DEBUG ZERR; } >/dev/null 2>&1; builtin . "$__farhand_dir/end"'
 )
 
+_ZSH_FIRST: Final = "builtin emulate -R zsh\nbuiltin setopt no_aliases no_bg_nice\n"
+"""The first commands of the end."""
+
 # Unlike bash, zsh ends at once on SIGINT unless a trap holds it back until the program of the line has ended. If the
 # program has handled the signal itself, the line goes on, but not after a second one: a loop must be interruptible.
 _ZSH_INTERRUPT: Final = (
@@ -116,7 +119,12 @@ def keeper_script(*, interactive: bool) -> bytes:
     lines = [f"interactive={'i' if interactive else ''}"]
     for kind in KINDS:
         for part in ("start", "end", *(("plain",) if kind == "bash" else ())):
-            lines.append(f"{part}_{kind}={shlex.quote(_file(f'{part}.{kind}'))}")
+            code = _file(f"{part}.{kind}")
+            if kind == "zsh" and part == "end":
+                # While zsh exits from inside a function, it stops reading a file at the first line that is a comment,
+                # but not inside of braces. Only the first commands make sure that it can parse the rest.
+                code = "".join(f"{_ZSH_FIRST}{{\n{rest}}}\n" for rest in code.split(_ZSH_FIRST)[1:])
+            lines.append(f"{part}_{kind}={shlex.quote(code)}")
     return "\n".join([*lines, _file("keeper.sh")]).encode()
 
 

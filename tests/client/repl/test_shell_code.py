@@ -385,6 +385,40 @@ def test_it_is_known_whether_the_line_has_left_the_shell(run: ShellLines, line: 
     assert (ended.report.how, ended.code) == (how, code)
 
 
+LEAVING = [
+    ("exit_fun", "exit", 1),
+    ("outer", "exit", 1),
+    (". ./exits", "exit", 7),
+    ("quit", "exit", 0),
+    (": ${nothing?gone}", "error", None),
+    ("(exit 3); true", "end", 0),
+]
+
+
+@pytest.mark.parametrize(
+    "shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("bash", "zsh", "dash", "busybox", "fish")]
+)
+def test_a_function_that_exits_leaves_the_shell_and_an_error_does_not(tmp_path: Path, shell: str) -> None:
+    (tmp_path / "exits").write_text("exit 7\n")
+    program = Path(shutil.which(shell) or "")
+    if shell == "busybox":
+        program = tmp_path / "ash"
+        program.symlink_to(shutil.which(shell) or "")
+    with ShellLines(program, tmp_path) as run:
+        if shell == "fish":
+            run("function exit_fun; exit 1; end; function outer; exit_fun; end; function quit; exit; end")
+        else:
+            run("exit_fun() { exit 1; }; outer() { exit_fun; }; quit() { exit; }")
+        for line, how, code in LEAVING:
+            if shell == "fish" and (how != "exit" or line == ". ./exits"):
+                continue  # in fish, the exit of a file ends only that
+            run("true")
+            ended = run(line)
+            assert ended.report is not None
+            assert (line, ended.report.how) == (line, how)
+            assert code in (None, ended.code)
+
+
 def test_a_trap_for_the_exit_is_run_once_when_the_shell_is_left(run: ShellLines) -> None:
     first = run("trap 'echo bye' EXIT")
     assert first.report is not None

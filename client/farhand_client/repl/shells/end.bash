@@ -15,8 +15,15 @@ if [[ ${__farhand_plain-} || ${__farhand_line-} == 'exit 125' ]]; then
 fi
 __farhand_text='(^|[^[:alnum:]_-])(exit|logout)($|[^[:alnum:]_-])'
 if [[ $__farhand_how == exit && ! $__farhand_line =~ $__farhand_text && $__farhand_flags != *e* ]]; then
-    # A signal, or an error after which only an interactive shell goes on: bash does not tell these from an exit.
-    __farhand_how=error
+    # bash does not tell the exit of a function or of a sourced file from a signal (0 here, or more than 128), nor from
+    # errors after which only an interactive shell goes on (1, 126, 127).
+    if ((__farhand_code <= 1)); then
+        builtin declare -f >"$__farhand_dir/names.$__farhand_n"
+        IFS= builtin read -r -d '' __farhand_name <"$__farhand_dir/names.$__farhand_n"
+        [[ $__farhand_name =~ $__farhand_text ]] || __farhand_how=error
+    elif ((__farhand_code >= 126)); then
+        __farhand_how=error
+    fi
 fi
 
 # The EXIT trap of the user, which this line or an earlier one has set; ours stands in for it.

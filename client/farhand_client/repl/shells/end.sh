@@ -15,10 +15,22 @@ if [ "${__farhand_line-}" = 'exit 125' ]; then
     exit "$__farhand_code"
 fi
 if [ "$__farhand_how" = exit ]; then
-    # After many errors only an interactive shell goes on; nothing tells these from an exit.
+    # Nothing tells the exit of a function or of a sourced file from an error after which only an interactive shell goes
+    # on (1, 2, 126, 127), nor from a return.
+    __farhand_name=$__farhand_code
+    case $__farhand_flags in *e*) __farhand_name=errexit ;; esac
     case " $__farhand_line " in
-    *[!A-Za-z0-9_-]exit[!A-Za-z0-9_-]*) ;;
-    *) case $__farhand_flags in *e*) ;; *) __farhand_how=error ;; esac ;;
+    *[!A-Za-z0-9_-]exit[!A-Za-z0-9_-]*) __farhand_name=exit ;;
+    *return*) __farhand_name=2 ;;
+    esac
+    case $__farhand_name in
+    2 | 126 | 127) __farhand_how=error ;;
+    1)
+        case " $(command cat "$__farhand_dir/functions.$__farhand_base" 2>/dev/null) ${__farhand_defined-} " in
+        *[!A-Za-z0-9_-]exit[!A-Za-z0-9_-]*) ;;
+        *) __farhand_how=error ;;
+        esac
+        ;;
     esac
 fi
 __farhand_quote() {

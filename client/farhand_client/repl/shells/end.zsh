@@ -12,8 +12,17 @@ if [[ ${__farhand_line-} == 'exit 125' ]]; then
 fi
 builtin trap - EXIT INT
 if [[ $__farhand_how == exit && ${__farhand_options[errexit]} == off ]]; then
-    # An error after which only an interactive shell goes on: zsh does not tell these from an exit.
-    [[ $__farhand_line =~ '(^|[^[:alnum:]_-])(exit|logout|bye)($|[^[:alnum:]_-])' ]] || __farhand_how=error
+    # zsh does not tell the exit of a function from an error after which only an interactive shell goes on (1), nor that
+    # of a sourced file from a return.
+    __farhand_text=$__farhand_line
+    repeat 2; do
+        for __farhand_name in ${(z)__farhand_text}; do
+            __farhand_text+=" ${functions[$__farhand_name]-}"
+        done
+    done
+    if [[ ! $__farhand_text =~ '(^|[^[:alnum:]_-])(exit|logout|bye)($|[^[:alnum:]_-])' ]]; then
+        (( __farhand_code > 1 && __farhand_code < 126 )) && [[ $__farhand_line != *return* ]] || __farhand_how=error
+    fi
 fi
 
 # The EXIT trap of the user, which this line or an earlier one has set; ours stands in for it.
