@@ -106,8 +106,6 @@ class LeftTree:
         self._kill_at = 0.0
         self._grace: asyncio.Timeout | None = None
         self._subreaper.release(tracked, self._ended)
-        if cgroup is not None:
-            self._subreaper.spawn(cgroup.remove_at_end())
 
     @classmethod
     def restore(cls, snapshot: LeftTreeSnapshot, cgroups: Cgroups | None) -> Self:
@@ -192,5 +190,8 @@ class LeftTree:
             self._grace = None
 
     def _ended(self) -> None:
+        # Not before: waiting for the end of a cgroup takes two descriptors, and there may be any number of such runs.
+        if self._cgroup is not None:
+            self._subreaper.spawn(self._cgroup.remove_at_end())
         if self.on_end is not None:
             self.on_end()

@@ -9,13 +9,15 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
 from farhand_server.runs.process import left, subreaper, tree
-from farhand_server.runs.process.cgroup import RunCgroup
+from farhand_server.runs.process.cgroup import Cgroups, RunCgroup
 from farhand_server.runs.process.left import LeftTree
+from farhand_server.runs.process.usage import ResourceLimits
 from farhand_server.runs.process.tracked import TrackedRun
 from tests.support.processes import TIMEOUT, end_of
 from tests.support.started_programs import StartedProgram, nothing_left, started, wait_until_reaped
@@ -203,6 +205,31 @@ async def test_a_snapshot_holds_what_identifies_the_processes() -> None:
         snapshot = living.snapshot()
         assert (snapshot.leader, snapshot.run_id, snapshot.in_cgroup) == (run.process.pid, "the-run", False)
         assert snapshot.mark == tree.mark_of(await run.pid())
+
+
+async def test_the_end_of_a_cgroup_is_only_awaited_when_no_process_is_known_any_more(tmp_path: Path) -> None:
+    awaited = asyncio.Event()
+
+    class ObservedCgroup(RunCgroup):
+        async def remove_at_end(self) -> None:
+            awaited.set()
+
+    class FakeCgroups:
+        def open(self, run_id: str, limits: ResourceLimits) -> RunCgroup:
+            return ObservedCgroup(tmp_path, frozenset())
+
+    async with released(DAEMON) as (run, living):
+        pid = await run.pid()
+        restored = LeftTree.restore(living.snapshot()._replace(in_cgroup=True), cast(Cgroups, FakeCgroups()))
+        ended = asyncio.Event()
+        restored.on_end = ended.set
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not awaited.is_set()  # it takes two descriptors
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(TIMEOUT):
+            await ended.wait()
+            await awaited.wait()
 
 
 async def test_processes_that_only_the_cgroup_knows_are_found(tmp_path: Path) -> None:
