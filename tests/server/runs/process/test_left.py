@@ -17,8 +17,8 @@ from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
 from farhand_server.runs.process import left, subreaper, tree
 from farhand_server.runs.process.cgroup import Cgroups, RunCgroup
 from farhand_server.runs.process.left import LeftTree
-from farhand_server.runs.process.usage import ResourceLimits
 from farhand_server.runs.process.tracked import TrackedRun
+from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import TIMEOUT, end_of
 from tests.support.started_programs import StartedProgram, nothing_left, started, wait_until_reaped
 
