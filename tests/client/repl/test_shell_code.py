@@ -331,6 +331,18 @@ def test_a_state_that_does_not_fit_on_the_disk_is_not_used(tmp_path: Path, shell
         assert run("echo $A${Z-}").out == b"1\n"
 
 
+@pytest.mark.needs("fish")
+def test_a_state_of_fish_that_does_not_fit_on_the_disk_is_not_used(tmp_path: Path) -> None:
+    with lines_of("fish", tmp_path) as run:
+        run("set A 1; function f; end")
+        long = "(string repeat -n 9000 x)"
+        for line in (f"set Z {long}", f"echo 'function g; echo' {long}'; end' | source"):
+            ended = run(f"trap true XFSZ; ulimit -f 1; set A 2; {line}")
+            assert (ended.word, ended.code) == ("sync", 0)
+            assert b"farhand: cannot write the state of the shell to" in ended.err
+            assert run('echo "$A$Z"').out == b"1\n"
+
+
 @pytest.mark.needs("bash")
 def test_a_keeper_removes_what_killed_ones_have_left_on_the_same_machine(tmp_path: Path) -> None:
     here = f"{os.uname().nodename} {Path('/proc/self/ns/pid').readlink()}"

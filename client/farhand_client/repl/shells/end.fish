@@ -68,25 +68,37 @@ for __farhand_name in (builtin functions -na)
             end
     end
 end
-for __farhand_name in $__farhand_names
-    builtin functions $__farhand_name
+begin
+    for __farhand_name in $__farhand_names
+        builtin functions $__farhand_name
+    end
+    builtin printf '# end %s\n' $__farhand_n
 end >$__farhand_dir/functions.$__farhand_n 2>/dev/null
 set -g fish_function_path $__farhand_functions
 set -l __farhand_trap -
 builtin functions --handlers-type generic | string match -q 'fish_exit *'; and set __farhand_trap trap
 set -g umask $__farhand_umask
 
+# On a full disk the end of a file is missing; what of it was written before must not become the state.
+set -l __farhand_failed failed
+string match -q 'return $__farhand_last' <$__farhand_dir/state.$__farhand_n
+and string match -q "# end $__farhand_n" <$__farhand_dir/functions.$__farhand_n
+and set __farhand_failed ''
 set -l __farhand_report /bin/sh -c '
     {
         printf "%s\0" "$3" "$4" "$5"
         pwd -P || printf "%s\n" "$5"
         printf "\0env\0"
         /usr/bin/env -0
-    } >"$1/report.$2" 2>/dev/null
-    { printf "saved %s\n" "$2" 1<>"$1/reports"; } 2>/dev/null
+    } 2>/dev/null >"$1/report.$2" || set -- "$1" "$2" "$3" "$4" "$5" "$6" failed
+    if [ -n "$7" ]; then
+        printf "farhand: cannot write the state of the shell to %s\n" "$1" >&2
+    else
+        { printf "saved %s\n" "$2" 1<>"$1/reports"; } 2>/dev/null
+    fi
     [ "$3$6" != interrupt130 ] || kill -INT "$$"
     exit "$6"
-' sh $__farhand_dir $__farhand_n $__farhand_how $__farhand_trap $PWD $__farhand_code
+' sh $__farhand_dir $__farhand_n $__farhand_how $__farhand_trap $PWD $__farhand_code "$__farhand_failed"
 if test $__farhand_how = exit
     $__farhand_report
 else
