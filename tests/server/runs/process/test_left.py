@@ -16,7 +16,7 @@ import pytest
 from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
 from farhand_server.runs.process import left, subreaper, tree
 from farhand_server.runs.process.cgroup import Cgroups, RunCgroup
-from farhand_server.runs.process.left import LeftTree
+from farhand_server.runs.process.left import LeftTree, LeftTreeSnapshot
 from farhand_server.runs.process.tracked import TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import TIMEOUT, end_of
@@ -218,9 +218,11 @@ async def test_the_end_of_a_cgroup_is_only_awaited_when_no_process_is_known_any_
         def open(self, run_id: str, limits: ResourceLimits) -> RunCgroup:
             return ObservedCgroup(tmp_path, frozenset())
 
-    async with released(DAEMON) as (run, living):
+    async with started("sh", "-c", DAEMON, run_id="the-run") as run:
         pid = await run.pid()
-        restored = LeftTree.restore(living.snapshot()._replace(in_cgroup=True), cast(Cgroups, FakeCgroups()))
+        await run.code()
+        snapshot = LeftTreeSnapshot(run.process.pid, tree.mark_of(pid), "the-run", in_cgroup=True)
+        restored = LeftTree.restore(snapshot, cast(Cgroups, FakeCgroups()))
         ended = asyncio.Event()
         restored.on_end = ended.set
         for _ in range(3):
