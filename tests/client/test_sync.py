@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,4 +197,6 @@ def test_a_forked_child_cannot_use_the_client_of_its_parent_and_does_it_no_harm(
             capture_output=True,
             text=True,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        # Debug mode (-X dev) reports each callback that took more than 0.1 s, as any does on a busy machine.
+        reported = re.sub(r"(?m)^Executing <.*\n", "", done.stderr)
+        assert (done.returncode, reported) == (0, "")

@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from farhand_client.ui.exitcodes import EXIT_USAGE
+from farhand_client.ui.process import require_memory
 
 COMMANDS: Final = {
     "shell": "open a login shell on another machine",
@@ -60,6 +61,7 @@ def run_command(arguments: list[str]) -> int:
         if not meant:
             print_usage(_usage())
         return EXIT_USAGE
+    require_memory()
     # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")

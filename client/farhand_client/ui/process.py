@@ -8,12 +8,18 @@ import os
 import signal
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.sentences import ESCAPING, escape_unencodable
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+
+
+MIN_ADDRESS_SPACE: Final = 128 << 20
+"""Bytes of address space without which no command begins. A run over TLS needs 100 MB; with less, libraries written in
+Rust abort the process when an allocation fails, which nothing can catch. Without TLS 60 MB are enough, but a command
+that works only sometimes is no help."""
 
 
 def prepare_process() -> None:
@@ -24,6 +30,15 @@ def prepare_process() -> None:
     if not os.environ.get("FARHAND_DEBUG"):
         warnings.simplefilter("ignore")  # are for developers: what was not closed when something else had failed
     sys.unraisablehook = _ignore_unless_debugging
+
+
+def require_memory() -> None:
+    """Raise MemoryError if the limit on this process's memory (ulimit -v) is below `MIN_ADDRESS_SPACE`."""
+    import resource  # only here: it is a library of its own
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE:
+        raise MemoryError
 
 
 def open_standard_files() -> None:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 
 import pytest
 
-from farhand_client.ui.process import escape_what_cannot_be_shown, open_standard_files, prepare_process, reset_signals
+from farhand_client.ui.process import (
+    escape_what_cannot_be_shown,
+    open_standard_files,
+    prepare_process,
+    require_memory,
+    reset_signals,
+)
 from tests.support.process_start import check_closed_files, check_escaping, fail_in_deletion, in_child
 
 
 def test_closed_standard_files_cannot_be_used_and_are_never_reused() -> None:
     check_closed_files(open_standard_files)
+
+
+@pytest.mark.parametrize(("limit", "enough"), [(90_000 << 10, False), (128 << 20, True)])
+def test_too_little_memory_is_noticed_before_a_library_aborts(limit: int, enough: bool) -> None:
+    def act() -> int:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        try:
+            require_memory()
+        except MemoryError:
+            return 1
+        return 0
+
+    assert in_child(act) == (0 if enough else 1)
 
 
 def test_text_for_people_never_fails_for_an_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
