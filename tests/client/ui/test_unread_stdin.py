@@ -62,7 +62,8 @@ def test_data_may_come_late(pipe: tuple[int, int]) -> None:
 def test_a_pipe_from_which_the_parent_reads_is_its_own(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     os.write(writing, b"x")
-    command = [sys.executable, "-c", ASK]
+    # The parent may be slower with writing than the child with starting.
+    command = [sys.executable, "-c", f"import select; select.select([0], [], [], 60); {ASK}"]
     asked = subprocess.run(command, stdin=reading, capture_output=True, check=True, text=True, timeout=60)
     assert asked.stdout == "False\n"
     given = subprocess.run(command, input="x", capture_output=True, check=True, text=True, timeout=60)
