@@ -193,6 +193,8 @@ class Interpreter:
             ended = await self._run_shown(line, text, options.changed(cwd=None))
         if ended is None:
             self.state.set_outcome(0)
+            if MAY_CHANGE.search(line):
+                self._output.print_message("what that line changes in its shell does not last")
             return
         self._record_result(ended)
         report = await self._adopt(keeper, number)

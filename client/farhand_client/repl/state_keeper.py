@@ -163,6 +163,7 @@ class StateKeeper:
         self._previous = shell_code.plain_lines(self._previous, self._line) if self.unchanged else []
         saved = self._answers.pop(("saved", number), None)
         if gone or (saved is None and self.ended):
+            self.ended = True
             raise KeeperFailed("the directory with its state was removed")
         if saved is None:
             return None

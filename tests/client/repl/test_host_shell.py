@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 
+from farhand_client.options import Args, RunOptions
 from farhand_client.repl.commands import ExitRepl
 from farhand_client.repl.host_connection import HostConnection
 from farhand_client.repl.host_shell import (
@@ -21,6 +23,7 @@ from farhand_client.repl.hosts import ReplHost
 from farhand_client.repl.interpreter import Interpreter
 from farhand_client.repl.output import StandardOutput
 from farhand_client.repl.runner import InterruptGroup, PipeRunner
+from farhand_client.results import Result
 from farhand_client.ui.printing import print_message
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import PRELUDE
@@ -195,6 +198,43 @@ async def test_a_small_shell_keeps_functions_of_the_prompt_and_says_that_others_
     await interpreter.execute("f() { echo f; }; . ./lib; g")
     await interpreter.execute("f; . ./lib")
     assert capfd.readouterr() == ("g\nf\n", f"farhand: {SMALL_SHELL}\n")
+    await host.close()
+
+
+async def test_after_the_state_was_removed_lines_run_in_a_new_shell(
+    bash: FakeService, home: Path, capfd: Captured
+) -> None:
+    host, interpreter = on(bash, "prompt")
+    await interpreter.execute("mkdir nd; cd nd; X=1; export Y=2")
+    keeper = await host.shell.keeper()
+    assert keeper is not None
+    shutil.rmtree(keeper.path.decode())
+    assert not await interpreter.execute("echo not run")
+    assert "the state of the shell is gone" in capfd.readouterr().err
+    await interpreter.execute("echo ${PWD##*/} ${X-lost} $Y")
+    out, err = capfd.readouterr()
+    assert (out, "the state of the shell is lost" in err) == ("nd lost 2\n", True)
+    await host.close()
+
+
+class LeavesRunning:
+    """A terminal whose user leaves every line running."""
+
+    async def run(self, args: Args, text: str, options: RunOptions) -> Result | None:
+        return None
+
+
+async def test_it_is_said_that_what_a_line_left_running_changes_does_not_last(
+    bash: FakeService, home: Path, capfd: Captured
+) -> None:
+    host, _ = on(bash)
+    output = StandardOutput()
+    runner = PipeRunner(host.connection, output, InterruptGroup())
+    interpreter = Interpreter(host, output, runner, LeavesRunning())
+    await interpreter.execute("sleep 30")
+    assert capfd.readouterr().err == ""
+    await interpreter.execute("sleep 30; cd /")
+    assert capfd.readouterr().err == "farhand: what that line changes in its shell does not last\n"
     await host.close()
 
 

@@ -188,6 +188,7 @@ def test_zsh_reads_its_startup_files_once_and_says_when_it_is_left(tmp_path: Pat
 
 
 FISH = [
+    ("mkdir a b; ln -s a cur; cd cur; ln -sfn b ../cur", "basename $PWD; rmdir ../b; and echo free", "a\nfree\n"),
     ("mkdir -p nd; cd nd", "echo (basename $PWD); cd -; echo (basename $PWD)", "nd\nt\n"),
     ("mkdir nd; ln -s nd link; cd link", "basename $PWD; basename (pwd -P)", "link\nnd\n"),
     ("mkdir x; pushd x; pushd /", "popd; basename $PWD; count $dirstack", "x\n1\n"),
@@ -346,7 +347,7 @@ def test_a_state_of_fish_that_does_not_fit_on_the_disk_is_not_used(tmp_path: Pat
 @pytest.mark.needs("bash")
 def test_a_keeper_removes_what_killed_ones_have_left_on_the_same_machine(tmp_path: Path) -> None:
     here = f"{os.uname().nodename} {Path('/proc/self/ns/pid').readlink()}"
-    pids = {"killed": f"99999999 {here}", "living": f"{os.getpid()} {here}", "elsewhere": "99999999 other pid:[1]"}
+    pids = {"killed": f"99999999\n{here}", "living": f"{os.getpid()}\n{here}", "elsewhere": "99999999\nother pid:[1]"}
     for name, text in pids.items():
         (tmp_path / f"farhand-repl.{name}").mkdir()
         (tmp_path / f"farhand-repl.{name}/keeper").write_text(text + "\n")

@@ -40,7 +40,9 @@ begin
         builtin contains -- $__farhand_name $__farhand_paths; and set __farhand_flags $__farhand_flags' --path'
         builtin printf '%s\n' "set -g$__farhand_flags $__farhand_name $__farhand_value"
     end
-    builtin printf '%s\n' 'builtin cd -- '(string escape -- $PWD) "set -g umask $__farhand_umask"
+    # The path that leads to this directory, unless it leads to another one by then.
+    builtin printf 'builtin test %s -ef .; and builtin cd -- %s\n' (string escape -- $PWD $PWD)
+    builtin printf '%s\n' "set -g umask $__farhand_umask"
     if test $__farhand_how = start; or set -q __farhand_limits
         or string match -rq '(^|[^[:alnum:]_-])(ulimit|source|eval|[.])($|[^[:alnum:]_-])' -- "$__farhand_line"
         builtin printf '%s\n' 'set -g __farhand_limits 1'

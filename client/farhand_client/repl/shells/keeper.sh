@@ -9,7 +9,8 @@ here="$(uname -n) $(readlink /proc/self/ns/pid)"
 cleanup() {
     # Directories of keepers that were killed.
     for old in "$1"/farhand-repl.*; do
-        [ -O "$old" ] && [ -f "$old/keeper" ] && read -r pid where <"$old/keeper" && [ "$where" = "$here" ] || continue
+        [ -O "$old" ] && [ -f "$old/keeper" ] && { read -r pid && read -r where; } <"$old/keeper" || continue
+        [ "$where" = "$here" ] || continue
         kill -0 "$pid" 2>/dev/null || rm -rf -- "$old"
     done
 }
@@ -43,7 +44,7 @@ sh | dash | ash | busybox)
     : "${kind:=sh}"
     ;;
 esac
-[ -z "$dir" ] || printf '%s\n' "$$ $here" >"$dir/keeper"
+[ -z "$dir" ] || printf '%s\n' "$$" "$here" >"$dir/keeper"
 printf 'shell 0\0%s\0%s\0\0' "$kind" "$dir"
 [ -n "$dir" ] && [ "$kind" != other ] || exit 0
 eval "start=\$start_$kind"
