@@ -101,6 +101,11 @@ def test_what_a_line_prints_about_its_error_is_what_was_typed(run: ShellLines) -
     assert run("echo a; echo (").err.endswith(b"`echo a; echo ('\n")
 
 
+def test_the_environment_is_reported_when_it_has_changed_and_only_then(run: ShellLines) -> None:
+    reports = [run(line).report for line in ("A=1", "A=2", "export A", "A=2; true")]
+    assert [report and report.environment is not None for report in reports[1:]] == [False, True, False]
+
+
 def test_plain_lines_set_the_last_word(run: ShellLines) -> None:
     run("echo /usr")
     assert run("ls -d $_").out == b"/usr\n"

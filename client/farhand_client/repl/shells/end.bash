@@ -79,6 +79,8 @@ builtin trap - EXIT
     builtin declare -p >"$__farhand_dir/names.$__farhand_n"
     builtin mapfile -t __farhand_names <"$__farhand_dir/names.$__farhand_n"
     for __farhand_text in "${__farhand_names[@]}"; do
+        # Most have a value. The exact pattern takes 0.1 ms each.
+        [[ $__farhand_text == "declare -"* && $__farhand_text != *=* ]] || continue
         [[ $__farhand_text =~ ^declare\ -[-aAilrtux]+\ ([A-Za-z_][A-Za-z0-9_]*)$ ]] || continue
         __farhand_name=${BASH_REMATCH[1]}
         case $__farhand_name in BASH_* | COMP_WORDS | DIRSTACK | FUNCNAME | GROUPS | OLDPWD | PIPESTATUS | __farhand_*) continue ;; esac
@@ -200,14 +202,14 @@ builtin trap - EXIT
     builtin printf '\n__farhand_line=%q$__farhand_typed\n' "$__farhand_debug${__farhand_set:+"builtin set -$__farhand_set; "}"
     # $_ and PIPESTATUS cost something, so only a line that asks for them gets them. Plain lines, of which nothing is
     # saved, may have come between; then the prompt says what sets $_.
-    __farhand_text=
+    __farhand_value=
     for __farhand_i in "${__farhand_codes[@]}"; do
-        __farhand_text+="${__farhand_text:+ | }(builtin exit $__farhand_i)"
+        __farhand_value+="${__farhand_value:+ | }(builtin exit $__farhand_i)"
     done
     # This is the text of the line if that was evaluated alone. What then stands for $_ leads nowhere.
     [[ $__farhand_word != "$__farhand_line" ]] || __farhand_word=/dev/null/last-word-not-known
     builtin printf -v __farhand_name 'builtin : %q' "$__farhand_word"
-    builtin printf '__farhand_word=%q __farhand_codes=%q\n' "$__farhand_name" "$__farhand_text"
+    builtin printf '__farhand_word=%q __farhand_codes=%q\n' "$__farhand_name" "$__farhand_value"
     builtin printf '%s\n' "case \$__farhand_typed in *'\$_'* | *'\${_'* | *PIPESTATUS*)" \
         "    ((__farhand_n == $__farhand_n + 1)) || __farhand_codes=\"(builtin exit \$__farhand_last)\"" \
         '    __farhand_line="$__farhand_word${__farhand_previous-}; $__farhand_codes; $__farhand_line" ;;' 'esac'
