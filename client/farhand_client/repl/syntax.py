@@ -20,7 +20,9 @@ QUOTES: Final = re.compile(r"['\"]|\\(?=.)")
 ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 
 OPENS: Final = {"if": "fi", "while": "done", "until": "done", "for": "done", "select": "done", "case": "esac", "{": "}"}
-CLOSES: Final = frozenset(OPENS.values())
+FISH_OPENS: Final = dict.fromkeys(("if", "while", "for", "begin", "switch"), "end")
+"""The same inside of a function of fish; elsewhere the words that only fish has may be programs."""
+CLOSES: Final = frozenset({*OPENS.values(), "end"})
 BEFORE_COMMAND: Final = frozenset(
     {"if", "then", "else", "elif", "do", "while", "until", "{", "!", "time", "and", "or", "not"}
 )
@@ -39,6 +41,7 @@ UNFINISHED: Final = {
     "done": "a loop",
     "esac": "a case",
     "}": "a brace",
+    "end": "a function",
 }
 
 
@@ -90,6 +93,8 @@ class Scanner:
     _joined: bool = False
     _pattern: bool = False
     _redirected: bool | None = None
+    _named: bool = False
+    """Whether `function NAME` precedes: then `{` or `(` begins its body, and anything else one of fish."""
 
     @property
     def unfinished(self) -> str | None:
@@ -308,8 +313,10 @@ class Scanner:
             self._close()
             if top == "$(":
                 return at + 1
-        self._pattern = False
+        self._pattern = self._named = False
         self._command, self._operator = True, ""
+        if line[at] == ")" and line[at - 1 : at] == "(" and line[at - 2 : at - 1] not in ("", "="):
+            self._operator = "()"
         return at + 1
 
     # Words
@@ -343,7 +350,10 @@ class Scanner:
             self._command, self._redirected = self._redirected, None
             return
         if not self._command:
-            if word.value == "in" and word.plain and self._stack[-1:] == ["esac"] and self._first == "case":
+            if self._first == "function":
+                self._first, self._operator = word.value, "function"
+                self._named = self._command = True
+            elif word.value == "in" and word.plain and self._stack[-1:] == ["esac"] and self._first == "case":
                 self._pattern = self._command = True
             return
         self._keyword(word.value if word.plain else "")
@@ -353,9 +363,13 @@ class Scanner:
                 self._first = word.value
 
     def _keyword(self, text: str) -> None:
+        named, self._named = self._named, False
+        if named and text != "{":
+            self._stack.append("end")
         top = self._stack[-1] if self._stack else ""
-        if text in OPENS and not self._pattern:
-            self._stack.append(OPENS[text])
+        opens = FISH_OPENS if "end" in self._stack else OPENS
+        if text in opens and not self._pattern:
+            self._stack.append(opens[text])
         elif text and top in CLOSES and (text == top or (text == "end" and top != "}")):
             self._stack.pop()
             self._pattern = False

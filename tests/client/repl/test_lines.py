@@ -154,3 +154,28 @@ def test_space_and_comments_are_blank(text: str, nothing: bool) -> None:
 def test_every_byte_survives_decoding_and_encoding() -> None:
     every = bytes(range(1, 256))
     assert encode(decode(every)) == every
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "function f {\necho a\n}",
+        "function f\n{\necho a\n}",
+        "function f() {\necho a\n}",
+        "f()\n\n{\necho a\n}",
+        "f ()\n(\nls\n)",
+        "function f\necho a\nend",
+        "function f --description 'x'\nif a\nbegin\nb\nend\nend\nend",
+        "function f\nswitch a\ncase b\nfunction g\nend\nend\nend",
+    ],
+)
+def test_a_function_is_complete_with_its_body(text: str) -> None:
+    joiner = LineJoiner()
+    assert [joiner.feed(line) for line in text.split("\n")][-2:] == [None, text]
+
+
+@pytest.mark.parametrize(
+    "text", ["a=()", "a+=()", "function f; echo; end", "function f { :; }", "f() { :; }", "f; end"]
+)
+def test_a_line_that_is_complete_runs_at_once(text: str) -> None:
+    assert LineJoiner().feed(text) == text
