@@ -453,6 +453,14 @@ def test_a_plain_program_replaces_the_shell_and_nothing_is_saved(run: ShellLines
     assert run("cat $SHELL_IS_NOT_SET").word == "same"
 
 
+@pytest.mark.parametrize("busy", ["trap 'echo bye' EXIT", "trap : USR1", "set -e", "export -f f"])
+def test_plain_lines_keep_functions_where_something_must_run_after_them(run: ShellLines, busy: str) -> None:
+    run(f"f() {{ echo f; }}; {busy}")
+    for line in ("f", "ls", "f"):
+        assert run(line).word == "saved"
+    assert run("f").out == b"f\n"
+
+
 @pytest.mark.parametrize(
     ("line", "name"),
     [

@@ -183,12 +183,13 @@ builtin trap - EXIT
         [[ $__farhand_busy ]] || builtin printf '%s\n' \
             "__farhand_names='$__farhand_text' __farhand_shopt=$__farhand_shopt" \
             '[[ ! $__farhand_plain ]] || builtin . "$__farhand_dir/plain"'
+        [[ ! $__farhand_busy ]] || builtin printf '__farhand_plain=\n'
         builtin printf '%s\n' "[[ \$__farhand_plain ]] || builtin . '$__farhand_dir/functions.$__farhand_n'"
     else
         [[ $__farhand_busy ]] || builtin printf '%s\n' "__farhand_names= __farhand_shopt=$__farhand_shopt" \
             '[[ ! $__farhand_plain ]] || builtin . "$__farhand_dir/plain"'
+        [[ ! $__farhand_busy ]] || builtin printf '__farhand_plain=\n'
     fi
-    [[ ! $__farhand_busy ]] || builtin printf '__farhand_plain=\n'
 
     [[ ! ${__farhand_exit_trap-} ]] || builtin printf '__farhand_exit_trap=%q\n' "$__farhand_exit_trap"
     builtin unset -v FARHAND_RUN_ID
