@@ -208,7 +208,8 @@ class TestHistory:
         with file.open("a") as other:
             other.write("echo from another prompt\n")
         await repl.answers("true", "", at())
-        repl.type("", "Up", "Up")
+        await repl.recalls(f"{at()}true")
+        repl.type("", "Up")
         await repl.shows(f"{at()}echo from another prompt")
         repl.type("", "C-c", "C-d")
         await repl.shows("left with 0")
@@ -224,8 +225,7 @@ class TestHistory:
         await screen.open("web", own)
         assert screen.text.startswith("farhand: the history ")
         await screen.answers("echo on", "on\n", at())
-        screen.type("", "Up")
-        await screen.shows(f"{at()}echo on")
+        await screen.recalls(f"{at()}echo on")
         assert screen.text.count("the history") == 1
 
     async def test_a_damaged_history_is_reported_and_its_readable_lines_are_used(
@@ -235,8 +235,7 @@ class TestHistory:
         file.parent.mkdir(parents=True)
         file.write_bytes(b"echo good\n\xff\xfe\0\n\x1b[2J\n")
         await screen.open("web", own)
-        screen.type("", "Up")
-        await screen.shows(f"{at()}^[[2J")
+        await screen.recalls(f"{at()}^[[2J")
         screen.type("", "Up")
         await screen.shows(f"{at()}echo good")
         screen.type("", "Enter")
@@ -255,8 +254,7 @@ class TestHistory:
         screen.type("", "C-d")
         await screen.shows("left with 0")
         await screen.open_again("web", own)
-        screen.type("", "Up")
-        await screen.shows(shown)
+        await screen.recalls(shown)
         screen.type("", "Enter")
         await screen.shows(f"17\n{at()}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -73,6 +74,7 @@ async def test_a_run_on_a_terminal_is_exported_whole(core: Service, client: Clie
     ) as run:
         assert run.stdin is not None
         await until(run, b"20 80")
+        await asyncio.sleep(0.005)  # times are recorded in milliseconds; in the same one, a size comes before output
         run.resize(100, 30)
         run.stdin.write("schön\r".encode())
         await run.wait()

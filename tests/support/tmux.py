@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import pwd
 import re
@@ -120,6 +121,20 @@ class Screen:
                     await asyncio.sleep(0.5)
         except TimeoutError:
             pytest.fail(f"expected {pattern} after Ctrl-C; the screen:\n{self.text}")
+
+    async def recalls(self, text: str) -> None:
+        """Press Up until the screen ends with `text`: a new prompt accepts keys before it has loaded the history, and
+        ignores Up until then."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                for again in itertools.count(1):
+                    if again % 50 == 1:
+                        self.type("", "Up")
+                    if self.text.endswith(text.rstrip()):
+                        return
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"expected at the end: {text!r} after Up; the screen:\n{self.text}")
 
     async def matches(self, pattern: str) -> re.Match[str]:
         """Wait until the screen matches `pattern`; `^` and `$` match at line boundaries."""
