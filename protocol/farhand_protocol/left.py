@@ -22,7 +22,8 @@ class LeftProcesses(BaseModel):
     """Processes of a run that were alive when its program had ended on its own and its linger time was over.
 
     `count` is their number, or with `at_least` a lower bound. `names` are some of their different names
-    (proc_pid_comm(5)), undecodable bytes replaced. Without `stopped` they continue to run and belong to nobody, and
+    (proc_pid_comm(5)), undecodable bytes replaced. With `stopped` the service has killed them, or the hang-up of their
+    terminal has ended them just before that time. Without it they continue to run and belong to nobody, and
     `pids` are some of those that are still alive.
     """
 

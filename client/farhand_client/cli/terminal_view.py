@@ -16,7 +16,7 @@ from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.screen import MAX_TAIL
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_HUNG_UP, outcome_exit_code
 from farhand_client.ui.interrupts import LEAVE_TIMEOUT, TerminalSignalHandler
-from farhand_client.ui.left import stopped_sentence
+from farhand_client.ui.left import OPTION_ON_TERMINAL, stopped_sentence
 from farhand_client.ui.outages import OutageNotice
 from farhand_client.ui.printing import print_message
 from farhand_client.ui.text import format_span
@@ -142,7 +142,7 @@ class TerminalView:
             raise
         if not isinstance(result.outcome, Exited):
             self._print(f"the command {describe(result.outcome)}")
-        elif (sentence := stopped_sentence(result)) is not None:
+        elif (sentence := stopped_sentence(result, OPTION_ON_TERMINAL)) is not None:
             print_message(sentence)
         return ViewResult(run, outcome_exit_code(result.outcome), result)
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 OPTION: Final = "--leave-processes"
 """The option that leaves such processes running, for commands that have it."""
 
+OPTION_ON_TERMINAL: Final = f"nohup with {OPTION}"
+"""The same on a terminal, which is hung up when the command ends: that ends all that does not ignore SIGHUP."""
+
 OPTION_OF_RUN: Final = f"farhand run {OPTION}"
 """The same for other commands."""
 

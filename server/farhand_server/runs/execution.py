@@ -18,7 +18,7 @@ from .attachments.attachments import Attachments, Output
 from .output.spool import Spool
 from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
 from .process.cgroup import Cgroups
-from .process.left import LeftTree, describe, killed
+from .process.left import LeftTree, describe, stopped
 from .process.process import LaunchError, LeaderSnapshot, Process
 from .process.tree import RUN_ID_VARIABLE
 from .process.usage import rlimit_of_processes_binds
@@ -238,13 +238,13 @@ class Execution:
         """Wait for the end of the output and of the other processes, but no longer than the linger time.
 
         Return whether the output has ended. Processes that may be left behind, or have been told to end, are not waited
-        for.
+        for; on a terminal they are, because those that its hang-up is about to end do not live on.
         """
         until_output = self._streams.leader_ended() and not self._output_ended.is_set()
         until_end = (
             self._ladder.reason is None
             and isinstance(outcome, Exited)
-            and not self._plan.leave_processes
+            and (not self._plan.leave_processes or self._plan.terminal is not None)
             and bool(process.others())
         )
         if until_output or until_end:
@@ -266,7 +266,8 @@ class Execution:
     async def _end_rest(self, process: Process, outcome: Outcome) -> LeftProcesses | None:
         """End the remaining processes, or leave them running if the plan says so.
 
-        Return a description of them if the program has ended on its own, None if the run was stopped.
+        Return a description of them if the program has ended on its own, None if the run was stopped. Those that the
+        hang-up of the terminal has ended are described with those that were killed, but not if others live on.
         """
         alone = self._ladder.reason is None and (isinstance(outcome, Exited) or self._plan.leave_processes)
         members = process.others() if alone else []
@@ -275,7 +276,7 @@ class Execution:
             self.left_tree = process.release()
             return left
         untouchable = await self._kill_rest(process)
-        return None if left is None else killed(left, members, process.killed, untouchable)
+        return stopped(left, members, process.killed, untouchable, process.hung_up) if alone else None
 
     async def _kill_rest(self, process: Process) -> frozenset[int]:
         """Kill the remaining processes of the run, and wait for their end, but no longer than `REAP_TIMEOUT`.

@@ -6,7 +6,7 @@ import pytest
 
 from farhand_client import Exited
 from farhand_client.results import Result
-from farhand_client.ui.left import OPTION_OF_RUN, process_names, stopped_sentence
+from farhand_client.ui.left import OPTION_OF_RUN, OPTION_ON_TERMINAL, process_names, stopped_sentence
 from farhand_protocol import messages as m
 
 
@@ -45,6 +45,8 @@ def test_another_command_names_the_command_that_has_the_option() -> None:
     left = m.LeftProcesses(count=1, names=("x",), stopped=True)
     result = Result(Exited(code=0), "id", 1.0, 0, 0, False, left_processes=left)
     assert str(stopped_sentence(result, OPTION_OF_RUN)).endswith("; farhand run --leave-processes or policy keeps it")
+    keeping = "; nohup with --leave-processes or policy keeps it"
+    assert str(stopped_sentence(result, OPTION_ON_TERMINAL)).endswith(keeping)
     assert stopped_sentence(result, None) == "1 process left behind was stopped: x"
 
 

@@ -114,6 +114,66 @@ async def test_a_shell_on_a_terminal_does_not_wait_for_its_background_jobs(servi
     assert result.duration < TIMEOUT
 
 
+async def on_terminal(service: Service, script: str, **fields: Any) -> RunResult:
+    """Run a script on a terminal to its end."""
+    terminal = TerminalPlan("vt100", 80, 24)
+    return await ended(
+        service, *sh(script), terminal=terminal, stdin=True, merge_stderr=True, disk_spool=1 << 20, **fields
+    )  # fmt: skip
+
+
+# Each script waits until its processes are called "sleep", which they are after their execve.
+NAMED = "for p in {}; do until grep -qx sleep /proc/$p/comm; do :; done; done"
+STOPPED = "until grep -q '^State:.T' /proc/$!/status; do :; done"
+
+
+@pytest.mark.parametrize("leave", [False, True])
+@pytest.mark.parametrize(
+    ("script", "count"),
+    [
+        (f"sleep 999 & {NAMED.format('$!')}", 1),
+        (f"(sleep 999 & {NAMED.format('$!')})", 1),
+        (f"sleep 999 & a=$!; sleep 999 & {NAMED.format('$a $!')}; exit 3", 2),
+        (f"set -m; sleep 999 & {NAMED.format('$!')}; kill -STOP $!; {STOPPED}; exit 0", 1),
+    ],
+)
+async def test_a_process_that_the_hang_up_of_the_terminal_ends_counts_as_stopped(
+    service: Service, script: str, count: int, leave: bool
+) -> None:
+    result = await on_terminal(service, script, leave_processes=leave)
+    assert isinstance(result.outcome, Exited)
+    assert result.left_processes == LeftProcesses(count=count, names=("sleep",), stopped=True)
+    assert list(service.registry.left) == []
+
+
+async def test_processes_that_the_hang_up_and_the_service_end_are_counted_together(service: Service) -> None:
+    script = f"(trap '' HUP; exec sleep 999) & a=$!; sleep 999 & {NAMED.format('$a $!')}"
+    result = await on_terminal(service, script)
+    assert result.left_processes == LeftProcesses(count=2, names=("sleep",), stopped=True)
+
+
+async def test_what_lives_on_after_the_hang_up_is_left_running(service: Service) -> None:
+    script = f"(trap '' HUP; exec sleep 999) & a=$!; sleep 999 & {NAMED.format('$a $!')}"
+    found = (await on_terminal(service, script, leave_processes=True)).left_processes
+    assert found is not None
+    assert (found.count, found.names, found.stopped, len(found.pids)) == (1, ("sleep",), False, 1)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 999 & kill $!; exit 0",
+        "sleep 999 & kill -KILL $!; exit 0",
+        "sleep 999 & kill -HUP $!; wait; exit 0",
+        "yes | head -1",
+        "sleep 999 & kill -INT $$",
+        "true & wait",
+    ],
+)
+async def test_nothing_is_said_on_a_terminal_of_what_ended_in_another_way(service: Service, script: str) -> None:
+    assert (await on_terminal(service, script)).left_processes is None
+
+
 @pytest.mark.parametrize("script", ["exit 4", "kill -TERM $$"])
 async def test_a_run_may_leave_processes_running(service: Service, script: str) -> None:
     result = await ended(

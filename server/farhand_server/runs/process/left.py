@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final, NamedTuple, Self
 
 from farhand_protocol.left import MAX_PROCESS_NAMES, MAX_PROCESS_PIDS, LeftProcesses
 
 from . import subreaper, tree
 from .cgroup import Cgroups, RunCgroup
-from .tracked import TrackedRun
+from .tracked import MAX_HUNG_UP, TrackedRun
 from .usage import MeterSnapshot, ResourceLimits
 
 MAX_EXAMINED: Final = 256
 """Left processes that are examined for a listing, which takes about 0.1 ms for each while all clients wait."""
-
-_PF_EXITING: Final = 0x4
-"""A flag of a process that has begun to exit (include/linux/sched.h). Its descriptors are closed after that."""
 
 
 def describe(members: Iterable[tree.Member]) -> LeftProcesses | None:
@@ -31,41 +28,36 @@ def describe(members: Iterable[tree.Member]) -> LeftProcesses | None:
     pids = sorted(member.pid for member in members)
     if not pids:
         return None
-    names = dict.fromkeys(name for name in map(name_of, pids) if name)
+    names = dict.fromkeys(name for name in map(tree.name_of, pids) if name)
     return LeftProcesses(count=len(pids), names=tuple(names)[:MAX_PROCESS_NAMES], pids=tuple(pids[:MAX_PROCESS_PIDS]))
 
 
-def killed(
-    left: LeftProcesses, members: Iterable[tree.Member], found: Set[tuple[int, int]], untouchable: Set[int]
+def stopped(
+    left: LeftProcesses | None,
+    members: Iterable[tree.Member],
+    found: Set[tuple[int, int]],
+    untouchable: Set[int],
+    hung_up: Mapping[tuple[int, int], str],
 ) -> LeftProcesses | None:
-    """Return the description of processes after they were killed; None if none of them was.
+    """Return the description of processes that were killed or hung up; None if there are none.
 
-    `left` described the `members`. `found` are pid and start time of all processes that the kill has found: those that
-    were started meanwhile are counted, and may not have been the only ones. Those that are `untouchable` live on.
+    `left` described the `members` before the kill. `found` are pid and start time of all processes that the kill has
+    found: those that were started meanwhile are counted, and may not have been the only ones. Those that are
+    `untouchable` live on. `hung_up` are those that the hang-up of the terminal has ended, see `TrackedRun`.
     """
-    ended = {(member.pid, member.started) for member in members if member.pid not in untouchable}
+    living = {(member.pid, member.started) for member in members if member.pid not in untouchable}
+    ended = living | hung_up.keys()
     if not ended:
         return None
-    later = {each for each in found if each[0] not in untouchable} - ended
-    update = {"count": len(ended | later), "at_least": bool(later), "pids": (), "stopped": True}
-    return left.model_copy(update=update)
-
-
-def name_of(pid: int) -> str:
-    """Return the name that a process has given itself, at most 15 characters (proc_pid_comm(5)).
-
-    It is empty if the process is gone.
-    """
-    return tree.read(f"/proc/{pid}/comm").removesuffix(b"\n").decode(errors="replace")
-
-
-def is_exiting(pid: int) -> bool:
-    """Return whether all that is left of a process is about to end, or has ended."""
-    text = tree.read(f"/proc/{pid}/stat")
-    if not text:
-        return True
-    fields = text[text.rindex(b")") + 2 :].split(maxsplit=18)  # flags are field 9, num_threads field 20
-    return bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1
+    later = {each for each in found if each[0] not in untouchable} - ended if living else set()
+    names = dict.fromkeys(left.names if left is not None and living else ())
+    names |= dict.fromkeys(name for name in hung_up.values() if name)
+    return LeftProcesses(
+        count=len(ended | later),
+        names=tuple(names)[:MAX_PROCESS_NAMES],
+        at_least=bool(later) or len(hung_up) == MAX_HUNG_UP,
+        stopped=True,
+    )
 
 
 def others(run: TrackedRun, cgroup: RunCgroup | None, limit: int | None = None) -> list[tree.Member]:
@@ -82,7 +74,7 @@ def others(run: TrackedRun, cgroup: RunCgroup | None, limit: int | None = None) 
             if member is not None and member.alive:
                 found[pid] = member
     leader = None if run.tree.reaped else run.tree.leader
-    return [member for pid, member in found.items() if pid != leader and not is_exiting(pid)]
+    return [member for pid, member in found.items() if pid != leader and not tree.is_exiting(pid)]
 
 
 class LeftTreeSnapshot(NamedTuple):

@@ -231,6 +231,14 @@ class Process:
         """Pid and start time of each process of the run that `kill_tree` has found; see `Member`."""
         return self._tracked.tree.killed
 
+    @property
+    def hung_up(self) -> Mapping[tuple[int, int], str]:
+        """Pid, start time and name of each process that the hang-up of its terminal has ended; see `TrackedRun`.
+
+        This is complete after `tree_ended`.
+        """
+        return self._tracked.hung_up
+
     def release(self) -> LeftTree:
         """Leave the remaining processes running, instead of `close`. Call this after the leader's exit."""
         return LeftTree(self._tracked, self._cgroup)

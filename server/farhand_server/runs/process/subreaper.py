@@ -87,7 +87,7 @@ class Subreaper:
         self._start: _PendingStart | None = None
         """The leader that asyncio is currently starting. asyncio does not yield to the loop before it hands over the
         child."""
-        self._nobody.tree.reaped = True
+        self._nobody.tree.reaped = self._nobody.closed = True
         myself = tree.look(os.getpid())
         assert myself is not None
         # An execve of the service does not change this.
@@ -317,7 +317,7 @@ class Subreaper:
         """Reap all leaders and orphans that have ended."""
         with contextlib.suppress(ChildProcessError):  # there are no children
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                if not self._take(found.si_pid):
+                if not self._take(found):
                     # This child is left to another part of the service, but it hides the children behind it.
                     self._reap_behind()
                     return
@@ -325,11 +325,12 @@ class Subreaper:
     def _reap_behind(self) -> None:
         for pid in map(int, self._listed().split()):
             with contextlib.suppress(ChildProcessError):
-                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                    self._take(pid)
+                if (found := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                    self._take(found)
 
-    def _take(self, pid: int) -> bool:
+    def _take(self, found: os.waitid_result) -> bool:
         """Reap a zombie. Return False if it is not ours to reap."""
+        pid = found.si_pid
         run = self._leaders.pop(pid, None)
         if run is not None:
             _, status, usage = os.wait4(pid, 0)
@@ -343,6 +344,7 @@ class Subreaper:
             return False  # no descriptor is left to examine it; it is reaped when the next child ends
         if whose is None:
             return False
+        whose.orphan_ended(found)
         whose.meter.add(os.wait4(pid, 0)[2])
         if whose.on_left_ended is not None:
             self._check_released_soon(whose)

@@ -39,6 +39,9 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _MARK: Final = b"Max file locks"
 
+_PF_EXITING: Final = 0x4
+"""A flag of a process that has begun to exit (include/linux/sched.h). Its descriptors are closed after that."""
+
 
 class Member(NamedTuple):
     """A process at one moment. `started` is its start time in clock ticks since boot, and tells it from another process
@@ -108,6 +111,30 @@ def mark_of(pid: int) -> int:
             soft = line[len(_MARK) :].split()[0]
             return int(soft) if soft.isdigit() else 0
     return 0
+
+
+def name_of(pid: int) -> str:
+    """Return the name that a process has given itself, at most 15 characters (proc_pid_comm(5)).
+
+    It is empty if the process is gone.
+    """
+    return read(f"/proc/{pid}/comm").removesuffix(b"\n").decode(errors="replace")
+
+
+def pending_signals(pid: int) -> int:
+    """Return the signals that a process or zombie with one thread has not acted on, as a bit mask (1 << number - 1)."""
+    lines = (line.split() for line in read(f"/proc/{pid}/status").splitlines())
+    masks = [int(words[1], 16) for words in lines if words and words[0] in (b"SigPnd:", b"ShdPnd:")]
+    return masks[0] | masks[1] if len(masks) == 2 else 0
+
+
+def is_exiting(pid: int) -> bool:
+    """Return whether all that is left of a process is about to end, or has ended."""
+    text = read(f"/proc/{pid}/stat")
+    if not text:
+        return True
+    fields = text[text.rindex(b")") + 2 :].split(maxsplit=18)  # flags are field 9, num_threads field 20
+    return bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1
 
 
 def read(path: str, limit: int = 1 << 30) -> bytes:

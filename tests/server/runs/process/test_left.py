@@ -17,7 +17,7 @@ from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
 from farhand_server.runs.process import left, subreaper, tree
 from farhand_server.runs.process.cgroup import Cgroups, RunCgroup
 from farhand_server.runs.process.left import LeftTree, LeftTreeSnapshot
-from farhand_server.runs.process.tracked import TrackedRun
+from farhand_server.runs.process.tracked import MAX_HUNG_UP, TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import TIMEOUT, end_of
 from tests.support.started_programs import StartedProgram, nothing_left, started, wait_until_reaped
@@ -44,7 +44,7 @@ async def test_the_processes_of_an_ended_program_are_named_and_counted() -> None
         pid = await run.pid()
         await run.code()
         async with asyncio.timeout(TIMEOUT):
-            while left.name_of(pid) != "sleep":  # noqa: ASYNC110  # an execve has no event
+            while tree.name_of(pid) != "sleep":  # noqa: ASYNC110  # an execve has no event
                 await asyncio.sleep(0)
         assert left.describe(run.process.others()) == LeftProcesses(count=1, names=("sleep",), pids=(pid,))
         await run.killed()
@@ -68,35 +68,42 @@ async def test_many_processes_have_few_names() -> None:
         assert len(found.pids) == 20
 
 
-async def test_a_zombie_and_a_process_that_is_gone_are_about_to_end_and_a_living_one_is_not() -> None:
-    child = os.posix_spawn("/bin/true", ["true"], {})
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # it ends by itself, at once
-    assert left.is_exiting(child)
-    os.waitpid(child, 0)  # noqa: ASYNC222  # it has ended
-    assert left.is_exiting(child)
-    assert left.name_of(child) == ""
-    assert not left.is_exiting(os.getpid())
-
-
 @pytest.mark.parametrize(
-    ("found", "untouchable", "count", "at_least"),
+    ("found", "untouchable", "hung_up", "expected"),
     [
-        ({(7, 70), (8, 80)}, set(), 2, False),
-        ({(7, 70)}, set(), 2, False),
-        ({(7, 70), (8, 80), (9, 90)}, set(), 3, True),
-        ({(7, 70), (8, 80)}, {8}, 1, False),
-        ({(7, 70), (8, 80)}, {7, 8}, None, False),
+        ({7, 8}, set(), {}, (2, ("a", "b"), False)),
+        ({7}, set(), {}, (2, ("a", "b"), False)),
+        ({7, 8, 9}, set(), {}, (3, ("a", "b"), True)),
+        ({7, 8}, {8}, {}, (1, ("a", "b"), False)),
+        ({7, 8}, {7, 8}, {}, None),
+        ({7, 8, 9}, set(), {9: "c"}, (3, ("a", "b", "c"), False)),
+        ({7}, set(), {8: "b", 9: ""}, (3, ("a", "b"), False)),
+        ({7, 8, 9}, {7, 8}, {6: "c"}, (1, ("c",), False)),
     ],
 )
-def test_only_what_was_killed_is_counted_and_more_than_was_seen_before_is_a_lower_bound(
-    found: set[tuple[int, int]], untouchable: set[int], count: int | None, at_least: bool
+def test_only_what_was_ended_is_counted_and_more_than_was_seen_before_is_a_lower_bound(
+    found: set[int], untouchable: set[int], hung_up: dict[int, str], expected: tuple[int, tuple[str, ...], bool] | None
 ) -> None:
     members = [tree.Member(pid, 1, pid, pid, 10 * pid, True) for pid in (7, 8)]
     before = LeftProcesses(count=2, names=("a", "b"), pids=(7, 8))
-    expected = None
-    if count is not None:
-        expected = LeftProcesses(count=count, names=("a", "b"), at_least=at_least, stopped=True)
-    assert left.killed(before, members, found, untouchable) == expected
+    gone = {(pid, 10 * pid): name for pid, name in hung_up.items()}
+    said = left.stopped(before, members, {(pid, 10 * pid) for pid in found}, untouchable, gone)
+    if expected is None:
+        assert said is None
+    else:
+        count, names, at_least = expected
+        assert said == LeftProcesses(count=count, names=names, at_least=at_least, stopped=True)
+
+
+def test_processes_that_were_about_to_end_are_not_counted_beside_those_that_were_hung_up() -> None:
+    assert left.stopped(None, [], {(7, 70)}, set(), {}) is None
+    expected = LeftProcesses(count=1, names=("c",), stopped=True)
+    assert left.stopped(None, [], {(7, 70)}, set(), {(8, 80): "c"}) == expected
+
+
+def test_so_many_processes_that_were_hung_up_are_a_lower_bound() -> None:
+    said = left.stopped(None, [], set(), set(), {(pid, pid): "x" for pid in range(MAX_HUNG_UP)})
+    assert said == LeftProcesses(count=MAX_HUNG_UP, names=("x",), at_least=True, stopped=True)
 
 
 async def test_released_processes_live_on_until_they_end_and_are_then_reaped() -> None:

@@ -40,6 +40,25 @@ async def test_an_orphan_that_ends_during_its_run_is_reaped_at_once(shell: str) 
 
 
 @pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(("rest", "names"), [("exit", ["sleep"]), ("exec sleep 999", [])])
+async def test_an_orphan_that_is_hung_up_is_named_before_it_is_reaped(rest: str, names: list[str]) -> None:
+    async with started("sh", "-c", f"(sh -c 'sleep 999 & echo $!; wait' &) ; {rest}") as run:
+        pid = await run.pid()
+        if rest == "exit":
+            await run.code()
+        async with asyncio.timeout(TIMEOUT):
+            while tree.name_of(pid) != "sleep":  # noqa: ASYNC110  # an execve has no event
+                await asyncio.sleep(0)
+        parent = tree.look(pid)
+        assert parent is not None
+        os.kill(parent.parent, signal.SIGKILL)
+        await wait_until_reaped(parent.parent)
+        os.kill(pid, signal.SIGHUP)
+        await wait_until_reaped(pid)
+        assert list(run.process.hung_up.values()) == names
+
+
+@pytest.mark.usefixtures("ready")
 async def test_a_process_that_outlives_its_run_is_killed_and_reaped() -> None:
     async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &)") as run:
         pid = await run.pid()

@@ -178,3 +178,28 @@ async def test_programs_that_have_become_another_user_are_returned_and_not_waite
         assert status(pid)["State"][0] in "SRD"
         os.kill(pid, signal.SIGKILL)
         await end_of(pid)
+
+
+async def test_a_zombie_and_a_process_that_is_gone_are_about_to_end_and_a_living_one_is_not() -> None:
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # it ends by itself, at once
+    assert tree.is_exiting(child)
+    os.waitpid(child, 0)  # noqa: ASYNC222  # it has ended
+    assert tree.is_exiting(child)
+    assert tree.name_of(child) == ""
+    assert not tree.is_exiting(os.getpid())
+
+
+async def test_signals_that_a_process_has_not_acted_on_are_known_also_of_a_zombie() -> None:
+    blocked = [signal.SIGTERM, signal.SIGINT]
+    unignored = [signal.SIGHUP, signal.SIGTERM]
+    child = os.posix_spawn("/bin/sleep", ["sleep", "999"], {}, setsigmask=blocked, setsigdef=unignored)
+    assert tree.pending_signals(child) == 0
+    os.kill(child, signal.SIGTERM)
+    assert tree.pending_signals(child) == 1 << signal.SIGTERM - 1
+    os.kill(child, signal.SIGHUP)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # it ends at once
+    pending = tree.pending_signals(child)
+    assert (pending & 1 << signal.SIGTERM - 1, pending & 1 << signal.SIGINT - 1) == (1 << signal.SIGTERM - 1, 0)
+    os.waitpid(child, 0)  # noqa: ASYNC222  # it has ended
+    assert tree.pending_signals(child) == 0
