@@ -190,12 +190,12 @@ class Service:
         self.sessions.announce_shutdown(grace)
         try:
             async with asyncio.timeout(grace) as self._grace:
-                await self.registry.idle()
+                await self.registry.done()
         except TimeoutError:
-            self._grace = None
-            self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
-            await self.registry.idle()
+            pass  # the runs are stopped
         self._grace = None
+        self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
+        await self.registry.idle()
         self._close_listeners()
         await self.sessions.finish(SHUTDOWN_GRACE)
 

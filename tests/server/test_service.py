@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.outcome import Exited, Killed
+from farhand_protocol.outcome import Exited, Killed, Signaled
 from farhand_server.config import ConfigError, ServiceConfig, load
 from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
@@ -114,6 +115,23 @@ async def test_runs_are_stopped_after_the_grace_period_of_a_drain(running: Runni
         running.service.stop()
         outcome = (await run.ended()).outcome
     assert isinstance(outcome, Killed)
+    await running.stopped()
+
+
+async def test_a_drain_does_not_wait_for_runs_that_a_prompt_has_started_for_itself(running: Running) -> None:
+    running.service.config = running.config.model_copy(
+        update={"drain": running.config.drain.model_copy(update={"grace": 600.0})}
+    )
+    async with RawClient.connect(running.config.socket) as client:
+        asked, own = client.start("sleep", "60"), client.start("sleep", "60", internal=True)
+        pid = await asked.started()
+        await own.started()
+        running.service.stop()
+        await client.wait_for_message(m.GoingAway)
+        assert len(running.service.registry) == 2, "what the user runs may need the other"
+        os.kill(pid, signal.SIGKILL)
+        assert isinstance((await asked.ended()).outcome, Signaled)
+        assert isinstance((await own.ended()).outcome, Killed)
     await running.stopped()
 
 

@@ -116,6 +116,11 @@ class Registry:
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._requested = 0
+        """Active runs that are not internal."""
+        self._done = asyncio.Event()
+        """Set while there are none."""
+        self._done.set()
 
     def __len__(self) -> int:
         """Return the number of active runs."""
@@ -148,8 +153,7 @@ class Registry:
         except RecordUnavailable:
             run.close()
             raise
-        self._runs[plan.id] = run
-        self._idle.clear()
+        self._add(run)
         self._current_batch().starting.append(run)
         return run
 
@@ -178,6 +182,11 @@ class Registry:
     async def idle(self) -> None:
         """Wait until no run is active."""
         await self._idle.wait()
+
+    async def done(self) -> None:
+        """Wait until no run is active but those that programs have started for themselves, which may last as long as
+        their clients."""
+        await self._done.wait()
 
     def close(self) -> None:
         """Delete the output of all runs that are over."""
@@ -223,8 +232,7 @@ class Registry:
         for snapshot in snapshots:
             run = LiveRun.restore(snapshot, get, self.memory, self._cgroups)
             if snapshot.kept_until is None:
-                self._runs[run.id] = run
-                self._idle.clear()
+                self._add(run)
                 self._execute(run)
             else:
                 self.kept.restore(run, max(snapshot.kept_until, time.monotonic() + MIN_RETURN_TIME))
@@ -234,6 +242,22 @@ class Registry:
 
     def _live(self, run_id: str) -> LiveRun | None:
         return self._runs.get(run_id) or self.kept.get(run_id)
+
+    def _add(self, run: LiveRun) -> None:
+        self._runs[run.id] = run
+        self._idle.clear()
+        if not run.internal:
+            self._requested += 1
+            self._done.clear()
+
+    def _remove(self, run: LiveRun) -> None:
+        del self._runs[run.id]
+        if not self._runs:
+            self._idle.set()
+        if not run.internal:
+            self._requested -= 1
+            if not self._requested:
+                self._done.set()
 
     def _current_batch(self) -> _Batch:
         recorded = self._ledger.soon()
@@ -250,11 +274,11 @@ class Registry:
                 run.announce_end()
             except Exception as error:  # noqa: BLE001  # one client's failure must not keep the service from ending
                 self._on_failure(run, error)
-            del self._runs[run.id]
+            self._remove(run)
             self.kept.add(run)
         for run in batch.starting:
             if run.id in refused:
-                del self._runs[run.id]
+                self._remove(run)
                 try:
                     run.refuse(refused[run.id])
                 except Exception as error:  # noqa: BLE001  # nor keep the other runs from starting
@@ -263,8 +287,6 @@ class Registry:
                 continue
             self._execute(run)
         self.moved.set()
-        if not self._runs:
-            self._idle.set()
 
     def _started(self, run: LiveRun) -> None:
         self._ledger.started(run)
