@@ -181,12 +181,23 @@ def test_a_flood_is_not_kept() -> None:
 
 
 def test_neither_single_bytes_nor_resizes_need_more_memory() -> None:
-    tracemalloc.start()
     screen = ScreenTracker(80, 24)
-    for number in range(3000):
-        screen.feed(b"\x1b[%dC" % (number % 7))
-        if number % 2:
-            screen.resize(80 + number % 3, 24)
+
+    def use(count: int) -> None:
+        for number in range(count):
+            screen.feed(b"\x1b[%dC" % (number % 7))
+            if number % 2:
+                screen.resize(80 + number % 3, 24)
+
+    use(1000)  # until what is kept of the past has its full length
+    tracemalloc.start()
+    use(3000)
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert grown < MiB / 8
+    replaced = 128 * 1024  # what was kept before is not traced
+    assert grown < replaced + 16 * 1024
+    tracemalloc.start()
+    use(6000)
+    grown_more, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown_more < replaced + 16 * 1024
