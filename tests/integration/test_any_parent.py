@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_protocol import messages as m
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.parents import ALL_STATEMENTS, ORDINARY_USER, PARENTS, give_to_user, parent
 from tests.support.processes import end_of, fields, session_is_gone, signal_set, status
@@ -73,6 +74,7 @@ async def test_the_service_works_and_stops_and_its_runs_and_edge_have_clean_sign
         running = client.start("sleep", "60")
         pid = await running.started()
         service.process.send_signal(signal.SIGTERM)
+        await client.wait_for_message(m.GoingAway)  # two signals at once may arrive as one
         service.process.send_signal(signal.SIGTERM)  # the second signal ends the grace period of the run
         assert await asyncio.wait_for(service.process.wait(), TIMEOUT) == 0
         await end_of(pid)
