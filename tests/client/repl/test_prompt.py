@@ -121,8 +121,9 @@ class TestReading:
             await prompt.read()  # not in a task, which KeyboardInterrupt would pass by
 
     async def test_ctrl_d_that_was_typed_before_the_prompt_appeared_is_raised(
-        self, prompt: Prompt, keys: PipeInput
+        self, prompt: Prompt, keys: PipeInput, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("farhand_client.repl.prompt.TYPED_BEFORE", 30.0)
         keys.send_text("\0")
         with pytest.raises(EOFError):
             await asyncio.wait_for(prompt.read(), 10)
