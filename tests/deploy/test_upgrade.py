@@ -39,7 +39,7 @@ done
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("runs", "restarts"), [(3, (1, 1, 0, 0)), pytest.param(20, (3, 3, 2, 2), marks=pytest.mark.long)]
 )
@@ -66,7 +66,7 @@ edges {four}
 systemctl show --property=ActiveState,SubState,StatusText,NRestarts,Result farhandd.service | sort
 """
     version = f"farhandd: upgraded to 0.1.0 {runs} runs"
-    assert under_systemd(installation.root, script, configured=HURRIED) == [
+    assert under_systemd(installation.root, script, configured=HURRIED, timeout=12 * runs + 120) == [
         version,
         "msg=upgraded",
         *([version] if three else []),

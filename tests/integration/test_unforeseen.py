@@ -191,7 +191,7 @@ class Maker:
             )
             case.limits[which] = {
                 resource.RLIMIT_AS: choose.randint(2, 40) << 20,  # a thread needs 8 MiB
-                resource.RLIMIT_NOFILE: choose.randint(4, 16),
+                resource.RLIMIT_NOFILE: choose.randint(8, 16),  # below, Python does not find its own modules
                 resource.RLIMIT_FSIZE: choose.choice([0, 1, 100]),
                 resource.RLIMIT_STACK: 1 << choose.randint(18, 22),
             }[which]

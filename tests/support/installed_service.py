@@ -55,12 +55,15 @@ farhand trust 127.0.0.1 "$(farhandd host-key | tail -n 1)" >/dev/null
 """
 
 
-def under_systemd(root: Path, script: str, *, configured: str = "", started: str = STARTED) -> list[str]:
+def under_systemd(
+    root: Path, script: str, *, configured: str = "", started: str = STARTED, timeout: float = 120
+) -> list[str]:
     """Run *script* on a machine that runs the service installed below *root*; return the lines it prints.
 
     *configured* runs before the service starts; *started* starts it, with a key that may log in as root.
+    Raises TimeoutError if the script has not ended after *timeout* seconds.
     """
     unpacked = UNPACKED.format(root=shlex.quote(str(root)))
-    result = run_under_systemd(SCRIPT + unpacked + configured + started + script, visible=[root])
+    result = run_under_systemd(SCRIPT + unpacked + configured + started + script, visible=[root], timeout=timeout)
     assert result.returncode == 0, result.stdout
     return result.stdout.splitlines()
