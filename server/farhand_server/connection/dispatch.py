@@ -22,6 +22,7 @@ from farhand_server.connection.channels.listing import ListChannel
 from farhand_server.connection.channels.pattern import BadPattern
 from farhand_server.connection.channels.recording import RecordingChannel
 from farhand_server.connection.channels.run import RunChannel
+from farhand_server.connection.channels.searches import TooManyPatterns
 from farhand_server.connection.channels.status import StatusChannel
 from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.connection.context import SessionContext
@@ -144,7 +145,8 @@ def _wait_for(session: DispatchSession, channel: int, message: m.WaitFor) -> Non
     if isinstance(run, RunRefusal):
         _refuse(session, channel, message.id, run)
     else:
-        _open(session, message.id, channel, lambda: WaitChannel(session, channel, run, message))
+        user = session.admission.caller.principal.user
+        _open(session, message.id, channel, lambda: WaitChannel(session, channel, run, message, user=user))
 
 
 def _recording(session: DispatchSession, channel: int, message: m.RecordingRequest) -> None:
@@ -223,6 +225,7 @@ _HANDLER_REFUSALS: Final[dict[type[Exception], ErrorCode]] = {
     BadPattern: ErrorCode.BAD_PATTERN,
     RunHasNoTerminal: ErrorCode.NO_TERMINAL,
     TooManyAttachments: ErrorCode.TOO_MANY_RUNS,
+    TooManyPatterns: ErrorCode.TOO_MANY_RUNS,
     OSError: ErrorCode.UNAVAILABLE,
 }
 """What the handlers' constructors raise if a run cannot be attached to in the requested way, or not now because the

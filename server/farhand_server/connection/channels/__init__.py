@@ -8,6 +8,7 @@
 `recording`  when each part of a run's output arrived
 `waiting`    waits for a match, for silence or for the end of a run's output
 `pattern`    compiles and searches the patterns of `waiting`
+`searches`   whose search is next, and how much memory the patterns of an account may use
 
 The dispatch creates a handler once admission has allowed the request. The session then calls `begin`, passes on what
 the client sends, and calls `send_some` whenever it is the handler's turn to send. A handler that has something to send

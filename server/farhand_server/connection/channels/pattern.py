@@ -1,20 +1,31 @@
-"""Clients' regular expressions: refuses expensive ones, and searches in a thread."""
+"""Clients' regular expressions: refuses expensive ones before they are compiled, and bounds the memory of each."""
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import re
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import re2  # type: ignore[import-untyped]  # it ships no type information
 
 from farhand_protocol.limits import KiB, MiB
-from farhand_server.runtime import block_all_signals
 
 MAX_PATTERN_MEMORY: Final = 1 * MiB
-"""Bytes that one pattern may use: the compiled pattern and the states that RE2 caches. Typical patterns use a hundredth
-of this."""
+"""Bytes that one pattern may use: the compiled pattern and the states that RE2 caches."""
+
+MIN_PATTERN_MEMORY: Final = 64 * KiB
+"""What the smallest pattern may use. `listening on port \\d+` needs a quarter of this."""
+
+PATTERN_MEMORY_PER_INSTRUCTION: Final = 1 * KiB
+"""What a pattern may use for each instruction of its program. With less, RE2 finds no room for its states with patterns
+such as `[^z]*[^y]*[^w]{500}q` and searches a hundred times more slowly."""
+
+MAX_REPETITIONS: Final = 4096
+"""Sum of the counts in `{n,m}`. RE2 writes repetitions out, so more would not fit into `MAX_PATTERN_PROGRAM`; but it
+compiles 300 times `(x{0,1000})` for 130 ms before it notices, and meanwhile nothing else happens in the service."""
+
+MAX_UNICODE_CLASSES: Final = 64
+"""Classes such as `\\pL`. RE2 takes 80 µs to parse one, so these take 5 ms; the 1,365 that fit into a pattern take
+100 ms."""
 
 MAX_PATTERN_PROGRAM: Final = 4096
 """Instructions of a compiled pattern: enough for the longest possible text without operators."""
@@ -22,9 +33,9 @@ MAX_PATTERN_PROGRAM: Final = 4096
 MAX_SEARCH_CHUNK: Final = 256 * KiB
 """Bytes searched at once: nearly every pattern takes half a millisecond for this."""
 
-MAX_SEARCH_WORK: Final = 1 << 24
+MAX_SEARCH_WORK: Final = 1 << 23
 """Bytes searched at once, times instructions. If RE2 must follow every path through the pattern, each unit costs about
-8 ns, so the searches of other clients wait a seventh of a second at most."""
+8 ns, so the searches of other clients wait 70 ms; 300 ms with the largest patterns, whose chunk is `SEARCH_OVERLAP`."""
 
 SEARCH_OVERLAP: Final = 4 * KiB
 """Bytes before new output that are searched again together with it, so that every match up to this length is found
@@ -43,23 +54,26 @@ class Pattern:
     """
 
     def __init__(self, source: bytes) -> None:
+        _check_cost(source)
         try:
-            self._compiled = _compile(b"(?m)" + source)
+            compiled = _compile(b"(?m)" + source, MAX_PATTERN_MEMORY)
         except re2.error:
             # The error must refer to the client's text, without our prefix.
             raise BadPattern(f"the pattern cannot be used: {_why(source)}") from None
-        if self._compiled.programsize > MAX_PATTERN_PROGRAM:
+        size = compiled.programsize
+        if size > MAX_PATTERN_PROGRAM:
             raise BadPattern(
-                f"the pattern is too large: it compiles to {self._compiled.programsize} instructions, and at most "
-                f"{MAX_PATTERN_PROGRAM} are allowed"
+                f"the pattern is too large: it compiles to {size} instructions, and at most {MAX_PATTERN_PROGRAM} are "
+                "allowed"
             )
-        self.chunk: Final = max(
-            SEARCH_OVERLAP, min(MAX_SEARCH_CHUNK, MAX_SEARCH_WORK // max(1, self._compiled.programsize))
-        )
+        self.memory: Final = min(MAX_PATTERN_MEMORY, max(MIN_PATTERN_MEMORY, size * PATTERN_MEMORY_PER_INSTRUCTION))
+        """Bytes that the pattern may use, at most."""
+        self._compiled = compiled if self.memory == MAX_PATTERN_MEMORY else _compile(b"(?m)" + source, self.memory)
+        self.chunk: Final = max(SEARCH_OVERLAP, min(MAX_SEARCH_CHUNK, MAX_SEARCH_WORK // max(1, size)))
         """How many bytes of new output to search at once."""
 
-    async def search(self, before: bytes | None, text: bytes, *, last: bool) -> tuple[int, int] | None:
-        """Return the start and end of the first match in `text`, or None.
+    def search(self, before: bytes | None, text: bytes, *, last: bool) -> tuple[int, int] | None:
+        """Return the start and end of the first match in `text`, or None. May be called in any thread.
 
         `before` is the byte before `text`: empty at the start of the stream, None if unknown. Unless `text` is the
         `last` part of its stream, the byte after it is unknown, too. Next to an unknown byte, no line, word or text
@@ -69,33 +83,37 @@ class Pattern:
             before = _same_class(text[:1])
         after = b"" if last else _same_class(text[-1:] or before)
         at = len(before)
-        async with _turn():
-            matching = asyncio.get_running_loop().run_in_executor(
-                _thread, self._compiled.search, before + text + after, at, at + len(text)
-            )
-            match = await matching
+        match = self._compiled.search(before + text + after, at, at + len(text))
         return None if match is None else (match.start() - at, match.end() - at)
 
 
-_thread: Final = ThreadPoolExecutor(1, "patterns", initializer=block_all_signals)
-"""RE2 releases the interpreter lock while it searches, so the loop continues. One thread is enough: the processors are
-for the runs."""
-
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_COSTLY: Final = re.compile(rb"(?s)\\([pP])|\\.|\{(\d+)(?:,(\d*))?\}")
+"""A Unicode class, any other escape, or a repetition."""
 
 
-def _turn() -> asyncio.Lock:
-    """Return the lock that serializes the searches of this loop in the order of their requests."""
-    loop = asyncio.get_running_loop()
-    if loop not in _turns:
-        _turns[loop] = asyncio.Lock()
-    return _turns[loop]
+def _check_cost(source: bytes) -> None:
+    """Raise `BadPattern` for what would take long to compile."""
+    classes = repetitions = 0
+    for found in _COSTLY.finditer(source):
+        unicode_class, least, most = found.groups()
+        classes += unicode_class is not None
+        repetitions += max(int(count[:9] or b"0") for count in (least or b"", most or b""))
+    if repetitions > MAX_REPETITIONS:
+        raise BadPattern(
+            f"the pattern is too large: it repeats something {repetitions} times, and at most {MAX_REPETITIONS} "
+            "repetitions are allowed"
+        )
+    if classes > MAX_UNICODE_CLASSES:
+        raise BadPattern(
+            f"the pattern is too large: it has {classes} Unicode classes (\\p), and at most {MAX_UNICODE_CLASSES} are "
+            "allowed"
+        )
 
 
-def _compile(source: bytes) -> Any:
+def _compile(source: bytes, memory: int) -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = MAX_PATTERN_MEMORY
+    options.max_mem = memory
     options.log_errors = False
     try:
         return re2.compile(source, options)
@@ -105,7 +123,7 @@ def _compile(source: bytes) -> Any:
 
 def _why(source: bytes) -> str:
     try:
-        _compile(source)
+        _compile(source, MAX_PATTERN_MEMORY)
     except re2.error as error:
         (words,) = error.args
         # RE2 quotes a pattern of single bytes as Latin-1 encoded in UTF-8.

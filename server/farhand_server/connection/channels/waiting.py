@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from farhand_protocol import messages as m
@@ -15,16 +17,30 @@ from farhand_server.runs.run import AnyRun, LiveRun
 
 from .handler import ChannelOutlet, QueryChannel
 from .pattern import SEARCH_OVERLAP, Pattern
+from .searches import searches
 
 MAX_WAITS: Final = 64
-"""Waits on one connection: enough for a script that watches many runs. Their patterns use 64 MiB at most."""
+"""Waits on one connection: enough for a script that watches many runs. `searches` bounds what all patterns of one
+account use."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A part of a stream from offset `first` on. The other fields are the arguments of `Pattern.search`."""
+
+    first: int
+    before: bytes | None
+    text: bytes
+    last: bool
 
 
 class WaitChannel(QueryChannel):
-    """Answers a `wait_for`. The constructor raises `BadPattern` and `BadOffset`."""
+    """Answers a `wait_for` of the account `user`. The constructor raises `BadPattern`, `BadOffset` and
+    `TooManyPatterns`."""
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.WaitFor) -> None:
+    def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.WaitFor, *, user: str) -> None:
         super().__init__(outlet, number)
+        self._user = user
         self._run = run
         self._request = request
         self._spool: ReadableSpool = run.spool(request.stream)
@@ -33,7 +49,11 @@ class WaitChannel(QueryChannel):
                 f"{request.stream} of run {request.id} has {self._spool.end} bytes, so waiting cannot start at offset "
                 f"{request.offset}"
             )
-        self._pattern = None if request.pattern is None else Pattern(request.pattern)
+        self._pattern: Pattern | None = None
+        if request.pattern is not None:
+            pattern = Pattern(request.pattern)
+            searches().add_pattern(user, pattern.memory)
+            self._pattern = pattern
         self._from = request.offset
         self._searched = -1
         self._to_the_end = False
@@ -49,6 +69,9 @@ class WaitChannel(QueryChannel):
 
     def finish(self) -> None:
         super().finish()
+        if self._pattern is not None:
+            searches().remove_pattern(self._user, self._pattern.memory)
+            self._pattern = None
         if self._new_output.set in self._spool.listeners:
             self._spool.listeners.remove(self._new_output.set)
         if isinstance(self._run, LiveRun) and self in self._run.attachments.bystanders:
@@ -102,17 +125,22 @@ class WaitChannel(QueryChannel):
 
     async def _search(self, pattern: Pattern) -> tuple[int, int] | None:
         """Search the next chunk, together with the end of the previous chunk, where a match may have begun."""
+        chunk, found = await searches().search(
+            self._user, partial(self._next_chunk, pattern), partial(_search_chunk, pattern)
+        )
+        if found is not None:
+            return chunk.first + found[0], chunk.first + found[1]
+        end = chunk.first + len(chunk.text)
+        self._searched, self._to_the_end = end, chunk.last
+        self._from = max(chunk.first, end - SEARCH_OVERLAP)
+        return None
+
+    def _next_chunk(self, pattern: Pattern) -> _Chunk:
         spool = self._spool
         first = max(self._from, spool.start)
         end = min(spool.end, max(self._searched, first) + pattern.chunk)
-        last = spool.ended and end == spool.end
         before = b"" if first == 0 else _read(spool, first - 1, first) if first > spool.start else None
-        found = await pattern.search(before, _read(spool, first, end), last=last)
-        if found is not None:
-            return first + found[0], first + found[1]
-        self._searched, self._to_the_end = end, last
-        self._from = max(first, end - SEARCH_OVERLAP)
-        return None
+        return _Chunk(first, before, _read(spool, first, end), last=spool.ended and end == spool.end)
 
     def _without_match(self, reason: Literal["idle", "ended", "timeout"]) -> m.Matched:
         return m.Matched(reason=reason, start=self._spool.end, end=self._spool.end)
@@ -122,6 +150,10 @@ class WaitChannel(QueryChannel):
     def ended(self, result: RunResult) -> None:
         self._run_over = True
         self._new_output.set()
+
+
+def _search_chunk(pattern: Pattern, chunk: _Chunk) -> tuple[_Chunk, tuple[int, int] | None]:
+    return chunk, pattern.search(chunk.before, chunk.text, last=chunk.last)
 
 
 def _read(spool: ReadableSpool, first: int, end: int) -> bytes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from farhand_server.connection.channels.pattern import (
+    MAX_PATTERN_MEMORY,
     MAX_PATTERN_PROGRAM,
     MAX_SEARCH_CHUNK,
     MAX_SEARCH_WORK,
+    MIN_PATTERN_MEMORY,
     SEARCH_OVERLAP,
     BadPattern,
     Pattern,
@@ -38,10 +38,10 @@ from farhand_server.connection.channels.pattern import (
         (rb"^$", None, b"", False, None),
     ],
 )
-async def test_a_match_is_found_and_an_unknown_byte_is_not_a_boundary(
+def test_a_match_is_found_and_an_unknown_byte_is_not_a_boundary(
     source: bytes, before: bytes | None, text: bytes, last: bool, span: tuple[int, int] | None
 ) -> None:
-    assert await Pattern(source).search(before, text, last=last) == span
+    assert Pattern(source).search(before, text, last=last) == span
 
 
 @pytest.mark.parametrize("source", [rb"(", rb"[b-a]", rb"(?<=a)b", rb"a{1001}", rb"\8"])
@@ -53,21 +53,34 @@ def test_the_refusal_of_an_invalid_pattern_omits_the_services_own_prefix(source:
 
 def test_a_pattern_with_too_large_a_program_is_refused() -> None:
     with pytest.raises(BadPattern, match=rf"it compiles to \d+ instructions, and at most {MAX_PATTERN_PROGRAM} are"):
-        Pattern(rb"[a-z]{1000}" * 5)
+        Pattern(rb"(ab){1000}" * 3)
 
 
 def test_a_larger_pattern_is_searched_for_in_smaller_chunks() -> None:
-    small, large = Pattern(rb"a"), Pattern(rb"[ab]{1000}" * 3)
+    small, large = Pattern(rb"a"), Pattern(rb"[ab]{900}" * 2)
     assert small.chunk == MAX_SEARCH_CHUNK
-    assert SEARCH_OVERLAP <= large.chunk <= MAX_SEARCH_WORK // 3000
+    assert SEARCH_OVERLAP <= large.chunk <= MAX_SEARCH_WORK // 1800
 
 
-async def test_searches_of_one_loop_are_done_one_at_a_time_in_order() -> None:
-    found: list[int] = []
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (b"(x{0,1000})" * 5, "it repeats something 5000 times, and at most 4096"),
+        (b"x{1000000000000000000}", "it repeats something 100000000 times"),
+        (rb"[^\pL]" * 65, r"it has 65 Unicode classes \(\\p\), and at most 64"),
+    ],
+)
+def test_a_pattern_that_would_take_long_to_compile_is_not_compiled(source: bytes, words: str) -> None:
+    with pytest.raises(BadPattern, match=f"the pattern is too large: {words}"):
+        Pattern(source)
 
-    async def search(number: int, size: int) -> None:
-        assert await Pattern(rb"b$").search(b"", b"a" * size + b"b", last=True) == (size, size + 1)
-        found.append(number)
 
-    await asyncio.gather(*(search(number, size) for number, size in enumerate((100_000, 1, 10))))
-    assert found == [0, 1, 2]
+def test_escapes_do_not_count_as_repetitions_or_classes() -> None:
+    assert Pattern(rb"\{1000}" * 5 + rb"\\pL" * 100).search(b"", b"{1000}", last=True) is None
+
+
+@pytest.mark.parametrize("source", [rb"a", rb"port \d+", rb"(a|b)*a" + rb"(a|b|c)" * 30, rb"(a|b|c){900}x"])
+def test_a_pattern_may_use_memory_for_its_size(source: bytes) -> None:
+    assert MIN_PATTERN_MEMORY <= Pattern(source).memory <= MAX_PATTERN_MEMORY
+    assert Pattern(b"a").memory == MIN_PATTERN_MEMORY
+    assert Pattern(rb"(a|b|c){900}x").memory == MAX_PATTERN_MEMORY

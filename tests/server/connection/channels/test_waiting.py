@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, MiB
-from farhand_server.connection.channels.pattern import SEARCH_OVERLAP, BadPattern, Pattern
+from farhand_server.connection.channels.pattern import MAX_PATTERN_MEMORY, SEARCH_OVERLAP, BadPattern, Pattern
+from farhand_server.connection.channels.searches import MAX_PATTERNS_PER_ACCOUNT, TooManyPatterns
 from farhand_server.connection.channels.waiting import WaitChannel
 from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.run import LiveRun
@@ -25,7 +26,7 @@ from tests.support.fake_session import FakeSession
 def wait_for(session: FakeSession, watched: LiveRun, pattern: bytes | None = None, **fields: object) -> int:
     request = m.WaitFor.model_validate({"id": watched.plan.id, "pattern": pattern, **fields})
     number = session.open(request)
-    WaitChannel(session, number, watched, request).begin()
+    WaitChannel(session, number, watched, request, user="ada").begin()
     return number
 
 
@@ -223,7 +224,7 @@ async def test_no_task_or_listener_remains_of_a_client_that_leaves(leave: str) -
     watched, session = run(), FakeSession()
     others = list(watched.stdout.listeners)
     request = m.WaitFor(id=watched.plan.id, pattern=b"x", idle=60, timeout=60)
-    channel = WaitChannel(session, session.open(request), watched, request)
+    channel = WaitChannel(session, session.open(request), watched, request, user="ada")
     channel.begin()
     await asyncio.sleep(0)
     assert len(watched.attachments) == 0
@@ -255,3 +256,15 @@ async def test_an_expensive_pattern_does_not_delay_others() -> None:
         turns += 1
     assert turns > 100
     assert number not in session.received
+
+
+async def test_patterns_count_until_their_waits_are_over() -> None:
+    watched, session = run(), FakeSession()
+    watched.stdout.append(b"here")
+    waits = MAX_PATTERNS_PER_ACCOUNT // MAX_PATTERN_MEMORY
+    numbers = [wait_for(session, watched, b"(a|b|c){900}x", timeout=0.1) for _ in range(waits)]
+    with pytest.raises(TooManyPatterns):
+        wait_for(session, watched, b"here")
+    for number in numbers:
+        await session.last(number)
+    assert await session.last(wait_for(session, watched, b"here")) == matched(0, 4)
