@@ -1,12 +1,15 @@
 """The policy's patterns. Each matches one element of a command, and never more than that. Without I/O.
 
-They are fnmatch's patterns (`*`, `?`, `[…]`, case-sensitive, no escape except `[*]`) with three additional rules, each
-of which prevents a known way around patterns in sudoers(5):
+They are a shell's patterns (`*`, `?`, `[…]`, case-sensitive, no escape except `[*]`) with three rules, each of which
+prevents a known way around patterns in sudoers(5):
 
-- In the path of a program, a wildcard does not match a `/`.
+- A wildcard does not match a `/`: `app-*` is a name, and `app-/../../etc/x` is none. There are two exceptions. A `*`
+  that is the whole last component of a longer path, as in `/srv/*`, matches everything below. And an argument's pattern
+  that is nothing but `*` matches any argument: whoever writes that has named no prefix that an argument could leave.
 - A pattern that begins with a wildcard does not match an argument that begins with `-`: permission to name a file is
   not permission to give an option.
-- A pattern with a wildcard and a `/` does not match an argument with a component `..`: `/srv/*` cannot leave /srv.
+- A pattern with a wildcard, except `*` alone, does not match an argument with a component `..`: `/srv/*` cannot leave
+  /srv.
 """
 
 from __future__ import annotations
@@ -62,9 +65,21 @@ def _matches_argument(pattern: str, argument: bytes) -> bool:
     given = text(argument)
     if given.startswith("-") and pattern.startswith(_WILDCARDS):
         return False
-    if "/" in pattern and has_wildcard(pattern) and _UPWARDS.search(given):
+    if not has_wildcard(pattern):
+        return pattern == given
+    if _is_stars(pattern):
+        return True
+    if _UPWARDS.search(given):
         return False
-    return _compiled(pattern).match(given) is not None
+    *above, last = pattern.split("/")
+    if above and _is_stars(last):
+        parts = given.split("/", len(above))
+        return len(parts) > len(above) and _match_parts(above, parts[:-1])
+    return _match_parts([*above, last], given.split("/"))
+
+
+def _is_stars(pattern: str) -> bool:
+    return bool(pattern) and not pattern.strip("*")
 
 
 def matches_program(pattern: str, found: bytes, real: Callable[[bytes], bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from fnmatch import fnmatchcase
 
 import pytest
@@ -46,7 +47,41 @@ patterns = st.lists(texts.filter(lambda text: text != "..."), max_size=4)
         ("--to=/*", "--to=/../x", False),
         ("*/x", "a=../x", False),
         ("/srv/../x", "/srv/../x", True),
+        # `*` alone is any argument.
         ("*", "../x", True),
+        ("*", "/etc/passwd", True),
+        ("**", "a/../b", True),
+        # A wildcard stays within a name.
+        ("app-*.service", "app-/../../etc/x.service", False),
+        ("app-*.service", "app-a/x.service", False),
+        ("report-*", "report-1/../../../etc/passwd", False),
+        ("report-*", "report-1/", False),
+        ("report-?", "report-/", False),
+        ("report[!a]x", "report/x", False),
+        ("report[+-9]x", "report/x", False),
+        ("report[/]x", "report/x", False),
+        ("-*", "-o/etc/x", False),
+        ("--to=*", "--to=/etc/x", False),
+        ("--to=*", "--to=..", False),
+        (".*", "..", False),
+        ("?.", "..", False),
+        (".*", ".x", True),
+        # A wildcard in a path stays within its component, unless it is the whole last one.
+        ("/srv/*/x", "/srv/a/x", True),
+        ("/srv/*/x", "/srv/a/b/x", False),
+        ("/srv/*/*", "/srv/a/b/c", True),
+        ("/srv/*/*", "/srv/a", False),
+        ("/srv/*.conf", "/srv/a/b.conf", False),
+        ("/srv/app-*", "/srv/app-1/../../etc", False),
+        ("/srv/app-*", "/srv/app-1/x", False),
+        ("/srv/**", "/srv/a/b", True),
+        ("/srv/*", "/srv/", True),
+        ("/srv/*", "/srv", False),
+        ("/srv/*", "/srvx/y", False),
+        ("--to=/srv/*", "--to=/srv/a/b", True),
+        ("--to=/srv/*", "--to=/srv/a/..", False),
+        ("*/*", "a/b/c", True),
+        ("*/*", "-a/b", False),
     ],
 )
 def test_an_argument_is_matched_as_a_whole(pattern: str, argument: str, matched: bool) -> None:
@@ -94,6 +129,19 @@ def test_a_pattern_never_matches_more_than_fnmatch_does(pattern: str, argument: 
         assert fnmatchcase(argument, pattern)
     if not has_wildcard(pattern):
         assert matches_arguments([pattern, ""], [argument.encode(), b""]) == (pattern == argument)
+
+
+@given(st.text(st.sampled_from("a*?[!]"), min_size=1).filter(lambda text: text.strip("*")), texts)
+def test_a_pattern_without_a_slash_matches_no_argument_with_one(pattern: str, argument: str) -> None:
+    if matches_arguments([pattern, ""], [argument.encode(), b""]):
+        assert "/" not in argument
+
+
+@given(texts)
+def test_a_pattern_below_a_directory_never_leaves_it(argument: str) -> None:
+    path = "/srv/" + argument
+    if matches_arguments(["/srv/*"], [path.encode()]):
+        assert posixpath.normpath(path).startswith("/srv")
 
 
 @pytest.mark.parametrize(
