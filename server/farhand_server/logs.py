@@ -52,6 +52,11 @@ class Logger:
         self._sink = sink
         self._fields = fields
 
+    @property
+    def fields(self) -> Mapping[str, LogValue]:
+        """The fields that are added to each event."""
+        return self._fields
+
     def bind(self, **fields: LogValue) -> "Logger":
         """Return a logger that adds `fields` to every event."""
         return Logger(self._sink, {**self._fields, **fields})

@@ -34,6 +34,7 @@ from .listen.edge_child import EdgeChild
 from .listen.keeper import SocketKeeper
 from .listen.unix import UnixListener
 from .logs import Logger
+from .loopwatch import LoopWatch
 from .policy import Policy, policy_in_force
 from .runs.kept import Retention
 from .runs.output.spool import SpoolMemory
@@ -70,11 +71,13 @@ class Service:
         write_log: Callable[[bool], None],
         edge: EdgeChild | None = None,
         terminal: OwnTerminal | None = None,
+        watch: LoopWatch | None = None,
         resume: ReceivedSnapshot | None = None,
     ) -> None:
         """`reload` reads the configuration again, or raises `ConfigError`. `accepted` is called with each configuration
         that comes into force. `write_log` stops and restarts the writing of the log. `terminal` is the one that the
-        service ends with. `resume` is the snapshot of the program that this one has replaced in its process.
+        service ends with. `watch` has made the loop that the service runs on. `resume` is the snapshot of the program
+        that this one has replaced in its process.
         """
         self.config = config
         self.policy = policy
@@ -103,6 +106,7 @@ class Service:
         self._resume = resume
         self._feeds = VerdictFeeds()
         self._upgrader = Upgrader(self)
+        self._loop_watch = watch or LoopWatch(log)
         self._state_watch: FileWatch | None = None
         self._began = time.monotonic()
         self._stop = asyncio.Event()
@@ -118,6 +122,7 @@ class Service:
         try:
             await self._listen()
             ready()
+            self._loop_watch.start()
             self.notifier.ready(self._status_line())
             if self._resume is not None:
                 self._upgrader.announce_upgraded(self._resume.snapshot)
@@ -128,6 +133,7 @@ class Service:
             await self._drain()
         finally:
             watchdog.cancel()
+            self._loop_watch.close()
             await self.sockets.stop()
             self._close_listeners()
             self.terminal.close()

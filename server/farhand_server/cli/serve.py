@@ -21,6 +21,7 @@ from farhand_server.lingering import lingering_warning
 from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
+from farhand_server.loopwatch import LoopWatch
 from farhand_server.policy import policy_in_force
 from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
 from farhand_server.service import Service, make_authenticator
@@ -50,6 +51,7 @@ def serve(options: argparse.Namespace) -> int:
     policy = policy_in_force(config.policy)
     sink = Sink()
     log = Logger(sink, {})
+    watch = LoopWatch(log)
 
     def accepted(config: ServiceConfig) -> None:
         sink.configure(config.log.format, config.log.level)
@@ -75,6 +77,7 @@ def serve(options: argparse.Namespace) -> int:
                 write_log=write_log,
                 edge=edge,
                 terminal=terminal,
+                watch=watch,
                 resume=previous,
             )
             addresses_text = ", ".join([str(config.socket), *addresses])
@@ -91,7 +94,7 @@ def serve(options: argparse.Namespace) -> int:
         log.warning(warning)
     sink.start()
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=watch.new_loop) as runner:
             runner.get_loop()  # before there is a coroutine that would never run if this fails
             runner.run(run())
     except (ListenError, EdgeFailed, HostKeyFileError, HistoryError, AuditError) as error:

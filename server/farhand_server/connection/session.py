@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -24,7 +24,7 @@ from farhand_protocol.transport import ConnectionTransport
 from ..admission.admission import Admission
 from ..admission.caller import Caller
 from ..auth.accounts import Principal
-from ..logs import Logger
+from ..logs import Logger, LogValue
 from .channels.handler import ChannelHandler
 from .context import SessionContext
 from .dispatch import dispatch
@@ -72,6 +72,11 @@ class ServerSession:
         """Handlers that have sent their final message, until the client closes the channel."""
         self._keepalive = Keepalive(CLIENT_KEEPALIVE_INTERVAL)
         self._keepalive_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def acts_for(self) -> Mapping[str, LogValue]:
+        """Who the log says holds the loop, while the session is handling something (`loopwatch`)."""
+        return self.log.fields
 
     @property
     def admission(self) -> Admission:

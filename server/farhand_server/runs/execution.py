@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -85,6 +85,11 @@ class Execution:
         self._linger_until: float | None = None
         self._exit_announced = False
         self._output_ended = asyncio.Event()
+
+    @property
+    def acts_for(self) -> Mapping[str, str]:
+        """Who the log says holds the loop, while something is done for the run (`loopwatch`)."""
+        return {"run": self._plan.id, "user": self._plan.owner}
 
     @property
     def mark(self) -> int:

@@ -116,6 +116,11 @@ class LiveRun:
         self.internal: Final = plan.internal
 
     @property
+    def acts_for(self) -> Mapping[str, str]:
+        """Who the log says holds the loop, while something is done for the run (`loopwatch`)."""
+        return {"run": self.id, "user": self.owner}
+
+    @property
     def duration(self) -> float:
         """Wall time in seconds: so far, or in total once the run is over."""
         return time.monotonic() - self._start if self.result is None else self.result.duration
