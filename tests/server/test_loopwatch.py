@@ -17,7 +17,7 @@ from farhand_server.loopwatch import Holds, LoopWatch, ProcessorWait
 from tests.support.client import TIMEOUT
 from tests.support.history import LogFile
 
-LONG = 0.15
+HELD_FOR = 0.15
 """Seconds: three times the limit, so that somebody looks at the stack before it is over."""
 
 
@@ -41,7 +41,7 @@ class Session:
 
     def received(self, message: m.Ping) -> None:
         """Hold the loop."""
-        time.sleep(LONG)
+        time.sleep(HELD_FOR)
 
 
 def watched(log: LogFile, work: Callable[[LoopWatch], Coroutine[object, object, None]]) -> Holds:
@@ -67,7 +67,7 @@ def test_a_hold_is_counted_and_says_who_held_the_loop_with_what(log: LogFile) ->
 
     holds = watched(log, work)
     assert holds.times >= 1
-    assert holds.total >= holds.longest >= LONG
+    assert holds.total >= holds.longest >= HELD_FOR
     (line,) = [line for line in str(log).splitlines() if "mallory" in line]
     assert 'msg="the loop was held"' in line
     assert "user=mallory peer=192.0.2.1:9 message=ping" in line
@@ -76,7 +76,7 @@ def test_a_hold_is_counted_and_says_who_held_the_loop_with_what(log: LogFile) ->
 
 def test_the_task_is_named_if_nothing_else_says_for_whom(log: LogFile) -> None:
     async def held() -> None:
-        time.sleep(LONG)  # this is what is to be noticed
+        time.sleep(HELD_FOR)  # this is what is to be noticed
 
     async def work(watch: LoopWatch) -> None:
         await asyncio.create_task(held(), name="run 42")
@@ -91,7 +91,7 @@ def test_short_turns_are_not_counted_however_many(log: LogFile) -> None:
             await asyncio.sleep(0)
 
     async def long(watch: LoopWatch) -> None:
-        await asyncio.sleep(LONG)  # the loop waits, and nobody holds it
+        await asyncio.sleep(HELD_FOR)  # the loop waits, and nobody holds it
 
     assert watched(log, work).times <= 10  # a busy machine may stop us now and then
     assert watched(log, long).times <= 1
@@ -103,7 +103,7 @@ def test_work_on_any_loop_can_be_watched(log: LogFile) -> None:
     async def work() -> None:
         watch.start()
         with watch.turn("read", {"peer": "192.0.2.2:9"}), watch.turn("decrypt", {}):
-            time.sleep(LONG)  # this is what is to be noticed
+            time.sleep(HELD_FOR)  # this is what is to be noticed
         watch.close()
 
     asyncio.run(work())
@@ -145,7 +145,7 @@ def test_waiting_for_a_processor_is_not_the_loops_doing(log: LogFile, monkeypatc
     monkeypatch.setattr(ProcessorWait, "seconds", lambda self: time.monotonic())  # all of the time
 
     async def work(watch: LoopWatch) -> None:
-        time.sleep(LONG)  # as if there was no processor
+        time.sleep(HELD_FOR)  # as if there was no processor
         await asyncio.sleep(0)
 
     assert watched(log, work) == Holds()
