@@ -45,7 +45,7 @@ STILL_HELD: Final = 1.0
 """Seconds after which a hold is logged although it goes on: a service manager's watchdog may end the service before the
 hold is over."""
 
-LOG_INTERVAL: Final = 1.0
+HOLD_LOG_INTERVAL: Final = 1.0
 """Minimum seconds between two lines about holds. The others are counted, and the next line gives their number: whoever
 can hold the loop again and again must not fill the log."""
 
@@ -124,7 +124,7 @@ class LoopWatch:
         """The turn to which these belong."""
         self._announced = 0
         """The turn that was logged before it was over."""
-        self._logged = -LOG_INTERVAL
+        self._logged = -HOLD_LOG_INTERVAL
         self._unlogged = 0
 
     def new_loop(self) -> asyncio.SelectorEventLoop:
@@ -231,7 +231,7 @@ class LoopWatch:
 
     def _report(self, event: str, held: float, waited: float) -> None:
         now = time.monotonic()
-        if now - self._logged < LOG_INTERVAL:
+        if now - self._logged < HOLD_LOG_INTERVAL:
             self._unlogged += 1
             return
         self._logged, unlogged, self._unlogged = now, self._unlogged, 0

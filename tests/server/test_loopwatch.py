@@ -122,14 +122,14 @@ def test_a_hold_that_does_not_end_is_logged_meanwhile(log: LogFile) -> None:
 
 
 def test_many_holds_are_counted_but_fill_no_log(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopwatch, "LOG_INTERVAL", TIMEOUT)
+    monkeypatch.setattr(loopwatch, "HOLD_LOG_INTERVAL", TIMEOUT)
     watch = LoopWatch(log.logger, limit=0.0)
 
     async def work() -> None:
         watch.start()
         for _ in range(100):
             await asyncio.sleep(0)
-        monkeypatch.setattr(loopwatch, "LOG_INTERVAL", 0.0)
+        monkeypatch.setattr(loopwatch, "HOLD_LOG_INTERVAL", 0.0)
         await asyncio.sleep(0)
         watch.close()
 
