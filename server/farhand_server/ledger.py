@@ -196,9 +196,9 @@ class Ledger:
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         return self._group.flush_soon()
 
-    def find(self, run_id: str) -> PastRun | None:
+    def find(self, run_id: str, owner: str | None) -> PastRun | None:
         try:
-            state = self._history.look_up(run_id)
+            state = self._history.look_up(run_id, owner)
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
         match state:

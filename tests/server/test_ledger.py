@@ -81,7 +81,7 @@ async def test_a_login_shell_and_an_internal_run_are_still_known_as_such(
 ) -> None:
     run = make_run(tmp_path, origin=dataclasses.replace(ORIGIN, request=request_json))
     await record_whole_run(ledger, run, RunResult(Exited(code=0), 0, 0, 1.5))
-    past = ledger.find(run.id)
+    past = ledger.find(run.id, "ada")
     assert past is not None
     assert (past.login, past.internal) == (login, internal)
     run.close()
@@ -99,7 +99,7 @@ async def test_left_processes_are_in_history_and_audit_log(
     ledger: Ledger, live: LiveRun, config: ServiceConfig, left: LeftProcesses, detail: str
 ) -> None:
     await record_whole_run(ledger, live, RunResult(Exited(code=0), 5, 7, 1.5, left_processes=left))
-    past = ledger.find(live.id)
+    past = ledger.find(live.id, "ada")
     assert past is not None
     assert past.result.left_processes == left.model_copy(update={"pids": ()}), "which are alive is not on record"
     assert audited(config)[-1]["detail"] == detail
@@ -108,7 +108,7 @@ async def test_left_processes_are_in_history_and_audit_log(
 async def test_an_ended_run_is_found_with_everything_that_was_recorded(ledger: Ledger, live: LiveRun) -> None:
     result = RunResult(Exited(code=3), 5, 7, 1.5, True, ResourceUsage(0.25, 0.5, 4096))
     await record_whole_run(ledger, live, result)
-    past = ledger.find(live.id)
+    past = ledger.find(live.id, "ada")
     assert past is not None
     assert (past.id, past.owner, past.key, past.fingerprint) == (live.id, "ada", "SHA256:one", bytes(32))
     assert (past.command, past.keep, past.has_terminal) == ("make all", True, False)
@@ -139,7 +139,7 @@ async def test_terminals_and_recordings_are_in_the_audit_log(
 
 
 async def test_an_unknown_run_is_not_found(ledger: Ledger) -> None:
-    assert ledger.find(new_id()) is None
+    assert ledger.find(new_id(), "ada") is None
 
 
 async def test_an_event_without_a_run_is_in_the_audit_log(ledger: Ledger, config: ServiceConfig) -> None:
@@ -173,7 +173,7 @@ async def test_a_ledger_that_was_handed_over_is_reopened_with_its_lock(
     await ledger.suspend()
     lock = ledger.hand_over()
     ledger.reopen(config, LOG, lock)
-    assert ledger.find(live.id) is not None
+    assert ledger.find(live.id, "ada") is not None
     ledger.note(AuditEntry("attach", 0.0))
     await ledger.soon()
     assert events(config)[-1] == "attach"
@@ -203,7 +203,7 @@ async def test_runs_of_a_dead_service_are_lost_and_their_spools_removed(config: 
     spool.mkdir(exist_ok=True)
     (spool / "left-behind").write_bytes(b"output")
     async with open_ledger(config, LOG) as ledger:
-        past = ledger.find(live.id)
+        past = ledger.find(live.id, "ada")
         assert past is not None
         assert past.result.outcome == Lost()
         assert not (spool / "left-behind").exists()
@@ -212,7 +212,7 @@ async def test_runs_of_a_dead_service_are_lost_and_their_spools_removed(config: 
 async def test_a_forgotten_run_is_expired(ledger: Ledger, config: ServiceConfig) -> None:
     ancient = "00000000-0000-7000-8000-000000000000"  # its id contains a time in 1970 (RFC 9562, 5.7)
     with pytest.raises(RunExpired):
-        ledger.find(ancient)
+        ledger.find(ancient, "ada")
     await asyncio.sleep(0)
 
 
@@ -272,7 +272,7 @@ async def test_without_the_files_that_it_has_opened_no_start_is_recorded(
         ledger.check_files()
         with pytest.raises(RecordUnavailable, match=ledger.fault):
             ledger.hand_over()
-        assert ledger.find(live.id) is None, "runs that were recorded before are still known"
+        assert ledger.find(live.id, "ada") is None, "runs that were recorded before are still known"
     assert not any(own_state.state_dir.glob("spool*"))
     log.close()
 
@@ -289,7 +289,7 @@ async def test_runs_end_and_are_known_while_their_records_cannot_be_kept(
         ledger.check_files()
         ledger.ended(live, RunResult(Exited(code=3), 0, 0, 1.0))
         assert await ledger.soon() == {}
-        past = ledger.find(live.id)
+        past = ledger.find(live.id, "ada")
         assert past is not None
         assert past.result.outcome == Exited(code=3)
         assert not own_state.state_dir.exists(), "while the service runs, the same directory may be put back"

@@ -115,7 +115,7 @@ class FakeLedger:
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
         return []
 
-    def find(self, run_id: str) -> PastRun | None:
+    def find(self, run_id: str, owner: str | None) -> PastRun | None:
         if run_id in self.forgotten:
             raise RunExpired(f"{run_id} is forgotten")
         return None
@@ -144,7 +144,7 @@ class Service:
     def start(self, wanted: Plan, **options: Any) -> tuple[LiveRun, RunWatcher]:
         """Start a run, or attach to it."""
         max_runs = options.pop("max_runs", 10)
-        run = self.registry.find(wanted.id) or self.registry.start(wanted, max_runs=max_runs)
+        run = self.registry.find(wanted.id, "ada") or self.registry.start(wanted, max_runs=max_runs)
         assert isinstance(run, LiveRun)
         return run, RunWatcher(run, **options)
 

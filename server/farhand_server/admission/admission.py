@@ -73,7 +73,7 @@ class Admission:
         """
         context = self._context
         try:
-            run = context.registry.find(request.id)
+            run = context.registry.find(request.id, self.caller.principal.user)
             if run is not None:
                 return self._existing_run(run, request)
             plan = plan_run(request, self.caller, context.config, context.policy)
@@ -87,7 +87,7 @@ class Admission:
         A run that the caller may not even see is refused as if it did not exist.
         """
         try:
-            run = self._context.registry.find(run_id)
+            run = self._context.registry.find(run_id, self.visible_owner())
         except tuple(_CODES) as error:
             return self._refused(run_id, error)
         if run is None:

@@ -205,8 +205,9 @@ class PolicySettings(Section):
 
 
 class HistorySettings(Section):
-    """What is remembered about runs, and for how long. When a bound is reached, the records of the oldest ended runs
-    are deleted."""
+    """What is remembered about runs, and for how long. When a bound on number or size is reached, the records of the
+    user who has the most are deleted, the oldest ended run's first: nobody loses any who has no more than the bound
+    divided by the number of users."""
 
     required: bool = True
     """Whether to refuse a run whose start cannot be recorded first. Otherwise, runs that start while the disk is full
@@ -216,7 +217,7 @@ class HistorySettings(Section):
     """Seconds for which the record of an ended run is kept: a month, so that last month's job can still be found."""
 
     max_runs: int = Field(default=100_000, ge=1, le=100_000_000)
-    """Records of ended runs that are kept: enough for a run every 26 s for a month."""
+    """Records of all users together: enough for a run every 26 s for a month."""
 
     max_size: ByteSize = Field(default=256 << 20, ge=1 << 20, le=1 << 40)
     """Bytes of all records that are kept: 2.6 KiB for each of `max_runs`. The file is somewhat larger."""

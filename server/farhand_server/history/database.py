@@ -27,6 +27,10 @@ CHECKPOINT_PAGES: Final = 10_000
 """Pages (40 MiB) in the write-ahead log after which a commit itself moves them into the database, with the necessary
 fsyncs. The service does that earlier, in a thread; this bounds the file if the thread is late."""
 
+MAX_IDLE_LOG: Final = CHECKPOINT_PAGES * 4096
+"""Bytes to which the write-ahead log is truncated once it has been moved into the database. It grows beyond that while
+another program keeps reading the database."""
+
 MAX_DAMAGED_FILES: Final = 3
 """Damaged files kept for inspection. A bad disk must not also fill up with them."""
 
@@ -87,6 +91,50 @@ MIGRATIONS: Final = (
     FROM record ORDER BY n;
     """,
     "ALTER TABLE record ADD COLUMN mark INTEGER;",
+    """
+    CREATE TABLE owner (
+        name TEXT PRIMARY KEY,          -- '' stands for everybody
+        records INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+        forgotten INTEGER NOT NULL DEFAULT 0,
+        horizon REAL NOT NULL DEFAULT 0 -- an id made at or before it, without a record, has expired for this owner
+    ) WITHOUT ROWID;
+    INSERT INTO owner (name, records, bytes) SELECT owner, count(*), sum(size) FROM record GROUP BY owner;
+    INSERT OR IGNORE INTO owner (name) VALUES ('');
+
+    ALTER TABLE forgotten RENAME TO forgotten_by_all;
+    CREATE TABLE forgotten (n INTEGER PRIMARY KEY, owner TEXT NOT NULL, id BLOB NOT NULL, UNIQUE (id, owner));
+    INSERT INTO forgotten SELECT n, '', id FROM forgotten_by_all;
+    DROP TABLE forgotten_by_all;
+    CREATE INDEX forgotten_of_owner ON forgotten (owner, n);
+    UPDATE owner SET forgotten = (SELECT count(*) FROM forgotten), horizon = (SELECT horizon FROM state)
+        WHERE name = '';
+    ALTER TABLE state DROP COLUMN records;
+    ALTER TABLE state DROP COLUMN bytes;
+    ALTER TABLE state DROP COLUMN horizon;
+
+    DROP INDEX record_of_owner;
+    CREATE INDEX record_of_owner ON record (owner, n, id);
+    CREATE INDEX record_ended_of_owner ON record (owner, n) WHERE outcome IS NOT NULL;
+    CREATE INDEX record_by_end ON record (clock) WHERE outcome IS NOT NULL;
+
+    CREATE TRIGGER record_added AFTER INSERT ON record BEGIN
+        INSERT OR IGNORE INTO owner (name) VALUES (NEW.owner);
+        UPDATE owner SET records = records + 1, bytes = bytes + NEW.size WHERE name = NEW.owner;
+    END;
+    CREATE TRIGGER record_grown AFTER UPDATE OF size ON record BEGIN
+        UPDATE owner SET bytes = bytes + NEW.size - OLD.size WHERE name = NEW.owner;
+    END;
+    CREATE TRIGGER record_deleted AFTER DELETE ON record BEGIN
+        UPDATE owner SET records = records - 1, bytes = bytes - OLD.size WHERE name = OLD.owner;
+    END;
+    CREATE TRIGGER forgotten_added AFTER INSERT ON forgotten BEGIN
+        INSERT OR IGNORE INTO owner (name) VALUES (NEW.owner);
+        UPDATE owner SET forgotten = forgotten + 1 WHERE name = NEW.owner;
+    END;
+    CREATE TRIGGER forgotten_deleted AFTER DELETE ON forgotten BEGIN
+        UPDATE owner SET forgotten = forgotten - 1 WHERE name = OLD.owner;
+    END;
+    """,
 )
 """Step N converts the tables from version N to version N + 1; the version is kept in user_version. Only ever append
 steps."""
@@ -144,6 +192,7 @@ def connect(file: Path | None) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG}")
         db.execute("PRAGMA trusted_schema = OFF")
         migrate(db)
         _check_tables(db)
@@ -171,7 +220,9 @@ def migrate(connection: sqlite3.Connection) -> None:
 def _check_tables(db: sqlite3.Connection) -> None:
     try:
         db.execute("SELECT * FROM record ORDER BY n DESC LIMIT 1").fetchall()
-        sound = db.execute("SELECT count(*) FROM state").fetchone() == (1,)
+        db.execute("SELECT * FROM forgotten LIMIT 1").fetchall()
+        found = db.execute("SELECT (SELECT count(*) FROM state), (SELECT count(*) FROM owner WHERE name = '')")
+        sound = found.fetchone() == (1, 1)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
             raise

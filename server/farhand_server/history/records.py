@@ -110,8 +110,6 @@ class RecordChange:
     id: str
     sql: str
     values: tuple[Any, ...]
-    size: int = 0
-    """The number of bytes by which the records grow."""
     record: RunRecord | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     ends: bool = False
@@ -123,7 +121,7 @@ def start_change(record: RunRecord, clock: float) -> RecordChange:
     seconds."""
     size = RECORD_BASE_SIZE + len(record.request)
     values = (clock, size, *(getattr(record, name) for name in COLUMNS))
-    return RecordChange(record.id, _START, values, size, record)
+    return RecordChange(record.id, _START, values, record)
 
 
 def started_change(id: str, columns: dict[str, Any]) -> RecordChange:
@@ -138,7 +136,7 @@ def end_change(id: str, clock: float, size: int, columns: dict[str, Any]) -> Rec
     `columns` are ended_at, outcome, stdout, stderr, duration, usage, lingered and left_processes, in this order.
     `clock` is the time of the `RetentionClock` in seconds. `size` is the size of the JSON columns in bytes.
     """
-    return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), size=size, fields=columns, ends=True)
+    return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), fields=columns, ends=True)
 
 
 def swept_change(id: str) -> RecordChange:

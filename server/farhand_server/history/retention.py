@@ -1,9 +1,10 @@
 """Decides which records are deleted when, and tells the id of a deleted record from an id that was never used.
 
-A deleted run's id must not be started again. UUIDv7 ids contain their creation time, so for most of them one number is
-enough: the horizon. An id without a record that was created at or before the horizon has expired. Ids that the horizon
-cannot cover (other UUID versions, ids created less than `HORIZON_SLACK` ago or in the future) are kept individually, up
-to `MAX_FORGOTTEN_IDS`.
+A deleted run's id must not be started again. UUIDv7 ids contain their creation time, so for most of them one number for
+each owner is enough: the horizon. An id without a record that was created at or before its owner's horizon has expired.
+Ids that the horizon cannot cover (other UUID versions, ids created less than `HORIZON_SLACK` ago or in the future) are
+kept individually, up to `MAX_FORGOTTEN_IDS`. The same id under another owner is another run, so nobody's deleted
+records affect what others may start. Only a loss that may concern everybody moves the horizon of `EVERYBODY`.
 
 The history measures ages with its own clock. A wall clock that briefly jumps ahead must not make a month's runs old at
 once, so the history's clock counts boot time (CLOCK_BOOTTIME, clock_gettime(2)), which nobody can set, and which also
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,11 @@ HORIZON_SLACK: Final = 3600.0
 refused."""
 
 MAX_FORGOTTEN_IDS: Final = 250_000
-"""Maximum number of ids kept without their records, about 12 MB."""
+"""Maximum number of ids kept without their records, about 25 MB. Beyond it, those of the owner who has the most of
+them are dropped."""
+
+EVERYBODY: Final = ""
+"""The owner in whose name expires what may be anybody's: no account has an empty name."""
 
 MAX_TIME_OFF: Final = 86400.0
 """Maximum seconds that a restart of the machine adds to the age of a record. A wrong clock at boot (without a battery)
@@ -81,62 +86,98 @@ class RetentionClock:
         return min(self._clock.wall(), self._wall_offset + self._clock.boottime())
 
 
-@dataclass(slots=True)
-class HistoryTotals:
-    """The number of records, their bytes, and the horizon in seconds since 1970."""
+def prune(db: sqlite3.Connection, settings: HistorySettings, *, clock: float, wall: float) -> int:
+    """Delete records of ended runs beyond the retention, at most `PRUNE_SLICE`. Return how many were deleted.
 
-    records: int
-    bytes: int
-    horizon: float
-
-    def copy(self) -> HistoryTotals:
-        """Return an independent copy."""
-        return HistoryTotals(self.records, self.bytes, self.horizon)
-
-
-def prune(
-    db: sqlite3.Connection, totals: HistoryTotals, settings: HistorySettings, *, clock: float, wall: float
-) -> int:
-    """Delete records of ended runs beyond the retention, oldest first, at most `PRUNE_SLICE`. Return how many were
-    deleted.
-
-    `clock` is the time of the `RetentionClock`, `wall` the time since 1970. Raises sqlite3.Error.
+    First those that are too old. Then, while there are too many records or bytes, those of the owner who has the most,
+    the oldest first. Nobody loses records to others who has no more than a fair share: the bound divided by the number
+    of owners. `clock` is the time of the `RetentionClock`, `wall` the time since 1970. Raises sqlite3.Error.
     """
-    oldest = db.execute(
-        "SELECT n, id, size, clock FROM record WHERE outcome IS NOT NULL ORDER BY n LIMIT ?", (PRUNE_SLICE,)
+    old = db.execute(
+        "SELECT n, owner, id FROM record WHERE outcome IS NOT NULL AND clock < ? ORDER BY clock LIMIT ?",
+        (clock - settings.max_age, PRUNE_SLICE),
     ).fetchall()
-    deleted = []
-    for n, id, size, ended in oldest:
-        over_limit = totals.records > settings.max_runs or totals.bytes > settings.max_size
-        if over_limit or ended < clock - settings.max_age:
-            deleted.append((n,))
-            totals.records -= 1
-            totals.bytes -= size
-            created = created_at(id)
-            if created is not None and created <= wall - HORIZON_SLACK:
-                totals.horizon = max(totals.horizon, created)
-            else:
-                remember_id(db, id)
-    if deleted:
-        db.executemany("DELETE FROM record WHERE n = ?", deleted)
-        _trim_ids(db, totals, wall)
-    return len(deleted)
+    _delete(db, old, wall)
+    deleted = len(old)
+    for column, bound in (("records", settings.max_runs), ("bytes", settings.max_size)):
+        used, owners = db.execute(f"SELECT sum({column}), sum(records > 0) FROM owner").fetchone()
+        while used > bound and deleted < PRUNE_SLICE:
+            excess = _excess_of_the_largest(db, column, used - bound, bound // owners, PRUNE_SLICE - deleted)
+            if not excess:
+                break
+            _delete(db, excess, wall)
+            deleted += len(excess)
+            (used,) = db.execute(f"SELECT sum({column}) FROM owner").fetchone()
+    return deleted
 
 
-def remember_id(db: sqlite3.Connection, id: str) -> None:
+def _excess_of_the_largest(
+    db: sqlite3.Connection, column: str, excess: int, share: int, limit: int
+) -> list[tuple[int, str, str]]:
+    """Return the oldest records of the owner who has the most, as few as make up for `excess`, and no more than what
+    the owner has beyond `share`."""
+    largest = db.execute(
+        f"SELECT name, {column} FROM owner WHERE {column} > ? AND EXISTS "
+        f"(SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL) ORDER BY {column} DESC LIMIT 1",
+        (share,),
+    ).fetchone()
+    if largest is None:
+        return []
+    owner, used = largest
+    oldest = db.execute(
+        "SELECT n, id, size FROM record WHERE owner = ? AND outcome IS NOT NULL ORDER BY n LIMIT ?", (owner, limit)
+    )
+    found: list[tuple[int, str, str]] = []
+    for n, id, size in oldest.fetchall():
+        if excess <= 0 or used <= share:
+            break
+        found.append((n, owner, id))
+        cost = 1 if column == "records" else size
+        excess, used = excess - cost, used - cost
+    return found
+
+
+def _delete(db: sqlite3.Connection, records: Sequence[tuple[int, str, str]], wall: float) -> None:
+    for n, owner, id in records:
+        db.execute("DELETE FROM record WHERE n = ?", (n,))
+        created = created_at(id)
+        if created is not None and created <= wall - HORIZON_SLACK:
+            raise_horizon(db, owner, created)
+        else:
+            remember_id(db, id, owner)
+    if records:
+        _trim_ids(db, wall)
+
+
+def raise_horizon(db: sqlite3.Connection, owner: str, created: float) -> None:
+    """Let ids of this owner that were created at or before `created` expire, if there is no record of them.
+
+    Raises sqlite3.Error.
+    """
+    db.execute("UPDATE owner SET horizon = max(horizon, ?) WHERE name = ?", (created, owner))
+
+
+def remember_id(db: sqlite3.Connection, id: str, owner: str = EVERYBODY) -> None:
     """Keep an id without its record. Raises sqlite3.Error."""
-    db.execute("INSERT OR IGNORE INTO forgotten (id) VALUES (?)", (id_bytes(id),))
+    db.execute("INSERT OR IGNORE INTO forgotten (owner, id) VALUES (?, ?)", (owner, id_bytes(id)))
 
 
-def look_up_deleted(db: sqlite3.Connection, totals: HistoryTotals, id: str) -> ForgottenRun | UnknownRun:
-    """Return whether an id without a record may have been used. Raises sqlite3.Error."""
+def look_up_deleted(db: sqlite3.Connection, id: str, owner: str | None) -> ForgottenRun | UnknownRun:
+    """Return whether an id without a record may have been used by this owner, or by anybody if `owner` is None.
+
+    Raises sqlite3.Error.
+    """
+    among, names = ("name IN (?, ?)", (EVERYBODY, owner)) if owner is not None else ("true", ())
     created = created_at(id)
-    if created is not None and created <= totals.horizon:
-        return ForgottenRun(
-            f"a run with the id {id} may already have been forgotten: according to its id, it was created before "
-            "anything that is remembered here; if the run is new, the clock of the client or of the service is slow"
-        )
-    if db.execute("SELECT 1 FROM forgotten WHERE id = ?", (id_bytes(id),)).fetchone():
+    if created is not None:
+        (horizon,) = db.execute(f"SELECT max(horizon) FROM owner WHERE {among}", names).fetchone()
+        if created <= horizon:
+            return ForgottenRun(
+                f"a run with the id {id} may already have been forgotten: according to its id, it was created before "
+                "anything that is remembered here; if the run is new, the clock of the client or of the service is slow"
+            )
+    owners = [found for (found,) in db.execute("SELECT owner FROM forgotten WHERE id = ?", (id_bytes(id),))]
+    if owners if owner is None else not {EVERYBODY, owner}.isdisjoint(owners):
         return ForgottenRun(f"a run with the id {id} was already started, and its outcome has been forgotten")
     return UnknownRun()
 
@@ -146,14 +187,17 @@ def id_bytes(id: str) -> bytes:
     return bytes.fromhex(id.replace("-", ""))
 
 
-def _trim_ids(db: sqlite3.Connection, totals: HistoryTotals, wall: float) -> None:
-    # Finding both ends takes only index look-ups. The numbers have no gaps, except for a few ids that were added twice.
-    first, last = db.execute("SELECT (SELECT min(n) FROM forgotten), (SELECT max(n) FROM forgotten)").fetchone()
-    if first is None or last - first < MAX_FORGOTTEN_IDS:
+def _trim_ids(db: sqlite3.Connection, wall: float) -> None:
+    """Drop the oldest ids of the owner who has the most of them, if there are too many."""
+    kept, owner, _ = db.execute("SELECT sum(forgotten), name, max(forgotten) FROM owner").fetchone()
+    if kept <= MAX_FORGOTTEN_IDS:
         return
-    dropped = db.execute("DELETE FROM forgotten WHERE n < ? RETURNING id", (first + 2 * PRUNE_SLICE,)).fetchall()
+    dropped = db.execute(
+        "DELETE FROM forgotten WHERE n IN (SELECT n FROM forgotten WHERE owner = ? ORDER BY n LIMIT ?) RETURNING id",
+        (owner, 2 * PRUNE_SLICE),
+    ).fetchall()
     for (raw,) in dropped:
         digits = raw.hex()
         created = created_at("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
         if created is not None and created <= wall:
-            totals.horizon = max(totals.horizon, created)
+            raise_horizon(db, owner, created)

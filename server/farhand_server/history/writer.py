@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import deque
 from pathlib import Path
@@ -48,7 +49,6 @@ class HistoryWriter:
         self._fault: str | None = None
         self._dropped = 0
         self._starts = 0
-        self.totals = self._committed = retention.HistoryTotals(0, 0, 0.0)
         self._load()
 
     @property
@@ -66,12 +66,11 @@ class HistoryWriter:
         # A commit survives a crash of the service at once, but a crash of the machine only after a while (synchronous =
         # NORMAL), so the last ids may then be missing.
         if damaged or (self._other_boot and not self._was_closed):
-            self.totals.horizon = max(self.totals.horizon, self.clock.wall())
+            retention.raise_horizon(self.db, retention.EVERYBODY, self.clock.wall())
         lost = self._mark_lost() if not resumed else ()
         self._prune()
         self._save()
         self.db.execute("COMMIT")
-        self._committed = self.totals.copy()
         self._note_files()
         return lost
 
@@ -123,7 +122,6 @@ class HistoryWriter:
         """Roll back, and keep the changes that may wait as pending. Replace a damaged database."""
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        self.totals = self._committed.copy()
         unwritten = [*self._batch, *self.pending]
         self._batch.clear()
         if self.settings.required:
@@ -142,10 +140,8 @@ class HistoryWriter:
         return unusable_sentence(self.file, error)
 
     def _load(self) -> None:
-        row = self.db.execute("SELECT records, bytes, horizon, clock, wall, boottime, boot_id, closed FROM state")
-        records, size, horizon, value, wall, boottime, boot_id, self._was_closed = row.fetchone()
-        self.totals = retention.HistoryTotals(records, size, horizon)
-        self._committed = self.totals.copy()
+        row = self.db.execute("SELECT clock, wall, boottime, boot_id, closed FROM state")
+        value, wall, boottime, boot_id, self._was_closed = row.fetchone()
         self._boot_id = self.clock.boot_id()
         self._other_boot: bool = boot_id not in ("", self._boot_id)
         self.age = RetentionClock(self.clock, value=value, wall=wall, boottime=boottime, boot_id=boot_id)
@@ -155,20 +151,16 @@ class HistoryWriter:
         self.opened = {file: found for file in files if (found := file_id(file)) is not None}
 
     def _mark_lost(self) -> tuple[RunRecord, ...]:
-        lost = self.db.execute(
+        self.db.execute(
             "UPDATE record SET outcome = ?, unswept = 1, clock = ?, size = size + ? WHERE outcome IS NULL",
             (LOST_OUTCOME, self.age.now(), len(LOST_OUTCOME)),
         )
-        self.totals.bytes += len(LOST_OUTCOME) * lost.rowcount
         return tuple(select_records(self.db, "WHERE unswept = 1 ORDER BY n", ()))
 
     def _write(self, change: RecordChange) -> None:
         rows = self.db.execute(change.sql, change.values).rowcount
         if rows:
-            self.totals.bytes += change.size
-            if change.record is not None:
-                self._starts += 1
-                self.totals.records += 1
+            self._starts += change.record is not None
         elif change.record is not None:
             self._refused.add(change.id)
         elif change.ends:
@@ -183,29 +175,25 @@ class HistoryWriter:
             self._log.error("history is kept only in memory until the service ends", reason=str(error))
         self._load()
         self._note_files()
-        self.totals.horizon = self._committed.horizon = self.clock.wall()
+        with contextlib.suppress(sqlite3.Error):  # it would fail again at the next write, which is logged
+            retention.raise_horizon(self.db, retention.EVERYBODY, self.clock.wall())
 
     def _succeeded(self) -> None:
         self.changes_since_checkpoint += len(self._batch)
         self._batch.clear()
-        self._committed = self.totals.copy()
         if self._fault is not None:
             self._fault = None
             self._log.info("history can be written again", dropped=self._dropped)
             self._dropped = 0
 
     def _prune(self) -> None:
-        retention.prune(self.db, self.totals, self.settings, clock=self.age.now(), wall=self.age.trusted_wall())
+        retention.prune(self.db, self.settings, clock=self.age.now(), wall=self.age.trusted_wall())
 
     def _save(self) -> None:
         clock = self.clock
         self.db.execute(
-            "UPDATE state SET records = ?, bytes = ?, horizon = ?, clock = ?, wall = ?, boottime = ?, boot_id = ?, "
-            "closed = 0",
-            (
-                *(self.totals.records, self.totals.bytes, self.totals.horizon),
-                *(self.age.now(), clock.wall(), clock.boottime(), self._boot_id),
-            ),
+            "UPDATE state SET clock = ?, wall = ?, boottime = ?, boot_id = ?, closed = 0",
+            (self.age.now(), clock.wall(), clock.boottime(), self._boot_id),
         )
 
 

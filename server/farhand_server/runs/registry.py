@@ -70,10 +70,11 @@ class RunLedger(Protocol):
     def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
         """Return the runs that were started last and are on record. Raises `RecordUnavailable`."""
 
-    def find(self, run_id: str) -> PastRun | None:
+    def find(self, run_id: str, owner: str | None) -> PastRun | None:
         """Return the record of a run; None if there never was a run with this id.
 
-        Raises `RunExpired` if the run is no longer remembered, and `RecordUnavailable`.
+        Raises `RunExpired` if `owner` (anybody, for None) may have started a run with this id that is no longer
+        remembered, and `RecordUnavailable`.
         """
 
 
@@ -157,9 +158,13 @@ class Registry:
         self._current_batch().starting.append(run)
         return run
 
-    def find(self, run_id: str) -> AnyRun | None:
-        """Return the run with this id; None if there never was one. Raises `RunExpired` and `RecordUnavailable`."""
-        return self._live(run_id) or self._ledger.find(run_id)
+    def find(self, run_id: str, owner: str | None) -> AnyRun | None:
+        """Return the run with this id, whoever started it; None if there never was one.
+
+        Raises `RunExpired` if `owner` (anybody, for None) may have started one that is no longer remembered, and
+        `RecordUnavailable`.
+        """
+        return self._live(run_id) or self._ledger.find(run_id, owner)
 
     def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[AnyRun]:
         """Return up to `limit` runs that were started before the run `before`, newest first.

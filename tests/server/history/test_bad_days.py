@@ -66,7 +66,7 @@ class TestFull:
         refused = uuid4(number)
         history.ended(uuid4(1), EXITED, stdout=0, stderr=0, duration=1)
         history.flush()
-        assert history.look_up(refused) == UnknownRun()
+        assert history.look_up(refused, "ada") == UnknownRun()
         found = history.find(uuid4(1))
         assert found is not None
         assert found.outcome == EXITED
@@ -75,7 +75,7 @@ class TestFull:
         assert start(history, refused)
         small_disk.crash(history)
         history = small_disk.open()
-        state = history.look_up(uuid4(1))
+        state = history.look_up(uuid4(1), "ada")
         assert isinstance(state, KnownRun)
         assert state.record.outcome == EXITED
         assert str(small_disk.log).count("history cannot be used") == 1
@@ -95,7 +95,7 @@ class TestFull:
         filler = fill(small_disk.state.parent)
         for number in range(30):
             assert start(history, uuid4(number))
-        assert isinstance(history.look_up(uuid4(29)), KnownRun)
+        assert isinstance(history.look_up(uuid4(29), "ada"), KnownRun)
         filler.unlink()
         history.flush()
         assert not history.dirty
@@ -160,7 +160,7 @@ def test_refused_starts_do_not_count_towards_the_retention(writable: Writable) -
     writable.allow(history)
     for number in range(20):
         writable.run(history, uuid4(2000 + number))
-    assert isinstance(history.look_up(ids[0]), KnownRun)
+    assert isinstance(history.look_up(ids[0], "ada"), KnownRun)
 
 
 def test_pending_changes_are_bounded_and_dropped_ones_are_counted(writable: Writable) -> None:
@@ -212,7 +212,7 @@ class TestReadOnly:
     def test_a_history_that_is_not_required_is_kept_in_memory(self, read_only: HistoryDirectory) -> None:
         history = read_only.open(required=False)
         id = read_only.run(history, uuid4(1))
-        assert isinstance(history.look_up(id), KnownRun)
+        assert isinstance(history.look_up(id, "ada"), KnownRun)
         assert history.hand_over() is None
         read_only.forget(history)
         assert "history is kept only in memory" in str(read_only.log)
@@ -233,11 +233,11 @@ def test_a_damaged_database_is_moved_aside_and_earlier_ids_expire(directory: His
     data = DAMAGE[damage](directory.file.read_bytes())
     directory.file.write_bytes(data)
     history = directory.open()
-    assert all(isinstance(history.look_up(id), ForgottenRun) for id in ids)
-    assert history.look_up(uuid7(directory.clock.wall() + 1)) == UnknownRun()
+    assert all(isinstance(history.look_up(id, "ada"), ForgottenRun) for id in ids)
+    assert history.look_up(uuid7(directory.clock.wall() + 1), "ada") == UnknownRun()
     assert directory.state.joinpath("history.db.corrupt-1").read_bytes() == data
     assert "history was damaged and a new one was started" in str(directory.log)
-    assert isinstance(history.look_up(directory.run(history, uuid7(directory.clock.wall() + 1))), KnownRun)
+    assert isinstance(history.look_up(directory.run(history, uuid7(directory.clock.wall() + 1)), "ada"), KnownRun)
 
 
 def test_damage_found_while_running_loses_the_history_but_not_the_service(directory: HistoryDirectory) -> None:
@@ -257,7 +257,7 @@ def test_damage_found_while_running_loses_the_history_but_not_the_service(direct
     assert "history was damaged" in str(directory.log)
     history.ended(unfinished, EXITED, stdout=0, stderr=0, duration=1)
     history.flush()
-    assert isinstance(history.look_up(unfinished), ForgottenRun)
+    assert isinstance(history.look_up(unfinished, "ada"), ForgottenRun)
 
 
 def test_missing_tables_count_as_damage(directory: HistoryDirectory) -> None:

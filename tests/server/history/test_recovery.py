@@ -40,7 +40,7 @@ def test_runs_of_a_dead_service_are_lost_and_listed_until_their_processes_have_e
     history.orphans_ended([unfinished])
     directory.close(history)
     assert directory.open().lost == ()
-    assert isinstance(directory.opened[-1].look_up(ended), KnownRun)
+    assert isinstance(directory.opened[-1].look_up(ended, "ada"), KnownRun)
 
 
 def start_and_wait(state: Path, ready: Connection) -> None:
@@ -66,7 +66,7 @@ def test_a_killed_service_leaves_its_flushed_records_and_no_lock(directory: Hist
         service.join()
     history = directory.open()
     assert [lost.id for lost in history.lost] == [uuid4(1)]
-    assert history.look_up(uuid4(2)) == UnknownRun()
+    assert history.look_up(uuid4(2), "ada") == UnknownRun()
 
 
 def test_a_second_service_is_refused_and_changes_nothing(directory: HistoryDirectory) -> None:
@@ -117,22 +117,22 @@ def test_after_a_power_failure_earlier_unknown_ids_expire_since_the_last_records
     directory.crash(history)
     directory.clock.reboot(off=10)
     history = directory.open()
-    assert isinstance(history.look_up(known), KnownRun)
-    assert isinstance(history.look_up(before), ForgottenRun)
-    assert history.look_up(uuid7(directory.clock.wall() + 1)) == UnknownRun()
+    assert isinstance(history.look_up(known, "ada"), KnownRun)
+    assert isinstance(history.look_up(before, "ada"), ForgottenRun)
+    assert history.look_up(uuid7(directory.clock.wall() + 1), "ada") == UnknownRun()
 
 
 def test_after_an_orderly_restart_of_the_machine_earlier_ids_stay_unknown(directory: HistoryDirectory) -> None:
     directory.close(directory.open())
     before = directory.new_id()
     directory.clock.reboot(off=10)
-    assert directory.open().look_up(before) == UnknownRun()
+    assert directory.open().look_up(before, "ada") == UnknownRun()
 
 
 def test_a_new_history_knows_nothing_of_earlier_ids(directory: HistoryDirectory) -> None:
     before = directory.new_id()
     directory.clock.advance(1)
-    assert directory.open().look_up(before) == UnknownRun()
+    assert directory.open().look_up(before, "ada") == UnknownRun()
 
 
 def test_ids_created_before_the_state_directory_was_removed_are_expired(directory: HistoryDirectory) -> None:
@@ -144,10 +144,10 @@ def test_ids_created_before_the_state_directory_was_removed_are_expired(director
     directory.close(history)
     directory.clock.advance(1)
     history = directory.open()
-    assert isinstance(history.look_up(before), ForgottenRun)
-    assert history.look_up(other) == UnknownRun()
+    assert isinstance(history.look_up(before, "ada"), ForgottenRun)
+    assert history.look_up(other, "ada") == UnknownRun()
     directory.clock.advance(1)
-    assert history.look_up(directory.new_id()) == UnknownRun()
+    assert history.look_up(directory.new_id(), "ada") == UnknownRun()
 
 
 def test_all_files_that_a_history_depends_on_are_known(directory: HistoryDirectory) -> None:
@@ -175,12 +175,12 @@ def test_ids_that_a_replaced_history_may_lack_are_expired(directory: HistoryDire
     directory.file.write_bytes(older)
     directory.clock.advance(1)
     history = directory.open()
-    assert isinstance(history.look_up(used), ForgottenRun)
+    assert isinstance(history.look_up(used, "ada"), ForgottenRun)
     assert "history was replaced while it was in use; ids created before now count as expired" in str(directory.log)
     directory.close(history)
     directory.clock.advance(1)
     before = directory.new_id()
-    assert directory.open().look_up(before) == UnknownRun(), "only the first start must not trust the file"
+    assert directory.open().look_up(before, "ada") == UnknownRun(), "only the first start must not trust the file"
 
 
 def test_a_history_that_is_in_place_again_is_trusted(directory: HistoryDirectory) -> None:
@@ -189,7 +189,7 @@ def test_a_history_that_is_in_place_again_is_trusted(directory: HistoryDirectory
     for in_place in (False, False, True, True):
         history.note_in_place(in_place)
     directory.close(history)
-    assert directory.open().look_up(id) == UnknownRun()
+    assert directory.open().look_up(id, "ada") == UnknownRun()
 
 
 def test_no_second_connection_is_opened_to_a_history_that_was_removed(directory: HistoryDirectory) -> None:

@@ -11,16 +11,16 @@ import pytest
 from farhand_server.history import ForgottenRun, HistoryError, KnownRun, UnknownRun
 from farhand_server.history.database import MIGRATIONS
 from farhand_server.history.store import CHECKPOINT_EVERY
-from tests.support.history import EXITED, HistoryDirectory, record, running, uuid4
+from tests.support.history import EXITED, HistoryDirectory, record, running, uuid4, uuid7
 
 
 def test_a_run_is_known_from_its_start_to_after_its_end(directory: HistoryDirectory) -> None:
     history = directory.open()
     id = directory.new_id()
-    assert history.look_up(id) == UnknownRun()
+    assert history.look_up(id, "ada") == UnknownRun()
     asked = record(id)
     history.starting(asked)
-    assert history.look_up(id) == KnownRun(asked)
+    assert history.look_up(id, "ada") == KnownRun(asked)
     history.started(id, 4711, 99, "boot", "/sys/fs/cgroup/x")
     assert running(history) == [replace(asked, pid=4711, start_ticks=99, boot_id="boot", cgroup="/sys/fs/cgroup/x")]
     directory.clock.advance(2)
@@ -54,6 +54,32 @@ def test_a_history_of_the_first_version_is_upgraded_and_its_view_shows_left_proc
         ]
 
 
+def test_records_and_forgotten_ids_of_an_earlier_version_are_taken_over(directory: HistoryDirectory) -> None:
+    directory.state.mkdir()
+    earlier = sqlite3.connect(directory.file, isolation_level=None)
+    for number, step in enumerate(MIGRATIONS[:3], 1):
+        earlier.executescript(f"{step} PRAGMA user_version = {number};")
+    values = ", ".join(["'peer', 1.0, 1.0, 500, x'00', x'00'"])
+    for number, owner in enumerate(("ada", "ada", "bob")):
+        earlier.execute(
+            "INSERT INTO record (id, owner, uid, how, requested_at, clock, size, request_sha256, request) "
+            f"VALUES (?, ?, 1000, {values})",
+            (uuid4(number), owner),
+        )
+    earlier.execute("INSERT INTO forgotten (id) VALUES (?)", (bytes.fromhex(uuid4(7).replace("-", "")),))
+    horizon = directory.clock.wall() - 1000
+    earlier.execute("UPDATE state SET records = 3, bytes = 1500, horizon = ?", (horizon,))
+    earlier.close()
+    history = directory.open()
+    counted = directory.connection(history).execute("SELECT name, records, bytes - 17 * records, forgotten FROM owner")
+    assert counted.fetchall() == [("", 0, 0, 1), ("ada", 2, 1000, 0), ("bob", 1, 500, 0)]
+    askers: tuple[str | None, ...] = ("ada", "eve", None)
+    for asker in askers:
+        assert isinstance(history.look_up(uuid4(7), asker), ForgottenRun)
+        assert isinstance(history.look_up(uuid7(horizon - 1), asker), ForgottenRun)
+        assert history.look_up(uuid7(horizon + 1), asker) == UnknownRun()
+
+
 def test_after_a_crash_exactly_the_flushed_changes_remain(directory: HistoryDirectory) -> None:
     history = directory.open()
     kept, cut = directory.new_id(1), directory.new_id(2)
@@ -62,8 +88,8 @@ def test_after_a_crash_exactly_the_flushed_changes_remain(directory: HistoryDire
     history.starting(record(cut))
     directory.crash(history)
     history = directory.open()
-    assert isinstance(history.look_up(kept), KnownRun)
-    assert history.look_up(cut) == UnknownRun()
+    assert isinstance(history.look_up(kept, "ada"), KnownRun)
+    assert history.look_up(cut, "ada") == UnknownRun()
 
 
 def test_a_second_start_with_the_same_id_is_refused(directory: HistoryDirectory) -> None:
@@ -137,13 +163,13 @@ def test_the_write_ahead_log_can_be_checkpointed_while_in_use(directory: History
     history.checkpoint()
     assert [*due, history.checkpoint_due] == [True, False]
     assert directory.file.stat().st_size > size
-    assert isinstance(history.look_up(uuid4(1)), KnownRun)
+    assert isinstance(history.look_up(uuid4(1), "ada"), KnownRun)
 
 
 def test_the_error_for_a_forgotten_run_has_the_reason(directory: HistoryDirectory) -> None:
     history = directory.open(max_runs=1)
     for number in range(40):
         directory.run(history, uuid4(number))
-    state = history.look_up(uuid4(0))
+    state = history.look_up(uuid4(0), "ada")
     assert isinstance(state, ForgottenRun)
     assert "was already started" in state.reason

@@ -91,4 +91,4 @@ async def test_output_is_deleted_at_the_end_of_its_retention(service: Service) -
     async with asyncio.timeout(TIMEOUT):
         while run.size:  # noqa: ASYNC110  # turns of the loop are what is waited for
             await asyncio.sleep(0.01)
-    assert service.registry.find(run.plan.id) is None
+    assert service.registry.find(run.plan.id, "ada") is None

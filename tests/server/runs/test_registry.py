@@ -66,10 +66,10 @@ async def test_no_start_and_no_end_takes_effect_before_it_is_recorded(service: S
 
 async def test_a_run_is_found_by_its_id_at_any_time(service: Service) -> None:
     run, _ = service.start(plan("true", run_id="one"))
-    assert service.registry.find("one") is run
-    assert service.registry.find("two") is None
+    assert service.registry.find("one", "ada") is run
+    assert service.registry.find("two", "ada") is None
     await service.idle()
-    assert service.registry.find("one") is run
+    assert service.registry.find("one", "ada") is run
 
 
 async def test_a_second_run_with_the_same_id_is_never_started(service: Service) -> None:
@@ -85,7 +85,7 @@ async def test_a_second_run_with_the_same_id_is_never_started(service: Service) 
 async def test_a_forgotten_run_is_expired_and_not_unknown(service: Service) -> None:
     service.ledger.forgotten.add("one")
     with pytest.raises(RunExpired):
-        service.registry.find("one")
+        service.registry.find("one", "ada")
 
 
 async def test_a_run_that_cannot_be_recorded_does_not_start(service: Service) -> None:
