@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 import tempfile
@@ -90,6 +91,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         missing = [name for name in names if not available(name)]
         if missing and not os.environ.get("CI"):
             item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}, which is not installed"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the collected tests out of garbage collection: they stay, and take a sixth of the time of short tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def starts_service(module: ModuleType) -> bool:
