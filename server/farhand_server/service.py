@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 
+from .admission.shares import Shares
 from .audit import AuditEntry
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
@@ -94,6 +95,7 @@ class Service:
             on_end=self._run_ended,
             on_failure=self._run_failed,
         )
+        self.shares = Shares(self.registry)
         self.listeners: list[UnixListener] = []
         self.sockets = SocketKeeper(self.listeners, log, self._show_status)
         self.edge = edge

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from farhand_server.cli.serve import RUN_DESCRIPTORS
+from farhand_server.admission.shares import RUN_DESCRIPTORS
 from farhand_server.config import load
 from tests.deploy.conftest import DEPLOY
 

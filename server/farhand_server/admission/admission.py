@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from farhand_server.runs.run import AnyRun
 
 from .caller import Caller
 from .plan import Denied, plan_run
+from .shares import Shares, ShareUsedUp
 
 
 class AdmissionContext(Protocol):
@@ -32,6 +34,10 @@ class AdmissionContext(Protocol):
     @property
     def registry(self) -> Registry:
         """The registry of all runs."""
+
+    @property
+    def shares(self) -> Shares:
+        """What each user may use."""
 
     def note(self, entry: AuditEntry) -> None:
         """Add an event to the audit log, to be written soon."""
@@ -77,6 +83,8 @@ class Admission:
             if run is not None:
                 return self._existing_run(run, request)
             plan = plan_run(request, self.caller, context.config, context.policy)
+            context.registry.check_not_draining()
+            context.shares.check_run(plan, context.config)
             return AdmittedRun(context.registry.start(plan, max_runs=context.config.runs.max_runs), new=True)
         except tuple(_CODES) as error:
             return self._refused(request.id, error)
@@ -98,6 +106,21 @@ class Admission:
         if not self.may(action, run):
             return self._denied(action, run)
         return run
+
+    def run_to_wait_for(self, run_id: str) -> AnyRun | RunRefusal:
+        """Return the run with this id if the caller may attach to it, and may wait for another run."""
+        run, who = self.authorized_run(run_id, "attach"), self.caller.principal
+        if isinstance(run, RunRefusal):
+            return run
+        try:
+            self._context.shares.check_wait(who.uid, who.user, self._context.config)
+        except ShareUsedUp as error:
+            return self._refused(run_id, error)
+        return run
+
+    def count_wait(self) -> Callable[[], None]:
+        """Count a wait of the caller, until the returned function is called."""
+        return self._context.shares.waits.hold(self.caller.principal.uid)
 
     def signal(self, run: AnyRun, what: str) -> RunRefusal | None:
         """Judge a signal to a run that the caller is attached to, and write `what` or the denial to the audit log.
@@ -161,6 +184,7 @@ _CODES: Final[dict[type[Exception], ErrorCode]] = {
     ServiceDraining: ErrorCode.DRAINING,
     RunExpired: ErrorCode.EXPIRED,
     TooManyRuns: ErrorCode.TOO_MANY_RUNS,
+    ShareUsedUp: ErrorCode.TOO_MANY_RUNS,
     RecordUnavailable: ErrorCode.UNAVAILABLE,
     OSError: ErrorCode.UNAVAILABLE,
 }

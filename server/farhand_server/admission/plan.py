@@ -148,6 +148,7 @@ def plan_run(
         leave_processes=decision.leave_processes,
         login=argv0 is not None,
         internal=request.internal,
+        rule=decision.share,
     )
 
 

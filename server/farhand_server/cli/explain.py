@@ -92,7 +92,11 @@ def _report(
     lookup: FileSystem,
 ) -> dict[str, Any]:
     program = decision.program or lookup.program(request.argv[0], path=request.path, cwd=request.cwd)
-    limits = dataclasses.asdict(decision.limits) | {"output": decision.output, "timeout": decision.timeout}
+    limits = dataclasses.asdict(decision.limits) | {
+        "output": decision.output,
+        "timeout": decision.timeout,
+        "runs": decision.share.runs,
+    }
     report: dict[str, Any] = {
         "decision": "allowed" if decision.allowed else "denied",
         "rule": decision.rule,

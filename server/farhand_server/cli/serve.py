@@ -7,10 +7,10 @@ import asyncio
 import os
 import resource
 import socket
-from typing import Final
 
 from farhand_protocol.sentences import unforeseen_sentence
 from farhand_server import __version__
+from farhand_server.admission.shares import CORE_DESCRIPTORS, RUN_DESCRIPTORS
 from farhand_server.audit import AuditError
 from farhand_server.config import ListenAddress, ServiceConfig
 from farhand_server.hangup import OwnTerminal
@@ -30,12 +30,6 @@ from farhand_server.upgrade.snapshot import ReceivedSnapshot, SnapshotError
 
 from .command import configuration
 from .report import CommandFailed, ResultNotWritten, print_result
-
-RUN_DESCRIPTORS: Final = 6
-"""Descriptors that one run needs: three pipes, two pidfds (asyncio's and ours), and possibly its own connection."""
-
-CORE_DESCRIPTORS: Final = 64
-"""Descriptors not used by runs: sockets, the event loop's, the standard three, and those of a run being started."""
 
 
 def serve(options: argparse.Namespace) -> int:

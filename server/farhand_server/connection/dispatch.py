@@ -141,12 +141,17 @@ def _wait_for(session: DispatchSession, channel: int, message: m.WaitFor) -> Non
         sentence = f"this connection is waiting for {MAX_WAITS} runs, and no more are allowed; use another connection"
         _refuse(session, channel, message.id, RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence))
         return
-    run = session.admission.authorized_run(message.id, "attach")
+    run = session.admission.run_to_wait_for(message.id)
     if isinstance(run, RunRefusal):
         _refuse(session, channel, message.id, run)
     else:
-        user = session.admission.caller.principal.user
-        _open(session, message.id, channel, lambda: WaitChannel(session, channel, run, message, user=user))
+        user, count = session.admission.caller.principal.user, session.admission.count_wait
+        _open(
+            session,
+            message.id,
+            channel,
+            lambda: WaitChannel(session, channel, run, message, user=user, count=count),
+        )
 
 
 def _recording(session: DispatchSession, channel: int, message: m.RecordingRequest) -> None:

@@ -20,6 +20,7 @@ from farhand_protocol.login import NONCE_SIZE
 
 from .. import __version__
 from ..admission.caller import Caller
+from ..admission.shares import Shares, ShareUsedUp
 from ..audit import AuditEntry
 from ..auth.accounts import Principal
 from ..config import ServiceConfig
@@ -48,6 +49,10 @@ class LoginContext(Protocol):
     @property
     def stopping(self) -> bool:
         """Whether the service has been told to stop, so that no client may log in any more."""
+
+    @property
+    def shares(self) -> Shares:
+        """What each user may use."""
 
     def note(self, entry: AuditEntry) -> None:
         """Add an event to the audit log, to be written soon."""
@@ -206,9 +211,15 @@ class LoginExchange:
 
     def _accept(self, principal: Principal) -> None:
         session = self._session
-        caller = Caller.of(principal, self._peer)
         self._cancel_deadline()
-        self._report(True)
+        self._report(True)  # the edge must not penalise a client whose key is authorized
+        try:
+            session.context.shares.check_connection(principal.uid, principal.user, session.context.config)
+        except ShareUsedUp as error:
+            session.log.warning("connection refused", user=principal.user, reason=str(error))
+            session.end(ErrorCode.TOO_MANY_RUNS, str(error))
+            return
+        caller = Caller.of(principal, self._peer)
         if self._remote:
             session.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
         session.context.note(caller.audit_entry("login"))

@@ -87,6 +87,7 @@ class ServerSession:
     def logged_in(self, caller: Caller) -> None:
         """Serve this caller from now on."""
         self._admission = Admission(caller, self.context)
+        self.context.shares.connections.add(caller.principal.uid)
         self.log = self.log.bind(user=caller.principal.user)
         self._keepalive.start(self._loop.time())
         self._schedule_keepalive()
@@ -224,6 +225,8 @@ class ServerSession:
         self.context.sessions.discard(self)
         self.gone.set()
         self.login.stop()
+        if self._admission is not None:
+            self.context.shares.connections.remove(self._admission.caller.principal.uid)
         self._leave_runs()
 
     def _leave_runs(self) -> None:

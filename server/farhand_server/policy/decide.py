@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Final, Literal, TypeVar
 
+from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.process.usage import ResourceLimits
 
 from .model import Policy, Rule, RuleLimits
@@ -50,6 +51,8 @@ class Decision:
     """These limits, and `output` (bytes) and `timeout` (seconds), are the stricter ones of request and rule."""
     output: int | None = None
     timeout: float | None = None
+    share: RuleShare = field(default_factory=RuleShare)
+    """How much of this the rule allows one account."""
 
 
 class RuleStage(IntEnum):
@@ -191,6 +194,7 @@ def _allowed(result: RuleResult, request: PolicyRequest) -> Decision:
         limits=stricter_limits(request.limits, rule.limits),
         output=stricter(request.output, rule.limits.output),
         timeout=stricter(request.timeout, rule.limits.timeout),
+        share=RuleShare(rule.name, rule.limits.runs),
     )
 
 

@@ -105,7 +105,8 @@ class Who(Section):
 
 
 class RuleLimits(Section):
-    """The most that a run may use. A request can ask for less. If neither sets a limit, there is none."""
+    """The most that a run may use, and how many runs one account may have. A request can ask for less. If neither sets
+    a limit, there is none but the account's share of the service."""
 
     memory: Annotated[ByteSize, Field(ge=1, le=1 << 62)] | None = None
     """Maximum memory in bytes."""
@@ -125,6 +126,9 @@ class RuleLimits(Section):
 
     timeout: Annotated[Seconds, Field(gt=0, le=MAX_SECONDS)] | None = None
     """Maximum duration of a run in seconds."""
+
+    runs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Maximum number of runs that one account may have at once by this rule."""
 
 
 class Rule(Section):

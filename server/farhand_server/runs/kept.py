@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from farhand_server.sharing import Tally
 
 from .output.spool import SpoolMemory
 from .run import LiveRun, RunSnapshot
@@ -17,9 +18,10 @@ from .snapshots import Put
 class Retention:
     """How much is kept of runs that are over: at most `runs` runs, for `seconds`, with `disk` bytes of output in files.
 
-    Output in memory may use up to half of `SpoolMemory`. Output that is still being sent to clients is kept until they
-    have received it, until all of the memory is used up, or until these bounds are exceeded by `unread_runs` runs or
-    `unread_disk` bytes: clients that never read cannot keep more.
+    Beyond a bound, the output is deleted of the user who has the most, that user's oldest first: nobody can push out
+    what others have kept. Output in memory may use up to half of `SpoolMemory`. Output that is still being sent to
+    clients is kept until they have received it, until all of the memory is used up, or until these bounds are exceeded
+    by `unread_runs` runs or `unread_disk` bytes: clients that never read cannot keep more.
     """
 
     runs: int
@@ -31,23 +33,35 @@ class Retention:
     """Both streams of two runs with the largest spools that the default configuration allows."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A run that is kept `until` then, with `disk` bytes of output in files."""
+
+    run: LiveRun
+    until: float
+    disk: int
+
+
 class KeptRuns:
     """Owns the runs that are over, and keeps them within the bounds of `retention`, which may change at any time."""
 
     def __init__(self, retention: Retention, memory: SpoolMemory) -> None:
         self.retention = retention
         self._memory = memory
-        self._runs: OrderedDict[str, tuple[float, LiveRun]] = OrderedDict()
-        self._disk = 0
+        self._runs: dict[str, _Kept] = {}
+        self._of_user: dict[int, dict[str, _Kept]] = {}
+        """The runs of each account, oldest first."""
+        self._number: Tally[int] = Tally()
+        self._disk: Tally[int] = Tally()
         self._expiry: asyncio.TimerHandle | None = None
 
     def __iter__(self) -> Iterator[LiveRun]:
         """Iterate over the runs, oldest first."""
-        return (run for _, run in self._runs.values())
+        return (kept.run for kept in self._runs.values())
 
     def get(self, run_id: str) -> LiveRun | None:
         """Return the run with this id, or None if it is not kept."""
-        return self._runs[run_id][1] if run_id in self._runs else None
+        return self._runs[run_id].run if run_id in self._runs else None
 
     def add(self, run: LiveRun) -> None:
         """Keep a run that is over and announced. Older runs may be deleted to make room for it."""
@@ -75,7 +89,7 @@ class KeptRuns:
 
     def snapshot(self, put: Put) -> Iterator[RunSnapshot]:
         """Yield the states of all runs for `restore`, oldest first."""
-        return (run.snapshot(put, kept_until=until) for until, run in self._runs.values())
+        return (kept.run.snapshot(put, kept_until=kept.until) for kept in self._runs.values())
 
     def restore(self, run: LiveRun, kept_until: float) -> None:
         """Keep a run that the previous program kept. Call `expire` once all runs are restored."""
@@ -86,8 +100,11 @@ class KeptRuns:
         self._expire()
 
     def _add(self, run: LiveRun, until: float) -> None:
-        self._runs[run.id] = (until, run)
-        self._disk += run.on_disk
+        kept, uid = _Kept(run, until, run.on_disk), run.plan.uid
+        self._runs[run.id] = kept
+        self._of_user.setdefault(uid, {})[run.id] = kept
+        self._number.add(uid)
+        self._disk.add(uid, kept.disk)
         run.attachments.on_deserted = self._deserted
 
     def _deserted(self) -> None:
@@ -95,30 +112,49 @@ class KeptRuns:
         self._make_room()
 
     def _make_room(self) -> None:
-        while (
-            len(self._runs) > self.retention.runs
-            or self._disk > self.retention.disk
-            or self._memory.used * 2 > self._memory.limit
-        ):
-            unread = next((run.id for run in self if not run.attachments), None)
-            if unread is not None:
-                self._drop(unread)
-            elif (read := self._oldest_beyond_all_bounds()) is not None:
-                self._drop(read)
+        bounds, memory = self.retention, self._memory
+        while True:
+            if self._number.total > bounds.runs:
+                shared, bound, all_exceeded = self._number, bounds.runs, bounds.runs + bounds.unread_runs
+            elif self._disk.total > bounds.disk:
+                shared, bound, all_exceeded = self._disk, bounds.disk, bounds.disk + bounds.unread_disk
+            elif memory.used * 2 > memory.limit:
+                shared, bound, all_exceeded = memory.by_user, memory.limit // 2, memory.limit
             else:
                 return
+            run_id = self._oldest_of_the_largest_user(shared, bound, read=shared.total > all_exceeded)
+            if run_id is None:
+                return
+            self._drop(run_id)
 
-    def _oldest_beyond_all_bounds(self) -> str | None:
-        bounds, memory = self.retention, self._memory
-        any_will_do = len(self._runs) > bounds.runs + bounds.unread_runs or memory.used > memory.limit
-        disk_exceeded = self._disk > bounds.disk + bounds.unread_disk
-        return next((run.id for run in self if any_will_do or (disk_exceeded and run.on_disk)), None)
+    def _oldest_of_the_largest_user(self, shared: Tally[int], bound: int, *, read: bool) -> str | None:
+        """Return the oldest run of the user who has the most of something, and more than an equal part of `bound`; with
+        `read`, also one that is being read."""
+        equal = bound // max(1, len(shared))
+        users = sorted((uid for uid in shared if shared.of(uid) > equal), key=shared.of, reverse=True)
+        for may_be_read in (False, True) if read else (False,):
+            for uid in users:
+                for run_id, kept in self._of_user.get(uid, {}).items():
+                    uses = self._uses(shared, kept)
+                    if uses and (may_be_read or not kept.run.attachments):
+                        return run_id
+        return None
+
+    def _uses(self, shared: Tally[int], kept: _Kept) -> bool:
+        if shared is self._number:
+            return True
+        return kept.disk > 0 if shared is self._disk else kept.run.size > kept.disk
 
     def _drop(self, run_id: str) -> None:
-        _, run = self._runs.pop(run_id)
-        run.attachments.on_deserted = None
-        self._disk -= run.on_disk
-        run.close()
+        kept = self._runs.pop(run_id)
+        uid = kept.run.plan.uid
+        del self._of_user[uid][run_id]
+        if not self._of_user[uid]:
+            del self._of_user[uid]
+        self._number.remove(uid)
+        self._disk.remove(uid, kept.disk)
+        kept.run.attachments.on_deserted = None
+        kept.run.close()
 
     def _expire(self) -> None:
         if self._expiry is not None:
@@ -126,11 +162,11 @@ class KeptRuns:
             self._expiry = None
         now = time.monotonic()
         due = []
-        for run_id, (until, run) in self._runs.items():
-            if until > now:
-                self._expiry = asyncio.get_running_loop().call_later(until - now, self._expire)
+        for run_id, kept in self._runs.items():
+            if kept.until > now:
+                self._expiry = asyncio.get_running_loop().call_later(kept.until - now, self._expire)
                 break
-            if not run.attachments:  # otherwise the run is deleted when its last client detaches
+            if not kept.run.attachments:  # otherwise the run is deleted when its last client detaches
                 due.append(run_id)
         for run_id in due:
             self._drop(run_id)

@@ -36,6 +36,16 @@ class Origin:
     audit: Literal["argv", "hash"] = "argv"
 
 
+@dataclass(frozen=True, slots=True)
+class RuleShare:
+    """A rule of the policy by its name, and what it allows one account: `runs` at once, and `starts` a second. None
+    means that it sets no limit."""
+
+    name: str = ""
+    runs: int | None = None
+    starts: float | None = None
+
+
 class TerminalSize(NamedTuple):
     """The size of a terminal in characters, 0 to 65535; 0 means unknown."""
 
@@ -65,7 +75,8 @@ class Plan:
     `credentials` the program runs as the service's own account. `argv0` is the program's name, if that is not
     `argv[0]`. With `record` the run is stopped if its complete output cannot be kept; with `record_input` its stdin is
     recorded. With `leave_processes` the processes that the program leaves behind are not killed.
-    `login` and `internal` are for listings.
+    `login` and `internal` are for listings. `rule` is the policy's rule that allowed the run, and what it allows one
+    account.
     """
 
     id: str
@@ -98,6 +109,7 @@ class Plan:
     leave_processes: bool = False
     login: bool = False
     internal: bool = False
+    rule: RuleShare = field(default_factory=RuleShare)
 
     @property
     def in_cgroup(self) -> bool:

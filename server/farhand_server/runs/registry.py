@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+from farhand_server.sharing import Tally
+
 from .kept import KeptRuns, Retention
 from .left import LeftRuns, LeftRunSnapshot
 from .output.spool import SpoolMemory
@@ -104,6 +106,10 @@ class Registry:
         self.memory: Final = memory
         self.kept: Final = KeptRuns(retention, memory)
         self.left: Final = LeftRuns()
+        self.by_user: Final[Tally[int]] = Tally()
+        """The active runs of each account, by its uid."""
+        self.by_rule: Final[Tally[tuple[int, str]]] = Tally()
+        """The active runs of each account by the policy's rule that allowed them."""
         self._ledger = ledger
         self._directory = spool_directory
         self._cgroups = cgroups
@@ -139,13 +145,12 @@ class Registry:
         """
         if self._live(plan.id) is not None:
             raise ValueError(f"run {plan.id} already exists")
-        if self._draining:
-            raise ServiceDraining("the service is shutting down and starts no new runs; try again in a moment")
+        self.check_not_draining()
         if len(self._runs) >= max_runs:
             raise TooManyRuns(f"{max_runs} runs are active, and this service allows no more at once (runs.max_runs)")
         self._ledger.check()  # before anything is created in a directory that may be another one now
         try:
-            run = LiveRun(plan, self.memory, self._directory, cgroups=self._cgroups)
+            run = LiveRun(plan, self.memory.of(plan.uid), self._directory, cgroups=self._cgroups)
         except OSError as error:
             raise RecordUnavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
         run.on_started = self._started
@@ -174,6 +179,11 @@ class Registry:
         """
         recorded = self._ledger.recent(owner, before=before, prefix=prefix, limit=limit)
         return [self._live(run.id) or run for run in recorded]
+
+    def check_not_draining(self) -> None:
+        """Raise `ServiceDraining` if no more runs are started."""
+        if self._draining:
+            raise ServiceDraining("the service is shutting down and starts no new runs; try again in a moment")
 
     def refuse_new(self) -> None:
         """Start no more runs from now on."""
@@ -235,7 +245,7 @@ class Registry:
         """
         self.left.restore(left, self._cgroups)
         for snapshot in snapshots:
-            run = LiveRun.restore(snapshot, get, self.memory, self._cgroups)
+            run = LiveRun.restore(snapshot, get, self.memory.of(snapshot.plan.uid), self._cgroups)
             if snapshot.kept_until is None:
                 self._add(run)
                 self._execute(run)
@@ -250,6 +260,8 @@ class Registry:
 
     def _add(self, run: LiveRun) -> None:
         self._runs[run.id] = run
+        self.by_user.add(run.plan.uid)
+        self.by_rule.add((run.plan.uid, run.plan.rule.name))
         self._idle.clear()
         if not run.internal:
             self._requested += 1
@@ -257,6 +269,8 @@ class Registry:
 
     def _remove(self, run: LiveRun) -> None:
         del self._runs[run.id]
+        self.by_user.remove(run.plan.uid)
+        self.by_rule.remove((run.plan.uid, run.plan.rule.name))
         if not self._runs:
             self._idle.set()
         if not run.internal:

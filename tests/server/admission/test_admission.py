@@ -11,6 +11,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_server.admission.admission import Admission, AdmittedRun, RunRefusal
 from farhand_server.admission.caller import Caller
+from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig
@@ -31,9 +32,10 @@ class Context:
     """What admission needs from the core. Ada, with uid 1000, may do everything unless a test changes the policy."""
 
     def __init__(self, service: Service) -> None:
-        self.config = ServiceConfig.model_validate({"runs": {"max_runs": 3}}, context=DIRECTORIES)
+        self.config = ServiceConfig.model_validate({"runs": {"max_runs": 5}}, context=DIRECTORIES)
         self.policy = default_policy("ada", 1000, ("*",))
         self.registry = service.registry
+        self.shares = Shares(service.registry)
         self.entries: list[AuditEntry] = []
 
     def note(self, entry: AuditEntry) -> None:
@@ -150,12 +152,28 @@ async def test_a_run_is_unavailable_if_the_service_cannot_act_for_the_account(
 async def test_runs_beyond_the_limit_and_runs_of_a_draining_service_are_refused_but_known_ones_are_found(
     context: Context, service: Service
 ) -> None:
-    wanted = [request() for _ in range(4)]
-    runs = [started(context.caller().start(each)).run for each in wanted[:3]]
-    assert refused(context.caller().start(wanted[3])) == ErrorCode.TOO_MANY_RUNS
+    wanted = [request() for _ in range(5)]
+    runs = [started(context.caller().start(each)).run for each in wanted[:4]]
+    sentence = "ada has 4 active runs, its whole share of this service; end some, or wait until some have ended"
+    assert context.caller().start(wanted[4]) == RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence)
+    context.policy = policy(commands=[["*", "..."]], limits={"runs": 2})
+    context.shares.waits.add(1000, 700)
+    waiting = context.caller().run_to_wait_for(wanted[0].id)
+    assert waiting == RunRefusal(
+        ErrorCode.TOO_MANY_RUNS, "ada has 700 waits, its whole share of this service; end some of them"
+    )
     service.registry.refuse_new()
-    assert refused(context.caller().start(wanted[3])) == ErrorCode.DRAINING
-    assert [started(context.caller().start(each)).run for each in wanted[:3]] == runs
+    assert refused(context.caller().start(wanted[4])) == ErrorCode.DRAINING
+    assert [started(context.caller().start(each)).run for each in wanted[:4]] == runs
+
+
+async def test_a_rule_bounds_the_runs_that_an_account_has_by_it_at_once(context: Context) -> None:
+    context.policy = policy(commands=[["*", "..."]], limits={"runs": 2})
+    for _ in range(2):
+        started(context.caller().start(request()))
+    refusal = context.caller().start(request())
+    sentence = "the policy allows ada 2 of these runs at once, and all are active; end one, or wait until one has ended"
+    assert refusal == RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence)
 
 
 async def test_a_denied_request_is_in_the_audit_log_with_its_arguments(context: Context) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.cli.serve import CORE_DESCRIPTORS, RUN_DESCRIPTORS, warn_if_few_descriptors
+from farhand_server.admission.shares import CORE_DESCRIPTORS, RUN_DESCRIPTORS
+from farhand_server.cli.serve import warn_if_few_descriptors
 from farhand_server.config import load
 from tests.support.client import TIMEOUT
 from tests.support.history import LogFile

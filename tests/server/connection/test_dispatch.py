@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -84,6 +85,12 @@ class FakeAdmission(Admission):
     def authorized_run(self, run_id: str, action: Action) -> AnyRun | RunRefusal:
         self.asked.append(action)
         return self.refusal or self.run
+
+    def run_to_wait_for(self, run_id: str) -> AnyRun | RunRefusal:
+        return self.authorized_run(run_id, "attach")
+
+    def count_wait(self) -> Callable[[], None]:
+        return lambda: None
 
     def signal(self, run: AnyRun, what: str) -> RunRefusal | None:
         self.asked.append(f"signal: {what}")

@@ -13,6 +13,7 @@ from farhand_protocol.connection import Connection, ConnectionFailed, Event, Mes
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase, Side
 from farhand_server.admission.caller import Caller
+from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal, peer_principal
 from farhand_server.auth.authorized_keys import IPAddress
@@ -20,6 +21,7 @@ from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, R
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
+from farhand_server.sharing import Tally
 from tests.support.clock import virtual_time
 from tests.support.pairs import LOGIN, hello
 
@@ -42,6 +44,11 @@ class Judge(Authenticator):
         return self.verdict
 
 
+class NoRuns:
+    by_user: Tally[int] = Tally()
+    by_rule: Tally[tuple[int, str]] = Tally()
+
+
 class Session:
     """Session and core of a login, and the client at the peer's end; with a `verdict` it is the client of an edge."""
 
@@ -56,6 +63,7 @@ class Session:
         self.callers: list[Caller] = []
         self.ended: ErrorCode | None = None
         self.stopping = False
+        self.shares = Shares(NoRuns())
         remote = verdict is not None
         self.login = LoginExchange(
             self,
@@ -238,3 +246,13 @@ async def test_an_account_without_any_rule_is_refused_at_once_and_in_the_audit_l
 
 def replace_user(user: str | None) -> m.Hello:
     return hello().model_copy(update={"user": user})
+
+
+@virtual_time
+async def test_a_connection_beyond_the_share_of_its_account_is_refused_without_blaming_its_key() -> None:
+    session = Session(Principal("ada", 12345, "key", "SHA256:x"))
+    session.shares.connections.add(12345, 5000)
+    session.send(hello())
+    assert session.send(LOGIN) == [ErrorCode.TOO_MANY_RUNS]
+    assert session.reports == [True]
+    assert (session.ended, session.callers) == (ErrorCode.TOO_MANY_RUNS, [])

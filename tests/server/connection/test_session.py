@@ -19,6 +19,7 @@ from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import Side
 from farhand_protocol.transport import QUIET_PERIOD
+from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.login import Authenticator
 from farhand_server.config import ServiceConfig, load
@@ -51,6 +52,9 @@ class Core:
     authenticator: Authenticator | None = None
     sessions: OpenSessions = field(default_factory=OpenSessions)
     stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.shares = Shares(self.registry)
 
     def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)

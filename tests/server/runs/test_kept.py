@@ -92,3 +92,36 @@ async def test_output_is_deleted_at_the_end_of_its_retention(service: Service) -
         while run.size:  # noqa: ASYNC110  # turns of the loop are what is waited for
             await asyncio.sleep(0.01)
     assert service.registry.find(run.plan.id, "ada") is None
+
+
+async def test_what_one_user_keeps_never_pushes_out_what_others_keep(service: Service) -> None:
+    service.registry.kept.retention = Retention(4, 3600.0, 1 << 30)
+    precious, reading = await finished(service, *OUTPUT, uid=50_001)
+    reading.leave()
+    flood = []
+    for _ in range(6):
+        run, reading = await finished(service, *OUTPUT, uid=50_002)
+        reading.leave()
+        flood.append(run)
+    assert precious.size == 100_000
+    assert [run.size for run in flood] == [0, 0, 0, 100_000, 100_000, 100_000]
+
+
+async def test_what_one_user_does_not_read_never_pushes_out_what_others_keep(service: Service) -> None:
+    service.registry.kept.retention = Retention(4, 3600.0, 1 << 30, unread_runs=2)
+    precious, reading = await finished(service, *OUTPUT, uid=50_001)
+    reading.leave()
+    flood = [(await finished(service, *OUTPUT, uid=50_002))[0] for _ in range(6)]
+    assert precious.size == 100_000
+    assert [run.size for run in flood] == [0, *5 * [100_000]]
+
+
+async def test_memory_that_one_user_fills_is_taken_from_that_user(service: Service) -> None:
+    service.memory.limit = 650_000
+    precious, reading = await finished(service, *OUTPUT, uid=50_001)
+    reading.leave()
+    for _ in range(5):
+        _, reading = await finished(service, *OUTPUT, uid=50_002)
+        reading.leave()
+    assert precious.size == 100_000
+    assert service.memory.used <= 325_000

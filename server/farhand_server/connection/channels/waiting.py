@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -35,12 +36,26 @@ class _Chunk:
 
 
 class WaitChannel(QueryChannel):
-    """Answers a `wait_for` of the account `user`. The constructor raises `BadPattern`, `BadOffset` and
-    `TooManyPatterns`."""
+    """Answers a `wait_for` of the account `user`. `count` is called when the wait begins, and what it returns when the
+    wait is over.
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: AnyRun, request: m.WaitFor, *, user: str) -> None:
+    The constructor raises `BadPattern`, `BadOffset` and `TooManyPatterns`.
+    """
+
+    def __init__(
+        self,
+        outlet: ChannelOutlet,
+        number: int,
+        run: AnyRun,
+        request: m.WaitFor,
+        *,
+        user: str,
+        count: Callable[[], Callable[[], None]] = lambda: lambda: None,
+    ) -> None:
         super().__init__(outlet, number)
         self._user = user
+        self._count = count
+        self._uncount: Callable[[], None] | None = None
         self._run = run
         self._request = request
         self._spool: ReadableSpool = run.spool(request.stream)
@@ -62,6 +77,7 @@ class WaitChannel(QueryChannel):
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
+        self._uncount = self._count()
         self._spool.listeners.append(self._new_output.set)
         if isinstance(self._run, LiveRun):
             self._run.attachments.bystanders.append(self)
@@ -72,6 +88,8 @@ class WaitChannel(QueryChannel):
         if self._pattern is not None:
             searches().remove_pattern(self._user, self._pattern.memory)
             self._pattern = None
+        if self._uncount is not None:
+            self._uncount()
         if self._new_output.set in self._spool.listeners:
             self._spool.listeners.remove(self._new_output.set)
         if isinstance(self._run, LiveRun) and self in self._run.attachments.bystanders:

@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, Literal, Protocol, Self
 
+from farhand_server.sharing import Tally, bound_by_shares, fair_part
+
 from ..snapshots import Blob, Get, Put, SnapshotRecord
 
 REREAD_SIZE: Final = 64 << 10
@@ -36,6 +38,41 @@ class SpoolMemory:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.by_user: Final[Tally[int]] = Tally()
+        """What the runs of each account use of it."""
+
+    @property
+    def used_up(self) -> bool:
+        """Whether each spool may keep only `MIN_SPOOL`."""
+        return self.used >= self.limit
+
+    def of(self, uid: int) -> SpoolMemory:
+        """Return an account's part of this memory."""
+        return _UserMemory(self, uid)
+
+
+class _UserMemory(SpoolMemory):
+    """One account's part of the memory: what it uses counts in the whole, too, and must leave others their part."""
+
+    def __init__(self, whole: SpoolMemory, uid: int) -> None:
+        self._whole = whole
+        self._uid = uid
+        self._bound = bound_by_shares(uid)
+
+    @property
+    def used(self) -> int:
+        return self._whole.by_user.of(self._uid)
+
+    @used.setter
+    def used(self, amount: int) -> None:
+        change = amount - self.used
+        self._whole.used += change
+        self._whole.by_user.add(self._uid, change)
+
+    @property
+    def used_up(self) -> bool:
+        whole = self._whole
+        return whole.used_up or (self._bound and self.used >= fair_part(whole.limit, whole.used, self.used))
 
 
 class ReadableSpool(Protocol):
@@ -163,7 +200,7 @@ class MemorySpool:
     @property
     def full(self) -> bool:
         kept = self.end - self.held
-        return kept >= MIN_SPOOL and (kept >= self._limit or self._memory.used >= self._memory.limit)
+        return kept >= MIN_SPOOL and (kept >= self._limit or self._memory.used_up)
 
     @property
     def size(self) -> int:

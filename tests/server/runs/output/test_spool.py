@@ -163,3 +163,17 @@ def test_only_the_length_of_a_deleted_spool_is_known() -> None:
     assert (spool.start, spool.end, spool.ended, spool.read(7, 10)) == (7, 7, True, b"")
     with pytest.raises(ValueError, match="nothing is"):
         spool.read(0, 1)
+
+
+def test_memory_that_one_account_uses_up_leaves_others_their_part() -> None:
+    memory = SpoolMemory(12 * MiB)
+    ada, bob, root = (MemorySpool(16 * MiB, memory.of(uid)) for uid in (50_001, 50_002, 0))
+    while not ada.full:
+        ada.append(bytes(MiB))
+    assert (memory.used, memory.by_user.of(50_001)) == (8 * MiB, 8 * MiB)
+    bob.append(bytes(2 * MiB))
+    assert not bob.full
+    root.append(bytes(MiB))
+    assert not root.full
+    ada.close()
+    assert (memory.used, memory.by_user.of(50_001)) == (3 * MiB, 0)

@@ -1,0 +1,124 @@
+"""What each user may use of what all users share and the service cannot take back: runs, connections, descriptors,
+waits.
+
+How a pool is divided is in `sharing`. Root and the service's own account are not bound by shares: they may use the
+whole pool, and a part of it is a reserve for them alone. In an ordinary user's service nobody else logs in, so nobody
+is bound.
+
+A share belongs to an account, by its uid: two keys of one account have one share between them. Nothing here is
+remembered: all amounts are those of the runs and connections that exist, so an upgrade changes no share.
+"""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from farhand_server.config import ServiceConfig
+from farhand_server.runs.plan import Plan
+from farhand_server.sharing import Tally, bound_by_shares, fair_part
+
+MAX_ALL_WAITS: Final = 1024
+"""Waits in the whole service at once. Each may hold a pattern of 1 MiB, and most hold less than a hundredth of that."""
+
+RUN_DESCRIPTORS: Final = 6
+"""Descriptors that one run needs: three pipes, two pidfds (asyncio's and ours), and possibly its own connection."""
+
+CORE_DESCRIPTORS: Final = 64
+"""Descriptors not used by runs: sockets, the event loop's, the standard three, and those of a run being started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One user's part of a pool: how much the user has, and how much the user may have now."""
+
+    resource: str
+    used: int
+    limit: int
+    total: int
+    """The size of the pool, for all users together."""
+
+
+class ShareUsedUp(Exception):
+    """The user has all of a share. The text says which one, and what to do."""
+
+
+class SharedRuns(Protocol):
+    """How many runs each user has."""
+
+    @property
+    def by_user(self) -> Tally[int]:
+        """The active runs of each account."""
+
+    @property
+    def by_rule(self) -> Tally[tuple[int, str]]:
+        """The active runs of each account by the policy's rule that allowed them."""
+
+
+class Shares:
+    """The pools of one service. `connections` and `waits` are counted by those who open and close them."""
+
+    def __init__(self, runs: SharedRuns) -> None:
+        self.connections: Final[Tally[int]] = Tally()
+        self.waits: Final[Tally[int]] = Tally()
+        self._runs = runs
+
+    def of(self, uid: int, config: ServiceConfig) -> tuple[Share, ...]:
+        """Return all shares of an account, as they are now."""
+        runs, connections = self._runs.by_user, self.connections
+        descriptors = runs.total * RUN_DESCRIPTORS + connections.total
+        own_descriptors = runs.of(uid) * RUN_DESCRIPTORS + connections.of(uid)
+        return (
+            self._share(uid, "runs", config.runs.max_runs, runs.total, runs.of(uid)),
+            self._share(uid, "connections", config.edge.connections, connections.total, connections.of(uid)),
+            self._share(uid, "descriptors", descriptors_of_runs(), descriptors, own_descriptors),
+            self._share(uid, "waits", MAX_ALL_WAITS, self.waits.total, self.waits.of(uid)),
+        )
+
+    def check_run(self, plan: Plan, config: ServiceConfig) -> None:
+        """Raise `ShareUsedUp` if the account may not start another run now, or not another by the same rule."""
+        uid, user, rule = plan.uid, plan.owner, plan.rule
+        if rule.runs is not None and self._runs.by_rule.of((uid, rule.name)) >= rule.runs:
+            raise ShareUsedUp(
+                f"the policy allows {user} {rule.runs} of these runs at once, and all are active; end one, or wait "
+                "until one has ended"
+            )
+        if bound_by_shares(uid):
+            runs, _, descriptors, _ = self.of(uid, config)
+            if runs.used >= runs.limit:
+                raise ShareUsedUp(
+                    f"{user} has {runs.used} active runs, its whole share of this service; end some, or wait until "
+                    "some have ended"
+                )
+            if descriptors.used + RUN_DESCRIPTORS > descriptors.limit:
+                raise ShareUsedUp(
+                    f"the runs and connections of {user} use {descriptors.used} descriptors, its whole share of this "
+                    "service; end some, or wait until some have ended"
+                )
+
+    def check_connection(self, uid: int, user: str, config: ServiceConfig) -> None:
+        """Raise `ShareUsedUp` if the account may not have another connection now."""
+        if bound_by_shares(uid):
+            _, connections, descriptors, _ = self.of(uid, config)
+            if connections.used >= connections.limit or descriptors.used >= descriptors.limit:
+                raise ShareUsedUp(
+                    f"{user} has {connections.used} connections, its whole share of this service; close some, or use "
+                    "one connection for several runs"
+                )
+
+    def check_wait(self, uid: int, user: str, config: ServiceConfig) -> None:
+        """Raise `ShareUsedUp` if the account may not wait for another run now."""
+        *_, waits = self.of(uid, config)
+        if bound_by_shares(uid) and waits.used >= waits.limit:
+            raise ShareUsedUp(f"{user} has {waits.used} waits, its whole share of this service; end some of them")
+
+    def _share(self, uid: int, what: str, total: int, used: int, used_by_user: int) -> Share:
+        limit = fair_part(total, used, used_by_user) if bound_by_shares(uid) else total
+        return Share(what, used_by_user, limit, total)
+
+
+def descriptors_of_runs() -> int:
+    """Return how many descriptors there are for runs and connections (RLIMIT_NOFILE, getrlimit(2))."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(0, (1 << 20 if soft == resource.RLIM_INFINITY else soft) - CORE_DESCRIPTORS)

@@ -1,0 +1,88 @@
+"""How users share something of which there is a fixed amount, and which cannot be taken back. Without I/O.
+
+What nobody else uses may be used, and what many want is divided. A user may hold up to `ALPHA` times what is still free
+of a pool: the dynamic thresholds of Choudhury and Hahne ("Dynamic Queue Length Thresholds for Shared-Memory Packet
+Switches", IEEE/ACM Transactions on Networking 6(2), 1998). So one user alone gets two thirds of a pool, n users that
+all want everything get 2/(2n + 1) of it each, and there is always room for the next user. No configuration is needed,
+and a user's part grows again as soon as others give something back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, Generic, TypeVar
+
+ALPHA: Final = 2
+"""With 1, one user alone would leave half of a pool unused; with 4, ten users that want everything would leave only
+1/41 of it to the next one: 23 of 1,024 runs. With 2 it is two thirds, and 1/21: 45 runs."""
+
+RESERVE: Final = 16
+"""The part of each pool that only root and the service's own account may use: one in 16, 64 of 1,024 runs. An
+administrator who has to find out who uses up a machine needs a few."""
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Tally(Generic[_Key]):
+    """Amounts by user, and their `total`. Users that have nothing are not remembered."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._amounts: dict[_Key, int] = {}
+
+    def __iter__(self) -> Iterator[_Key]:
+        """Iterate over everyone who has something."""
+        return iter(tuple(self._amounts))
+
+    def __len__(self) -> int:
+        """Return how many users have something."""
+        return len(self._amounts)
+
+    def of(self, user: _Key) -> int:
+        """Return how much `user` has."""
+        return self._amounts.get(user, 0)
+
+    def add(self, user: _Key, amount: int = 1) -> None:
+        """Count `amount` more for `user`; a negative amount counts less. Nobody can have less than nothing."""
+        now = self.of(user) + amount
+        if now < 0:
+            raise ValueError(f"{user} has {self.of(user)} and cannot give back {-amount}")
+        self.total += amount
+        if now:
+            self._amounts[user] = now
+        else:
+            self._amounts.pop(user, None)
+
+    def remove(self, user: _Key, amount: int = 1) -> None:
+        """Count `amount` less for `user`."""
+        self.add(user, -amount)
+
+    def hold(self, user: _Key) -> Callable[[], None]:
+        """Count one more for `user`, and return a function that counts it no longer. Repeated calls of that do
+        nothing."""
+        self.add(user)
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self.remove(user)
+
+        return release
+
+
+def bound_by_shares(uid: int) -> bool:
+    """Return whether an account may have only its part of what all share. Root and the service's own account may use
+    everything."""
+    return uid not in (0, os.geteuid())
+
+
+def fair_part(total: int, used: int, used_by_user: int) -> int:
+    """Return how much of a pool of `total` one user may have, who has `used_by_user` of the `used`.
+
+    A user may take one more while what the user has is less than `ALPHA` times what is free.
+    """
+    left_by_others = max(0, total - total // RESERVE - (used - used_by_user))
+    return -(-ALPHA * left_by_others // (ALPHA + 1))

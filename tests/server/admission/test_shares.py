@@ -1,0 +1,108 @@
+"""What one account holds never keeps another from starting a run, connecting or waiting."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import pytest
+
+from farhand_server.admission.shares import (
+    CORE_DESCRIPTORS,
+    MAX_ALL_WAITS,
+    RUN_DESCRIPTORS,
+    Shares,
+    ShareUsedUp,
+    descriptors_of_runs,
+)
+from farhand_server.config import ServiceConfig, load
+from farhand_server.runs.plan import RuleShare
+from farhand_server.sharing import Tally
+from tests.support.registry import plan
+
+ADA, BOB = 50_001, 50_002
+
+
+class Runs:
+    def __init__(self) -> None:
+        self.by_user: Tally[int] = Tally()
+        self.by_rule: Tally[tuple[int, str]] = Tally()
+
+
+@pytest.fixture
+def runs() -> Runs:
+    return Runs()
+
+
+@pytest.fixture
+def shares(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Shares:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16_384, 524_288))
+    return Shares(runs)
+
+
+@pytest.fixture
+def config() -> ServiceConfig:
+    return load(None, overrides={})
+
+
+def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_more_for_root(
+    shares: Shares, runs: Runs, config: ServiceConfig
+) -> None:
+    runs.by_user.add(ADA, 640)
+    with pytest.raises(ShareUsedUp, match="ada has 640 active runs, its whole share of this service; end some, or"):
+        shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+    shares.check_run(plan("true", uid=BOB, owner="bob"), config)
+    runs.by_user.add(BOB, 320)
+    with pytest.raises(ShareUsedUp, match="bob has 320"):
+        shares.check_run(plan("true", uid=BOB, owner="bob"), config)
+    for uid in (0, os.geteuid()):
+        shares.check_run(plan("true", uid=uid, owner="root"), config)
+
+
+def test_a_rule_bounds_one_account_only_and_the_service_too(shares: Shares, runs: Runs, config: ServiceConfig) -> None:
+    rule = RuleShare("deploy", runs=2)
+    runs.by_rule.add((ADA, "deploy"), 2)
+    runs.by_rule.add((0, "deploy"), 2)
+    for uid in (ADA, 0):
+        with pytest.raises(ShareUsedUp, match="the policy allows ada 2 of these runs at once, and all are active"):
+            shares.check_run(plan("true", uid=uid, rule=rule), config)
+    shares.check_run(plan("true", uid=BOB, rule=rule), config)
+    shares.check_run(plan("true", uid=ADA, rule=RuleShare("other")), config)
+
+
+def test_connections_and_waits_are_shared_like_runs(shares: Shares, config: ServiceConfig) -> None:
+    shares.connections.add(ADA, 5000)
+    with pytest.raises(ShareUsedUp, match="ada has 5000 connections, its whole share of this service; close some"):
+        shares.check_connection(ADA, "ada", config)
+    shares.check_connection(BOB, "bob", config)
+    shares.check_connection(0, "root", config)
+    shares.waits.add(ADA, 640)
+    with pytest.raises(ShareUsedUp, match="ada has 640 waits, its whole share of this service; end some of them"):
+        shares.check_wait(ADA, "ada", config)
+    shares.check_wait(BOB, "bob", config)
+    shares.check_wait(0, "root", config)
+
+
+def test_descriptors_bound_what_runs_and_connections_use_together(
+    shares: Shares, runs: Runs, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert descriptors_of_runs() == 1024 - CORE_DESCRIPTORS
+    runs.by_user.add(ADA, 590 // RUN_DESCRIPTORS)
+    shares.connections.add(ADA, 12)
+    with pytest.raises(ShareUsedUp, match="the runs and connections of ada use 600 descriptors, its whole share"):
+        shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+    with pytest.raises(ShareUsedUp, match="ada has 12 connections"):
+        shares.check_connection(ADA, "ada", config)
+    shares.check_run(plan("true", uid=BOB, owner="bob"), config)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+
+
+def test_a_share_is_shown_with_what_is_used_of_it(shares: Shares, runs: Runs, config: ServiceConfig) -> None:
+    runs.by_user.add(ADA, 3)
+    shown = {share.resource: (share.used, share.limit, share.total) for share in shares.of(ADA, config)}
+    assert shown["runs"] == (3, 640, 1024)
+    assert shown["connections"] == (0, 5000, 8000)
+    assert shown["waits"] == (0, 640, MAX_ALL_WAITS)
+    assert {share.resource: share.limit for share in shares.of(0, config)}["runs"] == 1024
