@@ -3,13 +3,15 @@
 It is a prefix of standard programs, because with `preexec_fn` or `user=`, `subprocess` would fork the whole service
 instead of using vfork:
 
-    [sh: enters the cgroup] [setpriv: becomes the user] sh: terminal, limits, environment [env: more of it]
-        [bash: another name] the program
+    [sh: enters the cgroup] [setpriv: becomes the user] sh: terminal, limits, environment
+        [env: what a shell adds] [bash: another name] the program
 
 Everything before setpriv(1) has changed the user runs as root, so nothing in a request may influence it. The program's
 environment (for instance LD_PRELOAD) is therefore passed as the *values* of variables with our own names, which no
-program looks at, and is set by a shell that already runs as the user. The values never appear on a command line, which
-anybody may read in /proc, except for the few variables in `_NOT_FOR_SHELLS`.
+program looks at, and is set by a shell that already runs as the user. No value is ever on a command line, which anybody
+may read in /proc: env(1) would need it there. So if a name is one that the shell cannot pass on, because it is no name
+in its language or one that it keeps for itself, a Python sets the whole environment instead (`_EXECUTE`). That takes
+about 10 ms; for dash, the shell of Debian, no usual name needs it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ import math
 import os
 import re
 import resource
+import stat
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -52,15 +57,47 @@ UMASK: Final = "022"
 """The umask of programs that run as another user: the default of login.defs(5). Other programs inherit the
 service's."""
 
+_NOT_FOR_DASH: Final = re.compile(rb"(?![A-Za-z_][A-Za-z0-9_]*\Z)|OPTIND\Z", re.DOTALL)
+"""Names that dash drops because they are invalid in its syntax, and one whose values it interprets."""
+
 _NOT_FOR_SHELLS: Final = re.compile(
     rb"(?![A-Za-z_][A-Za-z0-9_]*\Z)|(?:_|BASH.*|COMP.*|DIRSTACK|EPOCH.*|E?UID|FUNC.*|GROUPS|HIST.*|IFS|LINENO"
     rb"|(?:OLD)?PWD|OPT...|OPTIND|PIPESTATUS|POSIXLY_CORRECT|PPID|PS[0-9]|S?RANDOM|SECONDS|SHELLOPTS|SHLVL)\Z",
     re.DOTALL,
 )
-"""Names that a shell drops because they are invalid in its syntax, or that it uses itself. env(1) sets them instead."""
+"""Names that bash or another shell drops, changes or interprets."""
 
 _SHELLS_OWN: Final = (b"PWD", b"OLDPWD", b"SHLVL", b"_")
 """Variables that dash or bash passes on even if it was not given them."""
+
+PYTHON: Final = b"/usr/bin/python3"
+"""Used if the user may not execute the service's own Python."""
+
+_EXECUTE: Final = b"""\
+import _signal, os, sys
+prefix, count, memory, program, *argv = map(os.fsencode, sys.argv[1:])
+environment = dict(os.environb[prefix + b"%d" % i].split(b"=", 1) for i in range(int(count)))
+for number in _signal.SIGPIPE, _signal.SIGXFSZ:
+    _signal.signal(number, _signal.SIG_DFL)
+if memory:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+try:
+    os.execvpe(program, argv, environment)
+except OSError as error:
+    os.write(2, b"farhandd: %s: %s\\n" % (program, os.fsencode(error.strerror)))
+    os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+"""
+"""Executes a program with the environment in the variables `prefix`0, `prefix`1, …
+
+Python ignores two signals, which the program would inherit. The limit on memory is set last, because Python needs more
+of it than a small program may have.
+"""
+
+
+class NoLauncher(Exception):
+    """Nothing that the user may execute can set a variable with this name without showing its value. The text says what
+    to do."""
 
 
 class LaunchCommand(NamedTuple):
@@ -88,8 +125,7 @@ def launch(
 
     With `terminal`, the program's stdin is a terminal, which becomes its controlling terminal, stdout and stderr.
     `argv0` is the program's name. On a system without bash(1), the program keeps its own name and gets the option `-l`,
-    because such a name is only ever used to mark a login shell. bash adds a SHLVL of 0, and drops variables in `env`
-    that shells use themselves.
+    because such a name is only ever used to mark a login shell. bash adds a SHLVL of 0.
 
     `limits` are set as soft and hard rlimits (setrlimit(2)); leave out those that the cgroup enforces. No limit is
     raised above the service's hard limit. Memory is rounded up to KiB, file size to 512 bytes, and processor time to
@@ -98,37 +134,90 @@ def launch(
 
     Errors look like the program's own: exit code 125, with the reason on stderr, if the cgroup cannot be entered or the
     terminal cannot be opened, and 126 or 127 if a program of the prefix is missing or `check` has overlooked a problem
-    with `argv[0]`.
+    with `argv[0]`. Raises `NoLauncher`.
     """
     if credentials is not None and credentials.uid == os.geteuid():
         credentials = None
-    named = argv0 is not None and os.access(BASH, os.X_OK)
-    if argv0 is not None:
-        argv = (BASH, *_NAMED, argv0, *argv) if named else (argv[0], b"-l", *argv[1:])
-    if credentials is None and not limits and cgroup is None and not terminal and not named:
+    if argv0 is not None and not os.access(BASH, os.X_OK):
+        argv, argv0 = (argv[0], b"-l", *argv[1:]), None
+    if credentials is None and not limits and cgroup is None and not terminal and argv0 is None:
         return LaunchCommand(tuple(argv), env)
-    names, exported = _pack(env)
-    enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]
-    place = () if cgroup is None else (os.fsencode(cgroup / "cgroup.procs"),)
-    left = [name for name in names if name not in exported]
-    by_shell = not left and _finds_the_same(argv[0], env)
-    last = 'unset PWD OLDPWD\nexec "$@"' if by_shell else _exec_line(left)
-    setting = [*_limit_lines(limits), last + _ASIDE if named else last]
-    if exported:
-        # A shell reports an unknown locale on stderr, which belongs to the program.
-        setting.insert(0, f"export {_values(exported)} 2>/dev/null\nunset {' '.join(exported)}")
+    prefix, packed = _pack(env)
+    if odd := _not_for_shell(env, bash=argv0 is not None or not _is_dash(SHELL)):
+        python = _python(credentials, odd)
+        memory, limits = limits.memory, replace(limits, memory=None)
+        bound = b"" if memory is None else b"%d" % (_bounded(memory, resource.RLIMIT_AS, unit=1024) << 10)
+        name = argv[0] if argv0 is None else argv0
+        setting = [*_limit_lines(limits), 'exec "$@"']
+        options = (b"-I", b"-S", b"-B", b"-c", _EXECUTE, prefix, b"%d" % len(env), bound)
+        argv = (python, *options, argv[0], name, *argv[1:])
+    else:
+        setting, argv = _by_shell(argv, prefix, env, limits, argv0)
     if terminal:
         setting.insert(0, _TERMINAL)
-    packed = {name.encode(): value for name, value in names.items()}
-    # env(1) interprets a name with "=" as an assignment, and "-" as an option.
-    guarded = (NICE, b"-n", b"0", b"--", *argv) if not by_shell and (b"=" in argv[0] or argv[0] == b"-") else argv
+    enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]
+    place = () if cgroup is None else (os.fsencode(cgroup / "cgroup.procs"),)
     if credentials is None:
-        return LaunchCommand((*_shell(enter + setting), *place, *guarded), packed)
+        return LaunchCommand((*_shell(enter + setting), *place, *argv), packed)
     setting.insert(0, f"umask {UMASK}")
-    switched = (*_setpriv(credentials), *_shell(setting), *guarded)
+    switched = (*_setpriv(credentials), *_shell(setting), *argv)
     if cgroup is not None:
         switched = (*_shell([*enter, 'exec "$@"']), *place, *switched)
     return LaunchCommand(switched, packed)
+
+
+def _by_shell(
+    argv: Sequence[bytes], prefix: bytes, env: Mapping[bytes, bytes], limits: ResourceLimits, argv0: bytes | None
+) -> tuple[list[str], Sequence[bytes]]:
+    """Return the lines with which a shell sets limits and environment and executes its arguments, and these
+    arguments."""
+    setting = [*_limit_lines(limits)]
+    if env:
+        names = [f"{prefix.decode()}{number}" for number in range(len(env))]
+        values = " ".join(f'"${name}"' for name in names)
+        # A shell reports an unknown locale on stderr, which belongs to the program.
+        setting.insert(0, f"unset PWD OLDPWD\nexport {values} 2>/dev/null\nunset {' '.join(names)}")
+    else:
+        setting.insert(0, "unset PWD OLDPWD")
+    if argv0 is not None:
+        argv = (BASH, *_NAMED, argv0, *argv)
+    if _finds_the_same(argv[0], env):
+        last = 'exec "$@"'
+    else:
+        # env(1) interprets a name with "=" as an assignment, and "-" as an option.
+        argv = (NICE, b"-n", b"0", b"--", *argv) if b"=" in argv[0] or argv[0] == b"-" else argv
+        unset = " ".join(f"-u {name.decode()}" for name in _SHELLS_OWN if name not in env)
+        last = f'exec {ENV.decode()} {unset} -- "$@"'
+    return [*setting, last if argv0 is None else last + _ASIDE], argv
+
+
+def _not_for_shell(env: Mapping[bytes, bytes], *, bash: bool) -> bytes | None:
+    """Return a name that the shells of the prefix cannot set, None if there is none."""
+    pattern = _NOT_FOR_SHELLS if bash else _NOT_FOR_DASH
+    return next(filter(pattern.match, env), None)
+
+
+def _python(credentials: Credentials | None, name: bytes) -> bytes:
+    """Return a Python that the user may execute. Raises `NoLauncher`, which says that it is needed for `name`."""
+    own = os.path.realpath(os.fsencode(sys.executable))
+    if credentials is None:
+        return own
+    for python in (own, PYTHON):
+        if _for_everybody(python):
+            return python
+    raise NoLauncher(
+        f"the environment variable {os.fsdecode(name)[:255]!r} can only be set by a Python that the user may execute; "
+        f"install {PYTHON.decode()}, or leave the variable out"
+    )
+
+
+def _for_everybody(program: bytes) -> bool:
+    """Return whether every account may execute a program and enter the directories above it."""
+    path = Path(os.fsdecode(program))
+    try:
+        return path.is_file() and all(each.stat().st_mode & stat.S_IXOTH for each in (path, *path.parents))
+    except OSError:
+        return False
 
 
 def _finds_the_same(program: bytes, env: Mapping[bytes, bytes]) -> bool:
@@ -161,27 +250,12 @@ def _setpriv(credentials: Credentials) -> tuple[bytes, ...]:
     )
 
 
-def _pack(env: Mapping[bytes, bytes]) -> tuple[dict[str, bytes], list[str]]:
-    """Return each variable as a value under a name that no variable has, and the names that a shell can export."""
-    prefix = "E"
-    while any(name.startswith(prefix.encode()) and name[len(prefix) :].isdigit() for name in env):
-        prefix += "_"
-    names = {}
-    exported = []
-    for number, (name, value) in enumerate(env.items()):
-        names[f"{prefix}{number}"] = name + b"=" + value
-        if not _NOT_FOR_SHELLS.match(name):
-            exported.append(f"{prefix}{number}")
-    return names, exported
-
-
-def _values(names: list[str]) -> str:
-    return " ".join(f'"${name}"' for name in names)
-
-
-def _exec_line(left: list[str]) -> str:
-    unset = " ".join(f"-u {name}" for name in [*(name.decode() for name in _SHELLS_OWN), *left])
-    return f"exec {ENV.decode()} {unset} -- {_values(left)} " + '"$@"'
+def _pack(env: Mapping[bytes, bytes]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return each variable as a value under a name that no variable has, and the beginning of these names."""
+    prefix = b"E"
+    while any(name.startswith(prefix) and name[len(prefix) :].isdigit() for name in env):
+        prefix += b"_"
+    return prefix, {b"%s%d" % (prefix, number): name + b"=" + value for number, (name, value) in enumerate(env.items())}
 
 
 def _limit_lines(limits: ResourceLimits) -> list[str]:

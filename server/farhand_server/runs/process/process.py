@@ -15,7 +15,7 @@ from farhand_server.credentials import Credentials
 from . import subreaper
 from .cgroup import RunCgroup
 from .check import checked
-from .launch import launch
+from .launch import NoLauncher, launch
 from .left import LeftTree, others
 from .tracked import TrackedRun
 from .tree import Member
@@ -128,15 +128,18 @@ class Process:
         which `close` removes. Neither preexec_fn nor user= is used, because both would fork the whole service instead
         of using vfork; see `launch`. Raises `LaunchError`.
         """
-        command = launch(
-            argv,
-            env=env,
-            credentials=credentials,
-            limits=limits if cgroup is None else cgroup.others(limits),
-            cgroup=None if cgroup is None else cgroup.path,
-            terminal=terminal,
-            argv0=argv0,
-        )
+        try:
+            command = launch(
+                argv,
+                env=env,
+                credentials=credentials,
+                limits=limits if cgroup is None else cgroup.others(limits),
+                cgroup=None if cgroup is None else cgroup.path,
+                terminal=terminal,
+                argv0=argv0,
+            )
+        except NoLauncher as error:
+            raise LaunchError(errnos.ENOENT, "process", f"cannot start {_shown(argv[0])}: {error}") from None
         prefix = command.argv[0] if command.argv != tuple(argv) else None
         try:
             with contextlib.ExitStack() as opened:
@@ -284,7 +287,7 @@ class Process:
 def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> LaunchError:
     number = error.errno or errnos.EIO
     reason = os.strerror(number)
-    name = repr(os.fsdecode(program)[:MAX_NAME])
+    name = _shown(program)
     at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
     # If program and directory have the same name, only a look at the directory can tell which of them failed.
     if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
@@ -294,3 +297,7 @@ def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | Non
     if number in _OF_THE_PROGRAM:
         return LaunchError(number, "program", f"cannot run the program {name}: {reason}")
     return LaunchError(number, "process", f"cannot start a process for {name}: {reason}")
+
+
+def _shown(program: bytes) -> str:
+    return repr(os.fsdecode(program)[:MAX_NAME])

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_server.credentials import Credentials
-from farhand_server.runs.process.launch import LaunchCommand, launch
+from farhand_server.runs.process.launch import LaunchCommand, NoLauncher, launch
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import fields, signal_set
 
@@ -185,14 +185,17 @@ def test_argv0_can_be_set(shell: None, way: dict[str, Any]) -> None:
 
 
 @pytest.mark.needs("bash")
-def test_another_name_leaves_the_environment_unchanged_except_for_the_shells_variables(shell: None) -> None:
-    own = {b"_", b"IFS", b"OLDPWD", b"OPTIND", b"PS4", b"PWD", b"SHELLOPTS", b"SHLVL"}
-    env = {name: value for name, value in AWKWARD.items() if name not in own}
-    found = set(run(wrapped(b"/usr/bin/env", b"-0", env=env, argv0=b"-env")).split(b"\0")[:-1])
-    assert found == {b"SHLVL=0", *(name + b"=" + value for name, value in env.items())}
-    # No variable of the request can change the mode of the intermediate shell.
-    odd = run(wrapped(b"/usr/bin/env", b"-0", env=AWKWARD, argv0=b"-env"))
-    assert b"SHELLOPTS" not in odd
+def test_another_name_leaves_the_environment_unchanged_except_for_shlvl(shell: None) -> None:
+    env = {**PATH, b"LD_PRELOAD": b"", b"TERM": b"none", b"LC_ALL": b"none"}
+    found = run(wrapped(b"/usr/bin/env", b"-0", env=env, argv0=b"-env")).split(b"\0")[:-1]
+    assert set(found) == {b"SHLVL=0", *(name + b"=" + value for name, value in env.items())}
+
+
+@pytest.mark.needs("bash")
+@pytest.mark.parametrize("way", [pytest.param({}, id="plain"), *WAYS])
+def test_another_name_and_variables_that_shells_use_arrive_unchanged(shell: None, way: dict[str, Any]) -> None:
+    found = run(wrapped(b"/usr/bin/cat", b"/proc/self/environ", env=AWKWARD, argv0=b"-cat", **way))
+    assert sorted(found.split(b"\0")[:-1]) == sorted(name + b"=" + value for name, value in AWKWARD.items())
 
 
 def test_without_bash_a_login_shell_gets_the_option_l(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,18 +275,37 @@ def test_programs_that_run_as_root_get_nothing_from_the_request(limits: Resource
     command = wrapped(b"prog", env=AWKWARD, credentials=NOBODY, limits=limits, cgroup=cgroup)
     assert all(re.fullmatch(rb"E_*[0-9]+", name) for name in command.env)
     assert not command.env.keys() & AWKWARD.keys()
-    assert command.argv.count(b"prog") == 1
     assert command.argv.index(b"/usr/bin/setpriv") < command.argv.index(b"prog")
 
 
-@pytest.mark.needs("root", "strace")
-def test_no_value_of_the_environment_is_on_a_command_line(tmp_path: Path) -> None:
-    command = wrapped(b"true", env={**PATH, b"TOKEN": b"s3cret"}, credentials=NOBODY, limits=LIMITS)
-    trace = tmp_path / "trace"
+@pytest.mark.needs("root", "strace", "bash")
+@pytest.mark.parametrize("argv0", [None, b"-true"])
+@pytest.mark.parametrize("name", [b"TOKEN", b"COMPOSE_PASSWORD", b"OPTIND", b"PWD", b"_", b"a.b", b"BASH_FUNC_f%%"])
+def test_no_value_is_on_a_command_line_at_any_moment(
+    shell: None, public: Path, name: bytes, argv0: bytes | None
+) -> None:
+    env = {**PATH, name: b"s3cret"}
+    command = wrapped(b"true", env=env, credentials=NOBODY, limits=LIMITS, cgroup=public, argv0=argv0)
+    trace = public / "trace"
     subprocess.run(["strace", "-s", "10000", "-e", "execve", "-o", trace, *command.argv], env=command.env, check=True)
     lines = trace.read_text().splitlines()
     assert any("/true" in line for line in lines)
     assert not any("s3cret" in line for line in lines)
+
+
+@pytest.mark.needs("root")
+def test_without_a_python_that_the_user_may_execute_no_odd_name_can_be_set(
+    public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = public / "python3"
+    private.touch(0o755)
+    monkeypatch.setattr("farhand_server.runs.process.launch.PYTHON", os.fsencode(private))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python3")
+    assert os.fsencode(private) in wrapped(b"true", env={b"a.b": b""}, credentials=NOBODY).argv
+    public.chmod(0o700)
+    with pytest.raises(NoLauncher, match=r"'a\.b' can only be set by a Python"):
+        wrapped(b"true", env={**PATH, b"a.b": b""}, credentials=NOBODY)
+    assert wrapped(b"true", env=PATH, credentials=NOBODY).argv
 
 
 NAMES = st.binary(min_size=1, max_size=8).filter(lambda name: not {0, ord("=")} & set(name))
@@ -291,6 +313,23 @@ NAMES_OF_SHELLS = st.sampled_from(
     [b"PATH", b"_", b"PWD", b"E0", b"E_0", b"BASH_VERSION", b"ENV", b"PS1", b"COMP_WORDS"]
 )
 VALUES = st.binary(max_size=20).filter(lambda value: 0 not in value)
+
+
+@given(
+    env=st.dictionaries(NAMES | NAMES_OF_SHELLS, VALUES.map(lambda value: b"s3cret" + value), max_size=8),
+    limits=st.sampled_from([ResourceLimits(), LIMITS, ResourceLimits(memory=1 << 30)]),
+    credentials=st.sampled_from([None, NOBODY]),
+    cgroup=st.sampled_from([None, Path("/c")]),
+    terminal=st.booleans(),
+    argv0=st.sampled_from([None, b"-name"]),
+    dash=st.booleans(),
+)
+def test_no_command_contains_a_value(env: dict[bytes, bytes], dash: bool, **way: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("farhand_server.runs.process.launch.SHELL", b"/bin/dash" if dash else b"/bin/other")
+        command = wrapped(b"prog", env=env, **way)
+    assert not [word for word in command.argv for value in env.values() if value in word]
+    assert command.env == env or all(re.fullmatch(rb"E_*[0-9]+", name) for name in command.env)
 
 
 @settings(max_examples=25)
