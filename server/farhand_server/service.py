@@ -30,8 +30,9 @@ from .connection.context import OpenSessions
 from .filewatch import FileWatch
 from .hangup import OwnTerminal
 from .ledger import Ledger
-from .listen.clients import LocalConnection, ProxiedConnection, VerdictFeeds
+from .listen.clients import LocalConnection, ProxiedConnection
 from .listen.edge_child import EdgeChild
+from .listen.feeds import VerdictFeeds
 from .listen.keeper import SocketKeeper
 from .listen.unix import UnixListener
 from .logs import Logger
@@ -46,6 +47,7 @@ from .runs.registry import Registry
 from .runs.run import LiveRun
 from .runtime import blocking_executor, reset_signals
 from .systemd import Notifier
+from .tickets import ticket_key
 from .upgrade.replace import Upgrader
 from .upgrade.snapshot import ReceivedSnapshot
 
@@ -106,7 +108,8 @@ class Service:
         self._reload = reload
         self._accepted = accepted
         self._resume = resume
-        self._feeds = VerdictFeeds()
+        self.ticket_key = None if self.authenticator is None else ticket_key(config.state_dir)
+        self._feeds = VerdictFeeds(self.ticket_key)
         self._upgrader = Upgrader(self)
         self._loop_watch = watch or LoopWatch(log)
         self._state_watch: FileWatch | None = None

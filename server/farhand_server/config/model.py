@@ -47,22 +47,24 @@ class EdgeSettings(Section):
     sshd_config(5)."""
 
     before_login: int = Field(default=512, ge=1, le=100_000)
-    """Connections that have not logged in, in total. At 20 KiB each they take 10 MiB. sshd's 100 are too few if one
-    client opens 64 at once."""
+    """Places before login: connections that have begun TLS and have not logged in. At 20 KiB each they take 10 MiB.
+    sshd's 100 are too few if one client opens 64 at once."""
 
     before_login_per_source: int = Field(default=128, ge=1, le=100_000)
     """The part of these that may come from one source (an IPv4 address, an IPv6 /64): a quarter, so that one source
     alone cannot keep others out."""
 
     connections: int = Field(default=8000, ge=1, le=500_000)
-    """Connections in total, logged in or not. Each needs two descriptors, so 8,000 fit the unit's 16,384."""
+    """Connections in total, logged in or not. Each needs two descriptors, so 8,000 fit the unit's 17,408, beside 1,024
+    that say nothing yet."""
 
     tls_deadline: EdgeTime = 10.0
-    """Seconds from accept to the end of the TLS handshake: two round trips, with a margin for lost packets."""
+    """Seconds from accept to the first bytes of TLS, and from these to the end of the handshake: a round trip each,
+    with a margin for lost packets. Less while many places are taken."""
 
     login_deadline: EdgeTime = 25.0
-    """Seconds from accept to login. More than the core's own `login.deadline`, because the core can tell the client the
-    reason."""
+    """Seconds from the first bytes to login; less while many places are taken. More than the core's own
+    `login.deadline`, because the core can tell the client the reason."""
 
     penalty_refused: Penalty = 5.0
     """Debt added to a source for a refused login; sshd's `authfail`."""
@@ -71,15 +73,16 @@ class EdgeSettings(Section):
     """Debt for a connection that ends before login, or fails in TLS; sshd's `noauth`."""
 
     penalty_deadline: Penalty = 10.0
-    """Debt for reaching a deadline, because that keeps a slot from others; sshd's `grace-exceeded`."""
+    """Debt for reaching a deadline, because that keeps a place from others: all of it after `tls_deadline`, and less
+    for a connection that had to give up its place sooner; sshd's `grace-exceeded`."""
 
     penalty_threshold: Penalty = 15.0
-    """Debt at which a source's connections are refused; sshd's `min`. Debt falls by one second per second, so three
-    refused logins are free, and after that one every five seconds."""
+    """Debt at which a source's connections are refused, unless they show a ticket; sshd's `min`. Debt falls by one
+    second per second, so three refused logins are free, and after that one every five seconds."""
 
-    penalty_max: Penalty = 600.0
-    """The maximum debt of a source, and so the longest time for which it is refused after its last failure; sshd's
-    `max`."""
+    penalty_max: Penalty = 60.0
+    """The maximum debt of a source. It is refused for at most 45 s after its last failure, which is less than a run
+    waits for its client (`runs.grace`), and much less than sshd's `max` of 600: many people share one address."""
 
     penalty_sources: int = Field(default=16_384, ge=16, le=1_000_000)
     """Sources in debt that are remembered, in about 4 MiB. Beyond this number, the smallest debts are forgotten."""

@@ -16,7 +16,6 @@ from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
 
 from .limiter import Failure, LogThrottle, Slot
-from .login_verdicts import LoginVerdict
 from .relay import HangupWatch, Relay
 from .streams import PlainStream, TLSStream
 
@@ -36,12 +35,15 @@ class EdgeContext:
     log: LogThrottle
     core_socket: Path
     core_connected: Callable[[], bool]
+    core_stood_still: Callable[[float], bool]
+    """Whether the core has stood still at any time since this one."""
+    tls_done: Callable[[Slot], None]
 
 
 class EdgeConnection:
     """A client's connection, from the call of `start` until it calls `on_closed`.
 
-    `on_failure` is called at most once, if the connection fails before login.
+    `on_failure` is called at most once, if the connection fails before login by the client's fault.
     """
 
     def __init__(
@@ -91,16 +93,20 @@ class EdgeConnection:
         self._deadline = self._loop.call_later(self._context.settings.tls_deadline, self._deadline_reached)
         self._loop.add_reader(self._tls.fileno(), self._handshake, self._tls)
 
-    def receive_verdict(self, verdict: LoginVerdict) -> None:
+    def receive_verdict(self, logged_in: bool) -> None:
         """Record the core's verdict; the caller notifies the limiter."""
         self.awaits_verdict = False
-        if verdict is LoginVerdict.LOGGED_IN:
+        if logged_in:
             self._cancel_deadline()
 
     def assume_login(self) -> None:
         """Stop waiting for a verdict, because the feed was lost. The core enforces its own login deadline."""
         if self.awaits_verdict:
-            self.receive_verdict(LoginVerdict.LOGGED_IN)
+            self.receive_verdict(True)
+
+    def evict(self) -> None:
+        """Close before the deadline, because others need the place before login."""
+        self._deadline_reached(" while others wait for a place")
 
     def abort(self) -> None:
         """Close at once without delivering buffered bytes."""
@@ -126,6 +132,7 @@ class EdgeConnection:
             self._loop.add_writer(tls.fileno(), self._handshake, tls)
             return
         self._loop.remove_writer(tls.fileno())
+        self._context.tls_done(self.slot)
         if tls.application_protocol() != ALPN:
             self._reject(Failure.NO_LOGIN, f"no application protocol {ALPN}")
         else:
@@ -163,10 +170,10 @@ class EdgeConnection:
             raise
         return PlainStream(sock)
 
-    def _deadline_reached(self) -> None:
+    def _deadline_reached(self, why: str = "") -> None:
         self._deadline = None
         stage = "login" if self._relay is not None else "TLS"
-        self._context.log.warning("client closed", reason=f"{stage} deadline", peer=str(self._peer[0]))
+        self._context.log.warning("client closed", reason=f"{stage} deadline{why}", peer=str(self._peer[0]))
         self._fail(Failure.DEADLINE)
         self.abort()
 
@@ -182,7 +189,10 @@ class EdgeConnection:
 
     def _fail(self, failure: Failure) -> None:
         self.awaits_verdict = False
-        self._on_failure(self.slot, failure)
+        waits_since = None if self._relay is None else self._relay.core_owes_answer_since
+        # A client that waits for a core that stands still has done nothing wrong.
+        if waits_since is None or not self._context.core_stood_still(waits_since):
+            self._on_failure(self.slot, failure)
 
     def _relay_ended(self, side: str, error: OSError | None) -> None:
         assert self._tls is not None

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import resource
 import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from farhand_server.config import EdgeSettings
-from farhand_server.listen.proxy import Endpoint
 from farhand_server.logs import Logger
+from farhand_server.tickets import TicketKey
 
 from .acceptor import Acceptor
+from .arrivals import MAX_ARRIVALS, Arrival
 from .connection import EdgeConnection, EdgeContext
-from .limiter import ConnectionRefusal, Failure, Limiter, LogThrottle, Slot
-from .login_verdicts import LoginVerdict, VerdictFeed
+from .entrance import Entrance
+from .limiter import Failure, LogThrottle, Slot
+from .login_verdicts import VerdictFeed
 from .relay import HangupWatch
 
-EDGE_DESCRIPTORS: Final = 64
-"""Descriptors not used by connections: listening sockets (at most 64 addresses are configured, usually one or two), the
-event loop, the verdict feed, and the standard three."""
+EDGE_DESCRIPTORS: Final = 64 + MAX_ARRIVALS
+"""Descriptors not used by admitted connections: listening sockets (at most 64 addresses are configured, usually one or
+two), the event loop, the verdict feed, the standard three, and connections that say nothing yet."""
 
 LATE_VERDICT_GRACE: Final = 1.0
 """Seconds for which a verdict is still accepted on a connection that the core has closed. The core sent it before
@@ -51,20 +51,41 @@ class Edge:
     ) -> None:
         self.connections: Final[set[EdgeConnection]] = set()
         self.verdict_feed: Final = VerdictFeed(
-            core_socket, log, on_verdict=self._verdict_received, on_lost=self._feed_lost
+            core_socket,
+            log,
+            on_verdict=self._verdict_received,
+            on_lost=self._feed_lost,
+            on_ticket_key=self._ticket_key_received,
         )
         self._log = log
         self._throttle = LogThrottle(log, loop.time)
         settings = within_descriptors(settings, log)
         self._loop = loop
-        self._limiter = Limiter(settings)
+        self._entrance = Entrance(
+            loop,
+            settings,
+            self._throttle,
+            admitted=self._admitted,
+            evict=self._evict,
+            refused=self.verdict_feed.report_refused,
+        )
+        self.limiter: Final = self._entrance.limiter
         self._by_id: dict[bytes, EdgeConnection] = {}
         self._empty = asyncio.Event()
         self._hangups = HangupWatch(loop)
+        self._by_slot: dict[Slot, EdgeConnection] = {}
         self._context = EdgeContext(
-            loop, settings, tls, self._hangups, self._throttle, core_socket, lambda: self.verdict_feed.connected
+            loop,
+            settings,
+            tls,
+            self._hangups,
+            self._throttle,
+            core_socket,
+            lambda: self.verdict_feed.connected,
+            self.verdict_feed.core_stood_still,
+            lambda slot: self.limiter.tls_done(slot, loop.time()),
         )
-        self._acceptor = Acceptor(loop, sockets, self._accepted, self._throttle)
+        self._acceptor = Acceptor(loop, sockets, self._entrance.accepted, self._throttle)
 
     def start_accepting(self) -> None:
         """Start accepting connections."""
@@ -73,12 +94,13 @@ class Edge:
     def reconfigure(self, tls: ssl.SSLContext, settings: EdgeSettings) -> None:
         """Apply a new TLS context and new settings to connections accepted from now on."""
         settings = within_descriptors(settings, self._log)
-        self._limiter.settings = settings
+        self.limiter.settings = settings
         self._context = replace(self._context, tls=tls, settings=settings)
 
     def stop_accepting(self) -> None:
         """Stop accepting, and close the connections that have not logged in."""
         self._acceptor.close()
+        self._entrance.close()
         for connection in tuple(self.connections):
             if connection.slot.before_login:
                 connection.abort()
@@ -95,39 +117,37 @@ class Edge:
             connection.abort()
         self._hangups.close()
 
-    def _accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
-        try:
-            source, destination = endpoint(peer), endpoint(sock.getsockname())
-        except OSError:
-            sock.close()
-            return
-        slot = self._limiter.admit(source[0], self._loop.time())
-        if isinstance(slot, ConnectionRefusal):
-            # Otherwise the client could not tell this from a port on which something else runs.
-            with contextlib.suppress(OSError):
-                sock.send(slot.alert)
-            sock.close()
-            self._throttle.warning("client refused", reason=slot.value, peer=str(source[0]))
-            return
+    def _admitted(self, arrival: Arrival, slot: Slot) -> None:
         connection = EdgeConnection(
-            self._context, slot, source, destination, on_failure=self._penalise, on_closed=self._connection_closed
+            self._context,
+            slot,
+            arrival.peer,
+            arrival.local,
+            on_failure=self._penalise,
+            on_closed=self._connection_closed,
         )
         self.connections.add(connection)
-        self._by_id[connection.unique_id] = connection
-        connection.start(sock)
+        self._by_id[connection.unique_id] = self._by_slot[slot] = connection
+        connection.start(arrival.sock)
+
+    def _evict(self, slot: Slot) -> None:
+        self._by_slot[slot].evict()
 
     def _penalise(self, slot: Slot, failure: Failure) -> None:
-        self._limiter.penalise(slot.source, failure, self._loop.time())
+        self.limiter.penalise(slot, failure, self._loop.time())
 
-    def _verdict_received(self, unique_id: bytes, verdict: LoginVerdict) -> None:
+    def _verdict_received(self, unique_id: bytes, logged_in: bool) -> None:
         connection = self._by_id.get(unique_id)
         if connection is None or not connection.awaits_verdict:
             return
-        connection.receive_verdict(verdict)
-        if verdict is LoginVerdict.LOGGED_IN:
-            self._limiter.logged_in(connection.slot)
+        connection.receive_verdict(logged_in)
+        if logged_in:
+            self.limiter.logged_in(connection.slot)
         else:
             self._penalise(connection.slot, Failure.REFUSED)
+
+    def _ticket_key_received(self, key: bytes) -> None:
+        self._entrance.ticket_key = TicketKey(key)
 
     def _feed_lost(self) -> None:
         # Verdicts may have been lost with the feed. A connection that may have logged in must be neither closed nor
@@ -135,11 +155,12 @@ class Edge:
         for connection in tuple(self._by_id.values()):
             if connection.awaits_verdict:
                 connection.assume_login()
-                self._limiter.logged_in(connection.slot)
+                self.limiter.logged_in(connection.slot)
 
     def _connection_closed(self, connection: EdgeConnection) -> None:
         self.connections.discard(connection)
-        self._limiter.release(connection.slot)
+        self._by_slot.pop(connection.slot, None)
+        self.limiter.release(connection.slot)
         if connection.awaits_verdict:
             forget = functools.partial(self._by_id.pop, connection.unique_id, None)
             self._loop.call_later(LATE_VERDICT_GRACE, forget)
@@ -148,13 +169,6 @@ class Edge:
         self._acceptor.resume()
         if not self.connections:
             self._empty.set()
-
-
-def endpoint(address: tuple[Any, ...]) -> Endpoint:
-    """Return a sockaddr's address and port; convert an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) to IPv4."""
-    parsed = ip_address(address[0].partition("%")[0])
-    mapped = None if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped
-    return (mapped or parsed, address[1])
 
 
 def within_descriptors(settings: EdgeSettings, log: Logger) -> EdgeSettings:

@@ -6,20 +6,57 @@ returns a `Slot`.
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import Final
+from typing import Final, TypeVar
 
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger
+from farhand_server.tickets import Ticket
+
+_Counted = TypeVar("_Counted")
 
 IPV6_PREFIX: Final = 64
 """Bits of an IPv6 address that identify a source. One host usually controls a whole /64 (RFC 4291, section 2.5.4)."""
 
 LOG_INTERVAL: Final = 10.0
 """Seconds between two log lines of one kind: often enough to see an attack, and at most 8,640 lines a day."""
+
+RESERVE_DIVISOR: Final = 8
+"""The part of `before_login` that is kept for sources that have logged in before, and again for tickets: an eighth
+each. 64 places are enough for 64 logins in the same moment, and three quarters are left for everybody."""
+
+EARLY_DROP_START: Final = 0.75
+"""The part of the places for everybody from which on connections are dropped at random, MaxStartups' `start`: 288 of
+384, which is more than a burst of twice `before_login_per_source`."""
+
+EARLY_DROP_RATE: Final = 0.3
+"""The probability of a drop there, MaxStartups' `rate`. It rises evenly to 1 when the places are full."""
+
+MIN_HANDSHAKE_TIME: Final = 0.5
+"""Seconds that a TLS handshake has, however many connections want its place. It takes one round trip, and the longest
+over land and sea is 0.3 s."""
+
+MIN_LOGIN_TIME: Final = 1.0
+"""Seconds that a login has, after TLS: two more round trips, and two seconds would halve the places for others."""
+
+CONNECTIONS_PER_TICKET: Final = 8
+"""Connections before login that one ticket serves at once: a script that starts as many commands in parallel. Tickets
+are visible on the network, so a copied one must not fill the reserve."""
+
+CONNECTIONS_PER_HOLDER: Final = 32
+"""The same for all tickets of one user, who gets one at each login: half of the reserve, so that no user has all."""
+
+REMEMBERED_TICKETS: Final = 16_384
+"""Tickets whose failures are remembered, in 2 MiB. Beyond this number, the one that failed first is forgotten."""
+
+REMEMBERED_SOURCES: Final = 16_384
+"""Sources that have logged in and are remembered, in 3 MiB. Beyond this number, the one that logged in the longest time
+ago is forgotten."""
 
 Source = IPv4Address | IPv6Network
 
@@ -29,6 +66,7 @@ class ConnectionRefusal(StrEnum):
 
     PENALTY = "the source has failed too often"
     SOURCE = "too many connections from this source before login"
+    EARLY = "dropped at random, because there are many connections before login"
     BEFORE_LOGIN = "too many connections before login"
     TOTAL = "too many connections"
 
@@ -48,11 +86,14 @@ class Failure(StrEnum):
     DEADLINE = "deadline before login"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """An admitted connection, as the limiter counts it. Only the limiter changes it."""
 
     source: Source
+    since: float = 0.0
+    ticket: Ticket | None = None
+    """The ticket that the connection was admitted for. Such a connection is not counted among those of its source."""
     before_login: bool = True
     held: bool = True
 
@@ -68,61 +109,121 @@ def source_of(address: IPv4Address | IPv6Address) -> Source:
 
 
 class Limiter:
-    """Counts connections and debts. `settings` may be replaced at any time; admitted connections keep their slots."""
+    """Counts connections and debts, and decides who gets a place. `settings` may be replaced at any time; admitted
+    connections keep their slots.
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    Places before login are given in three steps: to everybody while a quarter is free, then to sources that have logged
+    in before, and the last eighth to tickets alone.
+    """
+
+    def __init__(self, settings: EdgeSettings, random: Callable[[], float] = random.random) -> None:
         self.settings = settings
         self.open = 0
         """Number of connections, logged in or not."""
         self.before_login = 0
         """Number of connections that have not logged in."""
-        self._by_source: dict[Source, int] = {}
+        self.random = random
+        """Returns a number from 0 to 1."""
+        self._by_source: Counter[Source] = Counter()
+        self._by_ticket: Counter[bytes] = Counter()
+        """Connections before login of each ticket and of each holder, whose identifiers differ in length."""
+        self._in_handshake: dict[Slot, None] = {}
+        self._in_login: dict[Slot, None] = {}
+        """The connections without a ticket, in the order in which they were admitted, or finished TLS."""
         self._debt_free_at: dict[Source, float] = {}
+        self._ticket_costs: dict[bytes, float] = {}
+        self._known: dict[Source, None] = {}
 
-    def admit(self, address: IPv4Address | IPv6Address, now: float) -> Slot | ConnectionRefusal:
-        """Return a slot for a connection, or the reason why it must be closed. A refusal adds no debt."""
+    def admit(
+        self, address: IPv4Address | IPv6Address, now: float, ticket: Ticket | None = None
+    ) -> Slot | ConnectionRefusal:
+        """Return a slot for a connection, or the reason why it must be closed. A refusal adds no debt.
+
+        Close the connections that `overdue` returns first.
+        """
         source = source_of(address)
-        if self.debt(source, now) >= self.settings.penalty_threshold:
-            return ConnectionRefusal.PENALTY
-        of_source = self._by_source.get(source, 0)
-        if of_source >= self.settings.before_login_per_source:
-            return ConnectionRefusal.SOURCE
-        if self.before_login >= self.settings.before_login:
-            return ConnectionRefusal.BEFORE_LOGIN
         if self.open >= self.settings.connections:
             return ConnectionRefusal.TOTAL
+        if ticket is not None and self._serves(ticket):
+            slot = Slot(source, now, ticket)
+            self._by_ticket[ticket.id] += 1
+            self._by_ticket[ticket.holder] += 1
+        else:
+            refusal = self._refusal(source, now)
+            if refusal is not None:
+                return refusal
+            slot = Slot(source, now)
+            self._by_source[source] += 1
+            self._in_handshake[slot] = None
         self.open += 1
         self.before_login += 1
-        self._by_source[source] = of_source + 1
-        return Slot(source)
+        return slot
+
+    def overdue(self, now: float) -> list[Slot]:
+        """Return the slots of connections that must give up their places, oldest first.
+
+        While many places are taken, a connection without a ticket has less time: the fewer are free, the less.
+        """
+        free = 1.0 - self._crowding()
+        found = []
+        for slots, usual, least in (
+            (self._in_handshake, self.settings.tls_deadline, MIN_HANDSHAKE_TIME),
+            (self._in_login, self.settings.login_deadline, MIN_LOGIN_TIME),
+        ):
+            allowed = max(least, usual * free)
+            for slot in slots:
+                if now - slot.since < allowed:
+                    break
+                found.append(slot)
+        return found
+
+    def tls_done(self, slot: Slot, now: float) -> None:
+        """Record that a connection has finished its TLS handshake."""
+        if slot in self._in_handshake:
+            del self._in_handshake[slot]
+            self._in_login[slot] = None
+            slot.since = now
 
     def logged_in(self, slot: Slot) -> None:
-        """Stop counting a connection as not logged in. Repeated calls have no effect."""
-        if not slot.before_login:
-            return
-        slot.before_login = False
-        self.before_login -= 1
-        left = self._by_source[slot.source] - 1
-        if left:
-            self._by_source[slot.source] = left
-        else:
-            del self._by_source[slot.source]
+        """Stop counting a connection as not logged in, and remember its source. Repeated calls have no effect."""
+        if slot.before_login:
+            self._stop_counting(slot)
+            self._known.pop(slot.source, None)
+            self._known[slot.source] = None
+            if len(self._known) > REMEMBERED_SOURCES:
+                del self._known[next(iter(self._known))]
 
     def release(self, slot: Slot) -> None:
         """Free the slot of a connection that has ended. Repeated calls have no effect."""
         if slot.held:
-            self.logged_in(slot)
+            if slot.before_login:
+                self._stop_counting(slot)
             slot.held = False
             self.open -= 1
 
-    def penalise(self, source: Source, failure: Failure, now: float) -> None:
-        """Add the penalty for a failure to a source's debt."""
-        penalty = self._penalty(failure)
-        if not penalty:
+    def has_logged_in(self, source: Source) -> bool:
+        """Whether a client has logged in from a source, as far as the limiter remembers."""
+        return source in self._known
+
+    def penalise(self, slot: Slot, failure: Failure, now: float) -> None:
+        """Add the cost of a failure to the debt of a connection's source, and to its ticket.
+
+        A missed deadline costs as much as the place was kept from others. A ticket that has cost as much as the
+        threshold is worth nothing any more: unlike a source, it is renewed with each login.
+        """
+        held = min(1.0, max(0.0, now - slot.since) / self.settings.tls_deadline)
+        cost = self._cost(failure) * (held if failure is Failure.DEADLINE else 1.0)
+        if slot.ticket is not None and cost:
+            self._charge_ticket(slot.ticket.id, cost)
+        self.charge(slot.source, cost, now)
+
+    def charge(self, source: Source, cost: float, now: float) -> None:
+        """Add seconds to a source's debt."""
+        if not cost:
             return
         if source not in self._debt_free_at and len(self._debt_free_at) >= self.settings.penalty_sources:
             self._forget_smallest(now)
-        debt = min(self.debt(source, now) + penalty, self.settings.penalty_max)
+        debt = min(self.debt(source, now) + cost, self.settings.penalty_max)
         self._debt_free_at[source] = now + debt
 
     def debt(self, source: Source, now: float) -> float:
@@ -130,7 +231,50 @@ class Limiter:
         free_at = self._debt_free_at.get(source)
         return max(0.0, free_at - now) if free_at is not None else 0.0
 
-    def _penalty(self, failure: Failure) -> float:
+    def _refusal(self, source: Source, now: float) -> ConnectionRefusal | None:
+        settings, places = self.settings, self._places_for_all()
+        if self.debt(source, now) >= settings.penalty_threshold:
+            return ConnectionRefusal.PENALTY
+        if self._by_source[source] >= settings.before_login_per_source:
+            return ConnectionRefusal.SOURCE
+        if source in self._known:
+            places += settings.before_login // RESERVE_DIVISOR
+            return ConnectionRefusal.BEFORE_LOGIN if self.before_login >= places else None
+        if self.before_login >= places:
+            return ConnectionRefusal.BEFORE_LOGIN
+        crowding = self._crowding()
+        if crowding < EARLY_DROP_START:
+            return None
+        probability = EARLY_DROP_RATE + (1 - EARLY_DROP_RATE) * (crowding - EARLY_DROP_START) / (1 - EARLY_DROP_START)
+        return ConnectionRefusal.EARLY if self.random() < probability else None
+
+    def _serves(self, ticket: Ticket) -> bool:
+        return (
+            self._ticket_costs.get(ticket.id, 0.0) < self.settings.penalty_threshold
+            and self._by_ticket[ticket.id] < CONNECTIONS_PER_TICKET
+            and self._by_ticket[ticket.holder] < CONNECTIONS_PER_HOLDER
+            and self.before_login < self.settings.before_login
+        )
+
+    def _places_for_all(self) -> int:
+        return self.settings.before_login - 2 * (self.settings.before_login // RESERVE_DIVISOR)
+
+    def _crowding(self) -> float:
+        """Return which part of the places for everybody is taken, 0 to 1."""
+        return min(1.0, self.before_login / self._places_for_all())
+
+    def _stop_counting(self, slot: Slot) -> None:
+        slot.before_login = False
+        self.before_login -= 1
+        if slot.ticket is not None:
+            _subtract(self._by_ticket, slot.ticket.id)
+            _subtract(self._by_ticket, slot.ticket.holder)
+        else:
+            _subtract(self._by_source, slot.source)
+            self._in_handshake.pop(slot, None)
+            self._in_login.pop(slot, None)
+
+    def _cost(self, failure: Failure) -> float:
         match failure:
             case Failure.REFUSED:
                 return self.settings.penalty_refused
@@ -139,6 +283,11 @@ class Limiter:
             case Failure.DEADLINE:
                 return self.settings.penalty_deadline
 
+    def _charge_ticket(self, ticket: bytes, cost: float) -> None:
+        if ticket not in self._ticket_costs and len(self._ticket_costs) >= REMEMBERED_TICKETS:
+            del self._ticket_costs[next(iter(self._ticket_costs))]
+        self._ticket_costs[ticket] = self._ticket_costs.get(ticket, 0.0) + cost
+
     def _forget_smallest(self, now: float) -> None:
         # Remove an eighth at a time, so that a flood of new sources costs one sort per few thousand sources.
         room = self.settings.penalty_sources * 7 // 8
@@ -146,6 +295,13 @@ class Limiter:
             ((at, source) for source, at in self._debt_free_at.items() if at > now), key=lambda pair: pair[0]
         )
         self._debt_free_at = {source: at for at, source in owing[max(0, len(owing) - room) :]}
+
+
+def _subtract(counter: Counter[_Counted], key: _Counted) -> None:
+    """Count one less, and keep no zero."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
 
 
 class LogThrottle:

@@ -87,6 +87,8 @@ class Direction:
         self._refused = refused
         self._pending: memoryview | None = None
         self._open = True
+        self.last_read = 0.0
+        """When bytes were last read, by the loop's clock; 0 before the first."""
 
     @property
     def buffered(self) -> int:
@@ -136,6 +138,7 @@ class Direction:
             self.stop()
             self._ended(None)
             return
+        self.last_read = self._loop.time()
         written = self._write(_shared[:size])
         if written is None:
             return
@@ -207,6 +210,11 @@ class Relay:
     def buffered(self) -> int:
         """Bytes buffered in both directions, at most twice `RELAY_BUFFER`."""
         return self._up.buffered + self._down.buffered
+
+    @property
+    def core_owes_answer_since(self) -> float | None:
+        """When the client last sent something, if the core has sent nothing since; otherwise None."""
+        return self._up.last_read if self._up.last_read > self._down.last_read else None
 
     def start(self) -> None:
         """Start copying in both directions."""

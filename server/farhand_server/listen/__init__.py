@@ -6,7 +6,8 @@
 
 `unix`        the Unix socket listeners: bind, open, pause for an upgrade, close
 `keeper`      restores a Unix socket's file that was removed or replaced
-`clients`     handles accepted connections until their session starts; the feeds of login verdicts
+`clients`     handles accepted connections until their session starts
+`feeds`       the feeds of login verdicts, the core's end; `feed` has their records
 `proxy`       the PROXY protocol header, version 2, which the edge sends and the core parses
 `edge_child`  starts and restarts the edge process of `farhandd serve`, and binds the network sockets that it inherits
 """

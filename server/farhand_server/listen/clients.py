@@ -4,16 +4,14 @@ On the local socket the kernel names the peer. On the edges' socket each connect
 in which the edge announces its client; all following bytes come from the client.
 
 An edge parses no frames, so it cannot see which of its clients log in. The core reports that on separate connections,
-the verdict feeds, with 17 bytes for each client: its unique id (16 bytes, from the PROXY header), and 1 for logged in
-or 2 for refused.
+the verdict feeds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from typing import Final, cast
+from typing import cast
 
 from farhand_protocol.transport import ConnectionTransport
 
@@ -23,11 +21,9 @@ from ..connection.context import SessionContext
 from ..connection.session import ServerSession
 from ..logs import Logger
 from ..policy import has_rule_for
+from .feeds import VerdictFeeds
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
 from .unix import enlarge_buffer, peer_uid
-
-VERDICT_LOGGED_IN: Final = b"\1"
-VERDICT_REFUSED: Final = b"\2"
 
 
 class LocalConnection(asyncio.Protocol):
@@ -105,7 +101,7 @@ class ProxiedConnection(asyncio.Protocol):
     def _header_received(self, transport: asyncio.Transport, header: ProxyHeader, rest: bytes) -> None:
         self._cancel_deadline()
         if header.local:
-            transport.set_protocol(self._feeds.protocol(transport))
+            transport.set_protocol(self._feeds.protocol(transport, rest))
             return
         address, peer, log = None, None, self._log
         if header.source is not None:
@@ -128,52 +124,6 @@ class ProxiedConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-class VerdictFeeds:
-    """The connections on which the core tells edges which of their clients have logged in and which were refused."""
-
-    def __init__(self) -> None:
-        self._transports: set[asyncio.Transport] = set()
-
-    def protocol(self, transport: asyncio.Transport) -> asyncio.Protocol:
-        """Start sending verdicts to the edge at the other end of `transport`, and return the protocol for that
-        transport."""
-        self._transports.add(transport)
-        return _Feed(transport, self._transports)
-
-    def verdict(self, unique_id: bytes) -> Callable[[bool], None]:
-        """Return a function that reports whether the client with this id has logged in. Calls after the first do
-        nothing."""
-        reported = False
-
-        def report(logged_in: bool) -> None:
-            nonlocal reported
-            if not reported:
-                reported = True
-                record = unique_id + (VERDICT_LOGGED_IN if logged_in else VERDICT_REFUSED)
-                for transport in self._transports:
-                    transport.write(record)
-
-        return report
-
-    def close(self) -> None:
-        """Close the feeds. An edge that this service has started then exits."""
-        for transport in self._transports:
-            transport.close()
-
-
-class _Feed(asyncio.Protocol):
-    def __init__(self, transport: asyncio.Transport, transports: set[asyncio.Transport]) -> None:
-        self._transport = transport
-        self._transports = transports
-
-    def pause_writing(self) -> None:
-        # An edge that does not read its feed is stuck. It reconnects if it recovers.
-        self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transports.discard(self._transport)
 
 
 def _serve(session: ServerSession, transport: asyncio.BaseTransport) -> ConnectionTransport:

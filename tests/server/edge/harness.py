@@ -4,6 +4,7 @@ clients."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -14,9 +15,9 @@ from pathlib import Path
 from farhand_server import hostkey
 from farhand_server.config import EdgeSettings
 from farhand_server.edge.edge import Edge
-from farhand_server.edge.login_verdicts import LoginVerdict
 from farhand_server.edge.streams import server_context
 from farhand_server.listen import proxy
+from farhand_server.listen.feed import FromCore, encode_record
 from farhand_server.listen.proxy import ProxyHeader
 from farhand_server.logs import Logger, Sink
 
@@ -31,6 +32,15 @@ def client_context(*alpn: str) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(list(alpn or ("farhand/1",)))
     return context
+
+
+def openssl_hello(*alpn: str, server_name: str | None = None) -> bytes:
+    """Return what Python's client sends first."""
+    sent = ssl.MemoryBIO()
+    tls = client_context(*alpn).wrap_bio(ssl.MemoryBIO(), sent, server_hostname=server_name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return sent.read()
 
 
 @dataclass
@@ -101,10 +111,10 @@ class FakeCore:
         async with asyncio.timeout(TEST_TIMEOUT):
             return await self.clients.get()
 
-    async def verdict(self, client: Peer, verdict: LoginVerdict) -> None:
+    async def verdict(self, client: Peer, verdict: FromCore) -> None:
         assert client.header.unique_id is not None
         for feed in self.feeds:
-            await feed.send(client.header.unique_id + bytes([verdict]))
+            await feed.send(encode_record(verdict, client.header.unique_id))
 
     def stop(self) -> None:
         assert self._server is not None
@@ -164,7 +174,7 @@ class RunningEdge:
         self._peers.append(peer)
         return peer
 
-    async def pair(self, verdict: LoginVerdict | None = LoginVerdict.LOGGED_IN) -> tuple[Peer, Peer]:
+    async def pair(self, verdict: FromCore | None = FromCore.LOGGED_IN) -> tuple[Peer, Peer]:
         """Return a client and the core's end of its connection, logged in by default."""
         client = await self.connect()
         core = await self.core.client()

@@ -10,16 +10,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.config import EdgeSettings
-from farhand_server.edge.limiter import LOG_INTERVAL, ConnectionRefusal, Failure, Limiter, LogThrottle, Slot, source_of
+from farhand_server.edge.limiter import (
+    CONNECTIONS_PER_HOLDER,
+    CONNECTIONS_PER_TICKET,
+    LOG_INTERVAL,
+    MIN_HANDSHAKE_TIME,
+    MIN_LOGIN_TIME,
+    REMEMBERED_SOURCES,
+    REMEMBERED_TICKETS,
+    ConnectionRefusal,
+    Failure,
+    Limiter,
+    LogThrottle,
+    Slot,
+    source_of,
+)
+from farhand_server.tickets import Ticket
 from tests.support.history import LogFile
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+TICKET = Ticket(b"alice's one.", b"alice...")
 
 
-def admitted(limiter: Limiter, address: IPv4Address | IPv6Address, now: float = 0.0) -> Slot:
-    slot = limiter.admit(address, now)
+def admitted(
+    limiter: Limiter, address: IPv4Address | IPv6Address, now: float = 0.0, ticket: Ticket | None = None
+) -> Slot:
+    slot = limiter.admit(address, now, ticket)
     assert isinstance(slot, Slot)
     return slot
+
+
+def many(limiter: Limiter, count: int, now: float = 0.0) -> list[Slot]:
+    """Admit connections from so many sources, none of which is dropped at random."""
+    return [admitted(limiter, IPv4Address(0x0A000000 + n), now) for n in range(count)]
+
+
+def never() -> float:
+    """Stands for a random number for which no connection is dropped."""
+    return 1.0
 
 
 @pytest.mark.parametrize(
@@ -52,10 +80,11 @@ def test_each_limit_refuses_with_its_reason() -> None:
 @pytest.mark.parametrize(("failure", "free"), [(Failure.REFUSED, 2), (Failure.NO_LOGIN, 14), (Failure.DEADLINE, 1)])
 def test_a_source_is_refused_at_the_threshold_until_its_debt_has_decreased(failure: Failure, free: int) -> None:
     limiter = Limiter(EdgeSettings())
+    slot = Slot(A, -10.0)
     for _ in range(free):
-        limiter.penalise(A, failure, 0.0)
+        limiter.penalise(slot, failure, 0.0)
         admitted(limiter, A)
-    limiter.penalise(A, failure, 0.0)
+    limiter.penalise(slot, failure, 0.0)
     debt = limiter.debt(A, 0.0)
     assert limiter.admit(A, 0.0) is ConnectionRefusal.PENALTY
     admitted(limiter, B)
@@ -64,28 +93,151 @@ def test_a_source_is_refused_at_the_threshold_until_its_debt_has_decreased(failu
     assert limiter.debt(A, debt) == 0.0
 
 
-def test_debt_has_an_upper_bound() -> None:
+@pytest.mark.parametrize(("held", "debt"), [(10.0, 10.0), (25.0, 10.0), (0.5, 0.5), (0.0, 0.0)])
+def test_a_missed_deadline_costs_as_much_as_the_place_was_kept_from_others(held: float, debt: float) -> None:
+    limiter = Limiter(EdgeSettings())
+    limiter.penalise(Slot(A, 100.0), Failure.DEADLINE, 100.0 + held)
+    assert limiter.debt(A, 100.0 + held) == debt
+
+
+def test_a_source_is_refused_for_less_time_than_a_run_waits_for_its_client() -> None:
     limiter = Limiter(EdgeSettings())
     for _ in range(1000):
-        limiter.penalise(A, Failure.DEADLINE, 0.0)
-    assert limiter.debt(A, 0.0) == 600.0
+        limiter.penalise(Slot(A, -10.0), Failure.DEADLINE, 0.0)
+    assert limiter.debt(A, 0.0) == 60.0
+    admitted(limiter, A, 45.1)
 
 
 def test_a_penalty_of_0_adds_no_debt() -> None:
     limiter = Limiter(EdgeSettings(penalty_refused=0.0))
-    limiter.penalise(A, Failure.REFUSED, 0.0)
+    limiter.penalise(Slot(A, ticket=TICKET), Failure.REFUSED, 0.0)
     assert limiter.debt(A, 0.0) == 0.0
 
 
 def test_when_too_many_sources_are_in_debt_the_smallest_debts_are_forgotten() -> None:
     limiter = Limiter(EdgeSettings(penalty_sources=16))
-    for _ in range(3):
-        limiter.penalise(A, Failure.DEADLINE, 0.0)
+    limiter.charge(A, 30.0, 0.0)
     sources = [IPv4Address(f"198.51.100.{n}") for n in range(100)]
     for source in sources:
-        limiter.penalise(source, Failure.NO_LOGIN, 0.0)
+        limiter.charge(source, 1.0, 0.0)
     assert limiter.admit(A, 0.0) is ConnectionRefusal.PENALTY
     assert sum(limiter.debt(source, 0.0) > 0 for source in [A, *sources]) <= 16
+
+
+def test_a_ticket_is_served_before_penalties_and_the_limit_of_its_source() -> None:
+    limiter = Limiter(EdgeSettings(before_login_per_source=1))
+    admitted(limiter, A)
+    assert limiter.admit(A, 0.0) is ConnectionRefusal.SOURCE
+    limiter.charge(A, 60.0, 0.0)
+    assert limiter.admit(A, 0.0) is ConnectionRefusal.PENALTY
+    admitted(limiter, A, 0.0, TICKET)
+    assert limiter.admit(A, 61.0) is ConnectionRefusal.SOURCE, "the ticket's place is not one of its source"
+
+
+def test_a_ticket_serves_a_few_connections_at_once() -> None:
+    limiter = Limiter(EdgeSettings())
+    limiter.charge(A, 60.0, 0.0)
+    slots = [admitted(limiter, A, 0.0, TICKET) for _ in range(CONNECTIONS_PER_TICKET)]
+    assert limiter.admit(A, 0.0, TICKET) is ConnectionRefusal.PENALTY
+    admitted(limiter, B, 0.0, TICKET)  # as one without a ticket
+    limiter.logged_in(slots[0])
+    admitted(limiter, A, 0.0, TICKET)
+
+
+def test_the_tickets_of_one_user_do_not_fill_the_reserve() -> None:
+    limiter = Limiter(EdgeSettings())
+    limiter.charge(A, 60.0, 0.0)
+    tickets = [Ticket(b"%12d" % n, b"alice...") for n in range(CONNECTIONS_PER_HOLDER + 1)]
+    for ticket in tickets[:-1]:
+        admitted(limiter, A, 0.0, ticket)
+    assert limiter.admit(A, 0.0, tickets[-1]) is ConnectionRefusal.PENALTY
+    admitted(limiter, A, 0.0, Ticket(b"bob's first.", b"bob....."))
+
+
+@pytest.mark.parametrize(("failure", "worth"), [(Failure.REFUSED, 3), (Failure.NO_LOGIN, 15), (Failure.DEADLINE, 2)])
+def test_a_ticket_whose_connections_fail_is_worth_nothing_any_more(failure: Failure, worth: int) -> None:
+    limiter = Limiter(EdgeSettings())
+    for _ in range(worth):
+        slot = admitted(limiter, A, 0.0, TICKET)
+        limiter.penalise(slot, failure, 10.0)
+        limiter.release(slot)
+    limiter.charge(A, 60.0, 1000.0)
+    assert limiter.admit(A, 1000.0, TICKET) is ConnectionRefusal.PENALTY
+    admitted(limiter, A, 1000.0, Ticket(b"alice's next", TICKET.holder))
+
+
+def test_a_bounded_number_of_failed_tickets_and_known_sources_is_remembered() -> None:
+    limiter = Limiter(EdgeSettings())
+    for n in range(max(REMEMBERED_TICKETS, REMEMBERED_SOURCES) + 1):
+        slot = admitted(limiter, IPv4Address(n), 0.0, Ticket(b"%12d" % n, b"%8d" % n))
+        limiter.penalise(slot, Failure.DEADLINE, 100.0)
+        limiter.penalise(slot, Failure.DEADLINE, 100.0)
+        limiter.logged_in(slot)
+        limiter.release(slot)
+    assert not limiter.has_logged_in(IPv4Address(0))
+    assert limiter.has_logged_in(IPv4Address(1))
+    now = 100.0
+    limiter.charge(A, 60.0, now)
+    assert limiter.admit(A, now, Ticket(b"%12d" % REMEMBERED_TICKETS, b"somebody")) is ConnectionRefusal.PENALTY
+    admitted(limiter, A, now, Ticket(b"%12d" % 0, b"somebody"))
+
+
+def test_the_last_places_are_kept_for_known_sources_and_then_for_tickets() -> None:
+    limiter = Limiter(EdgeSettings(before_login=80), never)
+    known = admitted(limiter, A)
+    limiter.logged_in(known)
+    limiter.release(known)
+    many(limiter, 60)
+    assert limiter.admit(B, 0.0) is ConnectionRefusal.BEFORE_LOGIN
+    for _ in range(10):
+        admitted(limiter, A)
+    assert limiter.admit(A, 0.0) is ConnectionRefusal.BEFORE_LOGIN
+    for n in range(10):
+        admitted(limiter, B, 0.0, Ticket(b"%12d" % n, b"%8d" % n))
+    assert limiter.admit(B, 0.0, TICKET) is ConnectionRefusal.BEFORE_LOGIN
+    assert limiter.before_login == 80
+
+
+@pytest.mark.parametrize(
+    ("taken", "probability"), [(0, 0.0), (287, 0.0), (288, 0.3), (336, 0.65), (383, 0.9927), (384, 1.0)]
+)
+def test_connections_are_dropped_at_random_the_more_likely_the_fewer_places_are_left(
+    taken: int, probability: float
+) -> None:
+    number = never()
+    limiter = Limiter(EdgeSettings(), lambda: number)
+    many(limiter, taken)
+    number = probability - 0.001
+    if probability:
+        assert isinstance(limiter.admit(A, 0.0), ConnectionRefusal)
+    number = probability + 0.001
+    assert isinstance(limiter.admit(B, 0.0), Slot) is (probability < 1)
+
+
+def test_a_connection_has_less_time_the_fewer_places_are_left() -> None:
+    limiter = Limiter(EdgeSettings(), never)
+    first = admitted(limiter, A)
+    assert limiter.overdue(9.9) == []
+    assert limiter.overdue(10.0) == [first]
+    others = many(limiter, 191)
+    assert limiter.overdue(4.9) == []
+    assert limiter.overdue(5.0) == [first, *others]
+    limiter.tls_done(first, 4.0)
+    assert limiter.overdue(5.0) == others
+    many(limiter, 192, 4.0)
+    assert limiter.overdue(MIN_HANDSHAKE_TIME) == others
+    for slot in others:
+        limiter.release(slot)
+    assert first in limiter.overdue(4.0 + 25 * 193 / 384)
+    assert first not in limiter.overdue(4.0 + MIN_LOGIN_TIME)
+
+
+def test_a_connection_with_a_ticket_has_its_whole_time() -> None:
+    limiter = Limiter(EdgeSettings(), never)
+    slot = admitted(limiter, A, 0.0, TICKET)
+    limiter.tls_done(slot, 1.0)
+    many(limiter, 383, 100.0)
+    assert limiter.overdue(100.0) == []
 
 
 @given(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server import hostkey
-from farhand_server.edge.login_verdicts import LoginVerdict
+from farhand_server.listen.feed import FromCore
 from tests.server.edge.harness import TEST_TIMEOUT, FakeCore, Peer, client_context
 
 PROGRAM = """
@@ -71,7 +71,7 @@ class Process:
     async def pair(self) -> tuple[Peer, Peer]:
         client = await self.connect()
         core = await self.core.client()
-        await self.core.verdict(core, LoginVerdict.LOGGED_IN)
+        await self.core.verdict(core, FromCore.LOGGED_IN)
         return client, core
 
 

@@ -21,77 +21,16 @@ from farhand_server.audit import AuditEntry
 from farhand_server.config import load
 from farhand_server.connection.context import OpenSessions, SessionContext
 from farhand_server.listen import clients
-from farhand_server.listen.clients import (
-    VERDICT_LOGGED_IN,
-    VERDICT_REFUSED,
-    LocalConnection,
-    ProxiedConnection,
-    VerdictFeeds,
-)
+from farhand_server.listen.clients import LocalConnection, ProxiedConnection
+from farhand_server.listen.feed import FromCore, encode_record
+from farhand_server.listen.feeds import VerdictFeeds
 from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, Rule
+from tests.support.feeds import fed
 from tests.support.pairs import hello
 
 TIMEOUT = 10.0
-RECORDS = 8_000  # 136 kB: more than a socket's smallest buffer and a transport's buffer together
-
-
-@contextlib.asynccontextmanager
-async def fed(feeds: VerdictFeeds) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open the edge's end of a feed."""
-    ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel raises it to its minimum
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-    transport.set_protocol(feeds.protocol(transport))
-    reader, writer = await asyncio.open_connection(sock=theirs)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        transport.abort()
-        await asyncio.sleep(0)
-
-
-async def test_every_edge_is_notified_of_a_login_and_of_a_refusal() -> None:
-    feeds = VerdictFeeds()
-    async with fed(feeds) as (one, _), fed(feeds) as (two, _), asyncio.timeout(TIMEOUT):
-        feeds.verdict(b"a" * 16)(True)
-        feeds.verdict(b"b" * 16)(False)
-        for reader in (one, two):
-            assert await reader.readexactly(34) == b"a" * 16 + VERDICT_LOGGED_IN + b"b" * 16 + VERDICT_REFUSED
-
-
-async def test_a_verdict_is_sent_only_once() -> None:
-    feeds = VerdictFeeds()
-    async with fed(feeds) as (reader, _), asyncio.timeout(TIMEOUT):
-        say = feeds.verdict(b"a" * 16)
-        say(True)
-        say(False)
-        feeds.close()
-        assert await reader.read() == b"a" * 16 + VERDICT_LOGGED_IN
-
-
-async def test_a_disconnected_edge_gets_no_verdicts() -> None:
-    feeds = VerdictFeeds()
-    async with fed(feeds) as (reader, _), asyncio.timeout(TIMEOUT):
-        async with fed(feeds) as (_, writer):
-            writer.close()
-        feeds.verdict(b"a" * 16)(True)
-        assert await reader.readexactly(17)
-
-
-async def test_an_edge_that_does_not_read_is_disconnected() -> None:
-    feeds = VerdictFeeds()
-    async with fed(feeds) as (reader, writer), asyncio.timeout(TIMEOUT):
-        transport = writer.transport
-        assert isinstance(transport, asyncio.ReadTransport)
-        transport.pause_reading()
-        for number in range(RECORDS):
-            feeds.verdict(number.to_bytes(16, "big"))(True)
-        transport.resume_reading()
-        assert len(await reader.read()) < RECORDS * 17
 
 
 class Context:
@@ -270,7 +209,7 @@ async def test_a_client_that_leaves_is_reported_to_the_edge_as_not_logged_in(edg
     async with fed(edges.feeds) as (feed, _), asyncio.timeout(TIMEOUT):
         async with edges.connect() as client:
             await client.greet(HEADER)
-        assert await feed.readexactly(17) == b"i" * 16 + VERDICT_REFUSED
+        assert await feed.readexactly(17) == encode_record(FromCore.REFUSED, b"i" * 16)
 
 
 async def test_a_client_that_comes_while_the_service_stops_is_not_reported_as_refused(edges: Edges) -> None:
@@ -287,7 +226,7 @@ async def test_a_connection_of_the_edge_itself_is_a_feed(edges: Edges) -> None:
         edge.writer.write(encode(ProxyHeader(local=True)))
         async with edges.connect() as client:
             await client.greet(HEADER)
-        assert await edge.reader.readexactly(17) == b"i" * 16 + VERDICT_REFUSED
+        assert await edge.reader.readexactly(17) == encode_record(FromCore.REFUSED, b"i" * 16)
 
 
 async def test_only_the_edges_account_and_root_may_announce_clients(edges: Edges, kernel: Kernel) -> None:
