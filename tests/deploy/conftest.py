@@ -57,12 +57,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 @pytest.fixture(scope="session")
 def wheels(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheels that deploy/install needs from an index, and those that build the project."""
+    """The wheels that deploy/install needs from an index."""
     folder = tmp_path_factory.mktemp("wheels")
     python = installation.program / "bin/python"
-    subprocess.run(
-        [python, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, DEPLOY.parent, "hatchling"],
-        check=True,
-        capture_output=True,
-    )
+    for lock in ("requirements.lock", "build.lock"):
+        subprocess.run(
+            [python, "-m", "pip", "download", "--quiet", "--dest", folder, "--requirement", DEPLOY / lock],
+            check=True,
+            capture_output=True,
+        )
     return folder

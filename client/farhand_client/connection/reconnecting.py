@@ -288,6 +288,7 @@ class Backoff:
         if now >= self.deadline:
             return None
         # From 2**6 on `MAX_RETRY_DELAY` is the smaller one anyway; without a bound the power would grow forever.
-        seconds = uniform(0, min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2 ** min(self.attempts, 6)))
+        longest = min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2 ** min(self.attempts, 6))
+        seconds = uniform(0, longest)  # nosec B311  # clients must not return at once; nobody gains by guessing
         self.attempts += 1
         return min(seconds, self.deadline - now)
