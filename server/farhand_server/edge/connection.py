@@ -17,7 +17,8 @@ from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, e
 
 from .limiter import Failure, LogThrottle, Slot
 from .relay import HangupWatch, Relay
-from .streams import PlainStream, TLSStream
+from .streams import PlainStream
+from .tls import RecordLimitError, TLSStream
 
 CORE_SOCKET_BUFFER: Final = 1 << 20
 """Size in bytes of the socket buffers towards the core, if net.core.wmem_max and rmem_max allow it. With the default of
@@ -85,11 +86,11 @@ class EdgeConnection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # A client that vanishes while neither side sends is noticed within the kernel's keep-alive time.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._tls = TLSStream(sock, self._context.tls)
         except OSError as error:
             sock.close()
             self._reject(Failure.NO_LOGIN, "TLS failed", error)
             return
+        self._tls = TLSStream(sock, self._context.tls)
         self._deadline = self._loop.call_later(self._context.settings.tls_deadline, self._deadline_reached)
         self._loop.add_reader(self._tls.fileno(), self._handshake, self._tls)
 
@@ -98,6 +99,8 @@ class EdgeConnection:
         self.awaits_verdict = False
         if logged_in:
             self._cancel_deadline()
+            if self._relay is not None:
+                self._relay.logged_in()
 
     def assume_login(self) -> None:
         """Stop waiting for a verdict, because the feed was lost. The core enforces its own login deadline."""
@@ -118,20 +121,18 @@ class EdgeConnection:
         self._finish()
 
     def _handshake(self, tls: TLSStream) -> None:
+        if self._tls is not tls:
+            return  # closed since this call was scheduled
         try:
             done = tls.handshake()
         except OSError as error:
             self._reject(Failure.NO_LOGIN, "TLS failed", error)
             return
-        if done is False:
-            self._loop.remove_writer(tls.fileno())
-            self._loop.add_reader(tls.fileno(), self._handshake, tls)
+        if not done:
+            if tls.has_more():
+                self._loop.call_soon(self._handshake, tls)
             return
         self._loop.remove_reader(tls.fileno())
-        if done is None:
-            self._loop.add_writer(tls.fileno(), self._handshake, tls)
-            return
-        self._loop.remove_writer(tls.fileno())
         self._context.tls_done(self.slot)
         if tls.application_protocol() != ALPN:
             self._reject(Failure.NO_LOGIN, f"no application protocol {ALPN}")
@@ -153,7 +154,9 @@ class EdgeConnection:
         self._deadline = self._loop.call_later(max(0.0, left), self._deadline_reached)
         self.awaits_verdict = True
         flush = self._context.settings.flush
-        self._relay = Relay(self._loop, self._context.hangups, tls, self._core, flush=flush, on_end=self._relay_ended)
+        self._relay = Relay(
+            self._loop, self._context.hangups, tls, self._core, flush=flush, on_end=self._relay_ended, logged_in=False
+        )
         self._relay.start()
 
     def _connect_core(self) -> PlainStream:
@@ -196,6 +199,8 @@ class EdgeConnection:
 
     def _relay_ended(self, side: str, error: OSError | None) -> None:
         assert self._tls is not None
+        if isinstance(error, RecordLimitError):
+            self._context.log.warning("client closed", reason=error.reason, peer=str(self._peer[0]))
         if side == "client" and self.awaits_verdict:
             self._fail(Failure.NO_LOGIN)
         if isinstance(error, TimeoutError) or (side == "client" and error is not None):

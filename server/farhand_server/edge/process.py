@@ -22,7 +22,7 @@ from farhand_server.logs import Logger
 from farhand_server.systemd import Notifier
 
 from .edge import Edge
-from .streams import server_context
+from .tls import server_context
 
 CORE_START_TIMEOUT: Final = 1.0
 """Seconds for which a starting edge waits for its core before it accepts connections anyway. On one machine a few

@@ -11,13 +11,18 @@ import asyncio
 import contextlib
 import select
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from .streams import Stream
 
 RELAY_BUFFER: Final = 128 << 10
-"""Bytes read at once, and the most that one direction of a connection holds. Sizes from 64 to 256 KiB perform the same.
-It is a multiple of a TLS record's 16 KiB, as `TLSStream` requires."""
+"""Bytes read at once, and the most that one direction of a connection holds: a tenth of a millisecond's work. Sizes
+from 64 to 256 KiB perform the same. It has the room that `TLSStream` requires."""
+
+BEFORE_LOGIN: Final = 64 << 10
+"""Bytes that a client may send before its login is known, with everything that surrounds them; then it has to wait for
+the verdict. A login takes a hello and at most six keys with their signatures: 10 KiB."""
 
 # Shared by all connections, which run in one thread. Bytes read into it are written or copied before the next read.
 _shared: Final = memoryview(bytearray(RELAY_BUFFER))
@@ -79,13 +84,21 @@ class Direction:
         sink: Stream,
         ended: Callable[[OSError | None], None],
         refused: Callable[[OSError], None],
+        *,
+        turn: AbstractContextManager[None],
+        limit: int | None = None,
     ) -> None:
+        """Each call by the loop is a `turn`. At about `limit` bytes, no more are read until `lift_limit`."""
         self._loop = loop
         self._source = source
         self._sink = sink
         self._ended = ended
         self._refused = refused
+        self._turn = turn
+        self._limit = limit
         self._pending: memoryview | None = None
+        self._again: asyncio.Handle | None = None
+        """The next reading, if the descriptor does not tell when."""
         self._open = True
         self.last_read = 0.0
         """When bytes were last read, by the loop's clock; 0 before the first."""
@@ -95,16 +108,29 @@ class Direction:
         """Bytes read but not yet accepted by the sink. While there are any, no more are read."""
         return len(self._pending) if self._pending is not None else 0
 
+    @property
+    def held(self) -> bool:
+        """Whether the source has reached its limit."""
+        return self._limit is not None and self._source.received >= self._limit
+
     def start(self) -> None:
         """Start copying in this direction."""
-        self._loop.add_reader(self._source.fileno(), self._readable)
-        if self._source.has_more():
-            self._loop.call_soon(self._readable)
+        if not self.held:
+            self._loop.add_reader(self._source.fileno(), self._readable)
+            if self._source.has_more():
+                self._again = self._loop.call_soon(self._read_again)
+
+    def lift_limit(self) -> None:
+        """Read without limit from now on."""
+        held, self._limit = self.held, None
+        if held and self._open and self._pending is None:
+            self.start()
 
     def stop(self) -> None:
         """Stop copying and discard buffered bytes. Neither callable is called after this."""
         if self._open:
             self._open = False
+            self._do_not_read_again()
             # Nobody else watches the descriptor in this direction.
             if self._pending is None:
                 self._loop.remove_reader(self._source.fileno())
@@ -114,7 +140,7 @@ class Direction:
 
     def watch_again(self) -> None:
         """Register the awaited descriptor again, because the loop may have stopped watching it."""
-        if not self._open:
+        if not self._open or (self._pending is None and self.held):
             return
         if self._pending is None:
             self._loop.remove_reader(self._source.fileno())
@@ -124,6 +150,22 @@ class Direction:
             self._loop.add_writer(self._sink.fileno(), self._writable)
 
     def _readable(self) -> None:
+        # If it is going to be called again, it has had its share of this turn.
+        if self._again is None:
+            with self._turn:
+                self._copy()
+
+    def _read_again(self) -> None:
+        self._again = None
+        with self._turn:
+            self._copy()
+
+    def _do_not_read_again(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def _copy(self) -> None:
         if not self._open or self._pending is not None:
             return
         try:
@@ -132,24 +174,30 @@ class Direction:
             self.stop()
             self._ended(error)
             return
-        if size is None:
-            return
         if size == 0:
             self.stop()
             self._ended(None)
             return
-        self.last_read = self._loop.time()
-        written = self._write(_shared[:size])
-        if written is None:
-            return
-        if written < size:
-            self._pending = memoryview(bytes(_shared[written:size]))
+        if size is not None:
+            self.last_read = self._loop.time()
+            written = self._write(_shared[:size])
+            if written is None:
+                return
+            if written < size:
+                self._pending = memoryview(bytes(_shared[written:size]))
+                self._loop.remove_reader(self._source.fileno())
+                self._loop.add_writer(self._sink.fileno(), self._writable)
+                return
+        if self.held:
             self._loop.remove_reader(self._source.fileno())
-            self._loop.add_writer(self._sink.fileno(), self._writable)
         elif self._source.has_more():
-            self._loop.call_soon(self._readable)
+            self._again = self._loop.call_soon(self._read_again)
 
     def _writable(self) -> None:
+        with self._turn:
+            self._write_pending()
+
+    def _write_pending(self) -> None:
         if self._pending is None:
             return
         written = self._write(self._pending)
@@ -176,7 +224,8 @@ class Relay:
 
     `on_end` is called once, with the side that ended (`client` or `core`) and its error, if any. The streams are no
     longer watched then, and the caller must close both. `flush` is the time in seconds that a side has to read the
-    bytes buffered for it after the other side has hung up.
+    bytes buffered for it after the other side has hung up. Each call by the loop is a `turn`. Unless the client has
+    `logged_in`, it can send `BEFORE_LOGIN` bytes until that is called.
     """
 
     def __init__(
@@ -188,6 +237,8 @@ class Relay:
         *,
         flush: float,
         on_end: Callable[[str, OSError | None], None],
+        turn: AbstractContextManager[None] | None = None,
+        logged_in: bool = True,
     ) -> None:
         self._loop = loop
         self._hangups = hangups
@@ -197,13 +248,22 @@ class Relay:
         self._on_end = on_end
         self._deadline: asyncio.TimerHandle | None = None
         # A core that accepts no more data may have said why, so its last bytes and its end must still be read.
-        self._up = Direction(loop, client, core, lambda error: self._ended("client", error), lambda error: None)
+        self._up = Direction(
+            loop,
+            client,
+            core,
+            lambda error: self._ended("client", error),
+            lambda error: None,
+            turn=turn or nullcontext(),
+            limit=None if logged_in else BEFORE_LOGIN,
+        )
         self._down = Direction(
             loop,
             core,
             client,
             lambda error: self._ended("core", error),
             lambda error: self._ended("client", error),
+            turn=turn or nullcontext(),
         )
 
     @property
@@ -222,6 +282,10 @@ class Relay:
         self._down.start()
         self._hangups.watch(self._client.fileno(), lambda: self._hung_up("client", self._client, self._up))
         self._hangups.watch(self._core.fileno(), lambda: self._hung_up("core", self._core, self._down))
+
+    def logged_in(self) -> None:
+        """Let the client send without limit."""
+        self._up.lift_limit()
 
     def stop(self) -> None:
         """Stop copying. `on_end` is not called after this."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from farhand_server import hostkey
 from farhand_server.config import EdgeSettings
 from farhand_server.edge.edge import Edge
-from farhand_server.edge.streams import server_context
+from farhand_server.edge.tls import server_context
 from farhand_server.listen import proxy
 from farhand_server.listen.feed import FromCore, encode_record
 from farhand_server.listen.proxy import ProxyHeader

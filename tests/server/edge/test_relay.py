@@ -14,7 +14,7 @@ import time
 import pytest
 
 from farhand_server.edge.relay import RELAY_BUFFER, HangupWatch, Relay
-from farhand_server.edge.streams import TLS_RECORD_SIZE, PlainStream
+from farhand_server.edge.streams import PlainStream
 from tests.server.edge.harness import TEST_TIMEOUT, Peer, RunningEdge, until
 
 BOUND = 64 << 20
@@ -153,10 +153,10 @@ async def test_a_close_notify_right_after_a_whole_record_is_an_end(edge: Running
     with await task as tls:
         tls.setblocking(False)
         # The edge runs in this loop, so it receives record and close_notify together, and no FIN.
-        tls.send(bytes(TLS_RECORD_SIZE))
+        tls.send(bytes(16384))
         with pytest.raises(ssl.SSLWantReadError):
             tls.unwrap()
-        assert await core.read_to_end() == bytes(TLS_RECORD_SIZE)
+        assert await core.read_to_end() == bytes(16384)
 
 
 async def test_the_last_bytes_of_the_client_reach_the_core_before_the_end(edge: RunningEdge) -> None:
