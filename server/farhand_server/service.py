@@ -25,6 +25,7 @@ from farhand_protocol.outcome import Exited
 
 from .admission.shares import Shares
 from .audit import AuditEntry
+from .auth.work import LoginWork
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
 from .filewatch import FileWatch
@@ -85,6 +86,7 @@ class Service:
         self.config = config
         self.policy = policy
         self.authenticator = make_authenticator(config)
+        self.login_work = LoginWork()
         self.sessions = OpenSessions()
         self.ledger = ledger
         ledger.configure(config)

@@ -7,8 +7,9 @@ as /tmp, where others can add entries but cannot touch those of the user and roo
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from farhand_server.credentials import Credentials, acting_as
 
@@ -19,10 +20,47 @@ class KeyFileError(Exception):
     """The file exists but must not be used. The message says which path, why, and what to do."""
 
 
+class FileIdentity(NamedTuple):
+    """What changes when a file is replaced or written to (inode(7)). Nobody can set the time of the last change."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileIdentity":
+        """Return the identity of an open file."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+class KeyFileContents(NamedTuple):
+    """An accepted file. `data` is None if its identity was known, so that it was not read."""
+
+    identity: FileIdentity
+    data: bytes | None
+
+
 def read_key_file(
     path: Path, *, uid: int, home: Path, max_size: int, reader: Credentials | None = None
 ) -> bytes | None:
-    """Return the file's contents, or None if it does not exist.
+    """Return the file's contents, or None if it does not exist. See `open_key_file`."""
+    opened = open_key_file(path, uid=uid, home=home, max_size=max_size, reader=reader)
+    return None if opened is None else opened.data
+
+
+def open_key_file(
+    path: Path,
+    *,
+    uid: int,
+    home: Path,
+    max_size: int,
+    reader: Credentials | None = None,
+    known: Container[FileIdentity] = (),
+) -> KeyFileContents | None:
+    """Return the file's identity and contents, or None if it does not exist. One that is `known` is checked, but not
+    read.
 
     It is read with the rights of `reader` (default: the service's own), so that a link in a user's home cannot lead to
     a file that the user could not read.
@@ -34,12 +72,12 @@ def read_key_file(
     """
     try:
         with acting_as(reader):
-            return _read(path, uid, home, max_size)
+            return _read(path, uid, home, max_size, known)
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _read(path: Path, uid: int, home: Path, max_size: int) -> bytes | None:
+def _read(path: Path, uid: int, home: Path, max_size: int, known: Container[FileIdentity]) -> KeyFileContents | None:
     real = Path(os.path.realpath(path))
     try:
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -48,23 +86,26 @@ def _read(path: Path, uid: int, home: Path, max_size: int) -> bytes | None:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be opened: {error.strerror}") from None
     try:
-        _check(path, real, descriptor, uid, home)
+        identity = _check(path, real, descriptor, uid, home)
+        if identity in known:
+            return KeyFileContents(identity, None)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(max_size + 1)
     finally:
         os.close(descriptor)
     if len(data) > max_size:
         raise KeyFileError(f"{path}: is longer than {max_size} bytes")
-    return data
+    return KeyFileContents(identity, data)
 
 
-def _check(path: Path, real: Path, descriptor: int, uid: int, home: Path) -> None:
+def _check(path: Path, real: Path, descriptor: int, uid: int, home: Path) -> FileIdentity:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{path}: is not a regular file")
     _check_owner_and_mode(real, status, uid)
     for directory in _parents(real, home):
         _check_owner_and_mode(directory, directory.stat(), uid)
+    return FileIdentity.of(status)
 
 
 def _parents(path: Path, home: Path) -> Iterator[Path]:

@@ -2,11 +2,18 @@
 
 To the peer, a refusal looks the same whatever its cause, including the time it takes: for a user that does not exist,
 the signature is verified and the same kind of file is read as for an existing user.
+
+Nothing of it runs in the caller's thread: cryptography, the account database and files may all take their time.
 """
 
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
@@ -16,11 +23,10 @@ from farhand_server.auth.authorized_keys import (
     AuthorizedKey,
     AuthorizedKeysError,
     IPAddress,
-    RefusedLine,
     address_allowed,
-    parse_authorized_keys,
 )
-from farhand_server.auth.keyfile import KeyFileError, read_key_file
+from farhand_server.auth.key_cache import KeyCache, KeyIndex
+from farhand_server.auth.keyfile import KeyFileContents, KeyFileError, open_key_file
 from farhand_server.auth.verify import VerificationError, verify_signature
 
 
@@ -60,11 +66,18 @@ class LoginRefusal:
     fingerprint: str | None = None
 
 
+_Result = TypeVar("_Result")
+
+Offload = Callable[[Callable[[], _Result]], Awaitable[_Result]]
+"""Runs a function elsewhere than in the caller's thread."""
+
+
 @dataclass(slots=True)
 class _KeySearch:
-    """The result of searching an account's files for one key: the lines with the key, and problems to report."""
+    """The result of searching an account's files for one key: the lines with the key, whether the user could have
+    written them, and problems to report."""
 
-    lines: list[tuple[Path, AuthorizedKey]] = field(default_factory=list)
+    lines: list[tuple[Path, AuthorizedKey, bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -72,20 +85,44 @@ class Authenticator:
     """Decides logins to one service.
 
     `spki_sha256` is the SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` finds the accounts that
-    clients can log in to. `decoy` is the account whose files are read for an unknown user.
+    clients can log in to. `decoy` is the account whose files are read for an unknown user. `cache` keeps what was
+    parsed.
     """
 
-    def __init__(self, *, spki_sha256: bytes, accounts: AccountLookup, decoy: Account) -> None:
+    def __init__(
+        self, *, spki_sha256: bytes, accounts: AccountLookup, decoy: Account, cache: KeyCache | None = None
+    ) -> None:
         self._spki_sha256 = spki_sha256
         self._accounts = accounts
         self._decoy = decoy
+        self._cache = KeyCache() if cache is None else cache
 
-    def authenticate(self, proof: LoginProof, *, address: IPAddress | None, now: float) -> Principal | LoginRefusal:
+    async def authenticate(
+        self, proof: LoginProof, *, address: IPAddress | None, now: float, offload: Offload[object]
+    ) -> Principal | LoginRefusal:
         """Decide on one proof, from the peer at `address` (None on a Unix socket), at `now` (seconds since 1970).
 
-        Reads the account's files each time, so that a removed key cannot log in again. A peer cannot cause an
-        exception; ValueError is raised if one of our own nonces or digests is not 32 bytes long.
+        Looks at the account's files each time, so that a removed key cannot log in again. A peer cannot cause an
+        exception; ValueError is raised if one of our own nonces or digests is not 32 bytes long. `offload` is called
+        for each step that takes time.
         """
+        checked = await offload(lambda: self._check_proof(proof))
+        if isinstance(checked, LoginRefusal):
+            return checked
+        assert isinstance(checked, PublicKey)
+        account = await offload(lambda: self._accounts(proof.user))
+        assert account is None or isinstance(account, Account)
+        search = _KeySearch()
+        for path in (account or self._decoy).key_files:
+            await self._search(account or self._decoy, path, checked, search, offload)
+        if account is None:
+            return LoginRefusal(RefusalCause.UNKNOWN_USER, f"there is no account {proof.user!r}", checked.fingerprint)
+        if account.closed is not None:
+            detail = f"nobody may log in to the account {account.user}: {account.closed}"
+            return LoginRefusal(RefusalCause.ACCOUNT_CLOSED, detail, checked.fingerprint)
+        return _decide(account, checked, search, address, now)
+
+    def _check_proof(self, proof: LoginProof) -> PublicKey | LoginRefusal:
         try:
             key = sshformat.parse_public_key(proof.public_key)
         except SSHFormatError as error:
@@ -103,38 +140,45 @@ class Authenticator:
             verify_signature(proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE)
         except VerificationError as error:
             return LoginRefusal(RefusalCause.BAD_SIGNATURE, str(error), key.fingerprint)
-        account = self._accounts(proof.user)
-        search = _search(account or self._decoy, key)
-        if account is None:
-            return LoginRefusal(RefusalCause.UNKNOWN_USER, f"there is no account {proof.user!r}", key.fingerprint)
-        if account.closed is not None:
-            detail = f"nobody may log in to the account {account.user}: {account.closed}"
-            return LoginRefusal(RefusalCause.ACCOUNT_CLOSED, detail, key.fingerprint)
-        return _decide(account, key, search, address, now)
+        return key
 
-
-def _search(account: Account, key: PublicKey) -> _KeySearch:
-    search = _KeySearch()
-    for path in account.key_files:
+    async def _search(
+        self, account: Account, path: Path, key: PublicKey, search: _KeySearch, offload: Offload[object]
+    ) -> None:
+        """Add what one of an account's files says about a key."""
         try:
-            reader = account.reader_of(path)
-            data = read_key_file(path, uid=account.uid, home=account.home, max_size=MAX_KEY_FILE, reader=reader)
-            if data is None:
+            opened = await offload(lambda: _open(account, path, self._cache))
+            assert opened is None or isinstance(opened, _OpenedFile)
+            if opened is None:
                 search.problems.append(f"{path}: no such file")
-                continue
-            parsed = parse_authorized_keys(data)
+                return
+            found = self._cache.get(opened.contents.identity)
+            if found is None:
+                parsed = await offload(lambda: self._cache.parse(opened.contents, time.time_ns()))
+                assert isinstance(parsed, KeyIndex)
+                found = parsed
         except KeyFileError as error:
             search.problems.append(str(error))
         except AuthorizedKeysError as error:
             search.problems.append(f"{path}: {error}")
         else:
-            search.problems += [_problem(path, line) for line in parsed.refused]
-            search.lines += [(path, line) for line in parsed.keys if line.key.blob == key.blob]
-    return search
+            search.problems += [f"{path}:{line.line}: {line.reason}" for line in found.refused]
+            search.lines += [(path, line, opened.by_user) for line in found.lines_with(key)]
 
 
-def _problem(path: Path, line: RefusedLine) -> str:
-    return f"{path}:{line.line}: {line.reason}"
+@dataclass(frozen=True, slots=True)
+class _OpenedFile:
+    """A key file that was accepted, and whether the account's user could have written it."""
+
+    contents: KeyFileContents
+    by_user: bool
+
+
+def _open(account: Account, path: Path, cache: KeyCache) -> _OpenedFile | None:
+    contents = open_key_file(
+        path, uid=account.uid, home=account.home, max_size=MAX_KEY_FILE, reader=account.reader_of(path), known=cache
+    )
+    return None if contents is None else _OpenedFile(contents, account.may_have_written(path))
 
 
 def _decide(
@@ -142,7 +186,7 @@ def _decide(
 ) -> Principal | LoginRefusal:
     """Return the principal of the first line that allows the key now and from this address, as sshd does."""
     refusal: LoginRefusal | None = None
-    for path, line in search.lines:
+    for path, line, by_user in search.lines:
         where, options = f"{path}:{line.line}", line.options
         if options.expires is not None and now > options.expires:
             refusal = LoginRefusal(RefusalCause.EXPIRED, f"{where}: the key's expiry-time has passed", key.fingerprint)
@@ -150,8 +194,7 @@ def _decide(
             detail = f"{where}: from= does not list {address or 'a Unix socket'}"
             refusal = LoginRefusal(RefusalCause.SOURCE_NOT_ALLOWED, detail, key.fingerprint)
         else:
-            own = account.may_have_written(path)
-            return Principal(account.user, account.uid, "key", key.fingerprint, options, own)
+            return Principal(account.user, account.uid, "key", key.fingerprint, options, by_user)
     if refusal is None:
         # Ten problems are enough: a file of 2,000 bad lines must not fill the log at every attempt.
         problems = "; ".join(search.problems[:10])

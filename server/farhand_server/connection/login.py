@@ -28,6 +28,7 @@ from ..logs import Logger
 
 if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does not need
     from ..auth.login import Authenticator
+    from ..auth.work import LoginWork
 
 SERVER_SOFTWARE: Final = f"farhandd/{__version__}"
 
@@ -45,6 +46,10 @@ class LoginContext(Protocol):
     @property
     def authenticator(self) -> Authenticator | None:
         """Verifies logins by key. None if the service has no host key, and therefore no edge."""
+
+    @property
+    def login_work(self) -> LoginWork:
+        """Does what takes time in logins by key."""
 
     @property
     def stopping(self) -> bool:
@@ -79,6 +84,9 @@ class LoginSession(Protocol):
     def end(self, code: ErrorCode, sentence: str) -> None:
         """Send an error and close the connection."""
 
+    def flush_soon(self) -> None:
+        """At the end of this turn of the loop, send what is queued."""
+
 
 class LoginExchange:
     """Answers the messages before login. The client is the local `principal`, or must log in.
@@ -106,6 +114,7 @@ class LoginExchange:
         self._hello: m.Hello | None = None
         self._attempts_left = session.context.config.login.attempts
         self._deadline: asyncio.TimerHandle | None = None
+        self._verifying: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start the time limit for the login."""
@@ -115,6 +124,9 @@ class LoginExchange:
     def stop(self) -> None:
         """Handle the end of the connection. If the client has not logged in, report a failed login to the edge."""
         self._cancel_deadline()
+        if self._verifying is not None:
+            self._verifying.cancel()
+            self._verifying = None
         self._report(False)
 
     def answer_hello(self, hello: m.Hello) -> None:
@@ -151,8 +163,22 @@ class LoginExchange:
             connection.fail(ErrorCode.DENIED, sentence)
 
     def answer_login(self, message: m.Login) -> None:
-        """Verify one login proof. The cause of a refusal is only logged, and not sent to the client."""
-        principal = self._authenticate(message.public_key, message.signature)
+        """Start to verify one login proof; the client may send no other until it is answered."""
+        self._verifying = asyncio.create_task(self._verify(message), name="login")
+
+    async def _verify(self, message: m.Login) -> None:
+        """Verify one login proof, and answer. The cause of a refusal is only logged, and not sent to the client."""
+        try:
+            principal = await self._authenticate(message.public_key, message.signature)
+            self._verifying = None
+            if not self._session.connection.closed:  # the client may have violated the protocol meanwhile
+                self._answer_proof(principal)
+        except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; other connections continue
+            self._session.log.error("login failed because of an internal error", error=error)
+            self._session.end(ErrorCode.INTERNAL, "the service failed to verify a login; its log says why")
+        self._session.flush_soon()
+
+    def _answer_proof(self, principal: Principal | None) -> None:
         if principal is not None:
             self._accept(principal)
             return
@@ -173,7 +199,7 @@ class LoginExchange:
         self._session.context.note(entry)
         self._session.end(ErrorCode.DENIED, sentence)
 
-    def _authenticate(self, public_key: bytes, signature: bytes) -> Principal | None:
+    async def _authenticate(self, public_key: bytes, signature: bytes) -> Principal | None:
         from ..auth.login import LoginProof
 
         session, hello = self._session, self._hello
@@ -189,8 +215,12 @@ class LoginExchange:
         )
         authenticator = session.context.authenticator
         assert authenticator is not None  # only clients of an edge get here, and an edge has a host key
-        judged = authenticator.authenticate(proof, address=self._address, now=time.time())
+        work = session.context.login_work
+        judged = await authenticator.authenticate(
+            proof, address=self._address, now=time.time(), offload=work.of(self._address)
+        )
         if isinstance(judged, Principal):
+            work.logged_in(self._address)
             return judged
         session.log.warning(
             "login refused", user=proof.user, key=judged.fingerprint, cause=judged.cause, detail=judged.detail
@@ -228,6 +258,11 @@ class LoginExchange:
 
     def _deadline_passed(self) -> None:
         self._deadline = None
+        if self._verifying is not None:
+            # The client has done its part, so its source is not charged.
+            self._verifying.cancel()
+            self._verifying = None
+            self._report = lambda logged_in: None
         self._report(False)
         self._session.log.warning("login deadline passed")
         self._session.end(ErrorCode.LOGIN_TIMEOUT, "the login took too long; connect again")

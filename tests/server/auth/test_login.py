@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 from farhand_protocol.sshformat import format_public_key_line
 from farhand_server.auth import accounts
 from farhand_server.auth.accounts import Account, Principal, peer_principal
+from farhand_server.auth.authorized_keys import IPAddress
 from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
@@ -43,6 +45,17 @@ def proof(
     return LoginProof(signature=sign(transcript), **parts)  # type: ignore[arg-type]  # a table of keywords
 
 
+def authenticate(
+    authenticator: Authenticator, proof: LoginProof, *, address: IPAddress | None = ADDRESS, now: float = NOW
+) -> Principal | LoginRefusal:
+    """Return the decision on a proof, with each step done at once."""
+
+    async def offload(step: Callable[[], object]) -> object:
+        return step()
+
+    return asyncio.run(authenticator.authenticate(proof, address=address, now=now, offload=offload))
+
+
 @dataclasses.dataclass
 class Service:
     """One account, alice, with one key file, and its authenticator."""
@@ -55,7 +68,7 @@ class Service:
         self.file.chmod(0o600)
 
     def login(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> Principal | LoginRefusal:
-        return self.authenticator.authenticate(proof, address=None if on_unix_socket else ADDRESS, now=now)
+        return authenticate(self.authenticator, proof, address=None if on_unix_socket else ADDRESS, now=now)
 
     def refused(self, proof: LoginProof, *, on_unix_socket: bool = False, now: float = NOW) -> LoginRefusal:
         result = self.login(proof, on_unix_socket=on_unix_socket, now=now)
@@ -156,7 +169,7 @@ def test_for_an_unknown_user_as_many_files_are_read_as_for_a_known_one(service: 
     account = Account("alice", os.getuid(), service.file.parent, files)
     authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only_account(account), decoy=account)
     for looked_through, user in enumerate(("alice", "mallory"), 1):
-        authenticator.authenticate(proof(user=user), address=ADDRESS, now=NOW)
+        authenticate(authenticator, proof(user=user))
         assert files.looked_through == looked_through
 
 

@@ -17,7 +17,8 @@ from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal, peer_principal
 from farhand_server.auth.authorized_keys import IPAddress
-from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
+from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, Offload, RefusalCause
+from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
@@ -38,9 +39,14 @@ class Judge(Authenticator):
     def __init__(self, verdict: Principal | LoginRefusal) -> None:
         self.verdict = verdict
         self.proofs: list[tuple[LoginProof, IPAddress | None]] = []
+        self.hangs = False
 
-    def authenticate(self, proof: LoginProof, *, address: IPAddress | None, now: float) -> Principal | LoginRefusal:
+    async def authenticate(
+        self, proof: LoginProof, *, address: IPAddress | None, now: float, offload: Offload[object]
+    ) -> Principal | LoginRefusal:
         self.proofs.append((proof, address))
+        if self.hangs:
+            await asyncio.Event().wait()
         return self.verdict
 
 
@@ -63,7 +69,9 @@ class Session:
         self.callers: list[Caller] = []
         self.ended: ErrorCode | None = None
         self.stopping = False
+        self.answered = asyncio.Event()
         self.shares = Shares(NoRuns())
+        self.login_work = LoginWork()
         remote = verdict is not None
         self.login = LoginExchange(
             self,
@@ -88,6 +96,9 @@ class Session:
     def logged_in(self, caller: Caller) -> None:
         self.callers.append(caller)
 
+    def flush_soon(self) -> None:
+        self.answered.set()
+
     def end(self, code: ErrorCode, sentence: str) -> None:
         self.ended = code
         self.connection.fail(code, sentence)
@@ -103,6 +114,13 @@ class Session:
                 else:
                     assert isinstance(event.message, m.Login)
                     self.login.answer_login(event.message)
+        return self.answers()
+
+    async def prove(self) -> list[str]:
+        """Let the client send a proof; return the types of the answers and the codes of errors."""
+        assert self.send(LOGIN) == []
+        await self.answered.wait()
+        self.answered.clear()
         return self.answers()
 
     def answers(self) -> list[str]:
@@ -152,7 +170,7 @@ async def test_a_client_of_an_edge_is_logged_in_by_a_proof() -> None:
     session = Session(BY_KEY)
     assert session.send(hello()) == ["welcome"]
     assert session.callers == []
-    assert session.send(LOGIN) == ["accepted"]
+    assert await session.prove() == ["accepted"]
     assert session.reports == [True]
     assert [(caller.principal, caller.peer) for caller in session.callers] == [(BY_KEY, PEER)]
     assert [(entry.event, entry.key, entry.peer) for entry in session.entries] == [("login", "SHA256:one", PEER)]
@@ -162,7 +180,7 @@ async def test_a_client_of_an_edge_is_logged_in_by_a_proof() -> None:
 async def test_a_proof_is_judged_by_values_that_the_service_observed_itself() -> None:
     session = Session(BY_KEY)
     session.send(hello())
-    session.send(LOGIN)
+    await session.prove()
     assert session.judge is not None
     ((proof, address),) = session.judge.proofs
     assert (proof.user, proof.public_key, proof.signature) == ("ada", LOGIN.public_key, LOGIN.signature)
@@ -175,7 +193,7 @@ async def test_a_proof_is_judged_by_values_that_the_service_observed_itself() ->
 async def test_the_cause_of_a_refusal_is_in_the_audit_log_and_not_sent_to_the_client() -> None:
     session = Session(REFUSED)
     session.send(hello())
-    assert session.send(LOGIN) == ["refused"]
+    assert await session.prove() == ["refused"]
     (entry,) = session.entries
     assert (entry.event, entry.user, entry.key, entry.outcome, entry.peer) == (
         "login_refused", "ada", "SHA256:one", "key_not_authorized", PEER,
@@ -189,8 +207,8 @@ async def test_the_last_refusal_ends_the_connection_and_is_reported_to_the_edge(
     session.send(hello())
     attempts = session.config.login.attempts
     for _ in range(attempts - 1):
-        assert session.send(LOGIN) == ["refused"]
-    assert session.send(LOGIN) == [ErrorCode.LOGIN_FAILED]
+        assert await session.prove() == ["refused"]
+    assert await session.prove() == [ErrorCode.LOGIN_FAILED]
     assert (session.reports, len(session.entries)) == ([False], attempts)
 
 
@@ -198,10 +216,10 @@ async def test_the_last_refusal_ends_the_connection_and_is_reported_to_the_edge(
 async def test_a_login_after_refusals_is_accepted() -> None:
     session = Session(REFUSED)
     session.send(hello())
-    session.send(LOGIN)
+    await session.prove()
     assert session.judge is not None
     session.judge.verdict = replace(BY_KEY, fingerprint="SHA256:two")
-    assert session.send(LOGIN) == ["accepted"]
+    assert await session.prove() == ["accepted"]
     assert session.reports == [True]
 
 
@@ -217,10 +235,43 @@ async def test_a_client_that_does_not_log_in_in_time_is_disconnected() -> None:
 
 
 @virtual_time
-async def test_a_client_that_has_logged_in_has_no_deadline() -> None:
+async def test_a_client_whose_proof_is_not_answered_in_time_is_not_reported_as_refused() -> None:
+    session = Session(BY_KEY)
+    assert session.judge is not None
+    session.judge.hangs = True
+    session.send(hello())
+    session.send(LOGIN)
+    await asyncio.sleep(session.config.login.deadline + 0.1)
+    assert session.answers() == [ErrorCode.LOGIN_TIMEOUT]
+    session.login.stop()
+    assert (session.reports, session.callers) == ([], [])
+
+
+@virtual_time
+async def test_a_client_that_leaves_while_its_proof_is_verified_is_not_logged_in() -> None:
     session = Session(BY_KEY)
     session.send(hello())
     session.send(LOGIN)
+    session.login.stop()
+    await asyncio.sleep(1)
+    assert (session.reports, session.callers, session.entries) == ([False], [], [])
+
+
+@virtual_time
+async def test_a_connection_that_ended_while_a_proof_was_verified_gets_no_answer() -> None:
+    session = Session(BY_KEY)
+    session.send(hello())
+    session.send(LOGIN)
+    session.connection.fail(ErrorCode.UNKNOWN_KIND, "a violation of the protocol")
+    await session.answered.wait()
+    assert session.callers == []
+
+
+@virtual_time
+async def test_a_client_that_has_logged_in_has_no_deadline() -> None:
+    session = Session(BY_KEY)
+    session.send(hello())
+    await session.prove()
     await asyncio.sleep(2 * session.config.login.deadline)
     assert (session.ended, session.reports) == (None, [True])
 
@@ -253,6 +304,6 @@ async def test_a_connection_beyond_the_share_of_its_account_is_refused_without_b
     session = Session(Principal("ada", 12345, "key", "SHA256:x"))
     session.shares.connections.add(12345, 5000)
     session.send(hello())
-    assert session.send(LOGIN) == [ErrorCode.TOO_MANY_RUNS]
+    assert await session.prove() == [ErrorCode.TOO_MANY_RUNS]
     assert session.reports == [True]
     assert (session.ended, session.callers) == (ErrorCode.TOO_MANY_RUNS, [])

@@ -22,6 +22,7 @@ from farhand_protocol.transport import QUIET_PERIOD
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.login import Authenticator
+from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection import session as session_module
 from farhand_server.connection.channels.run import RunChannel
@@ -50,6 +51,7 @@ class Core:
     ledger: Ledger
     faults: list[Exception]
     authenticator: Authenticator | None = None
+    login_work = LoginWork()
     sessions: OpenSessions = field(default_factory=OpenSessions)
     stopping: bool = False
 

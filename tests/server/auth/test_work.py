@@ -1,0 +1,97 @@
+"""The steps of logins are done on another thread, in turn, and for no more than their share of the time."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Awaitable
+
+import pytest
+
+from farhand_server.auth import work as module
+from farhand_server.auth.work import LOGIN_BURST, LOGIN_SHARE, LoginWork
+
+TIMEOUT = 20.0
+
+
+async def test_a_step_is_done_on_another_thread_and_its_result_returned() -> None:
+    work = LoginWork()
+    ours = threading.get_ident()
+    assert await work.of("a")(threading.get_ident) != ours
+    with pytest.raises(ZeroDivisionError):
+        await work.of("a")(lambda: 1 // 0)
+    assert await work.of("a")(lambda: 7) == 7
+
+
+async def _order(work: LoginWork, sources: str) -> str:
+    """Return in which order steps of these sources are done that all wait at once."""
+    done: list[str] = []
+    held = threading.Event()
+    first = work.of("first")(held.wait)
+    waiting: list[Awaitable[object]] = [work.of(source)(functools.partial(done.append, source)) for source in sources]
+    held.set()
+    async with asyncio.timeout(TIMEOUT):
+        await first
+        await asyncio.gather(*waiting)
+    return "".join(done)
+
+
+async def test_sources_take_turns() -> None:
+    assert await _order(LoginWork(), "aaaabbc") == "abcabaa"
+
+
+async def test_known_sources_have_every_other_turn() -> None:
+    work = LoginWork()
+    work.logged_in("k")
+    assert await _order(work, "abcdkk") in ("kakbcd", "akbkcd")
+
+
+async def test_the_known_sources_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KNOWN_SOURCES", 2)
+    work = LoginWork()
+    for source in "kxy":
+        work.logged_in(source)
+    assert (await _order(work, "abkk")).startswith("abk")
+
+
+async def test_an_attempt_that_was_given_up_is_skipped() -> None:
+    work = LoginWork()
+    done: list[str] = []
+    held = threading.Event()
+    first = work.of("first")(held.wait)
+    given_up = asyncio.ensure_future(work.of("a")(lambda: done.append("a")))
+    last = work.of("a")(lambda: done.append("b"))
+    given_up.cancel()
+    held.set()
+    async with asyncio.timeout(TIMEOUT):
+        await first
+        await last
+    assert done == ["b"]
+
+
+async def test_work_takes_no_more_than_its_share_of_the_time() -> None:
+    work = LoginWork()
+
+    def busy() -> None:
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+
+    began = time.monotonic()
+    for _ in range(10):
+        await work.of("a")(busy)
+    # A loaded machine makes it take longer, never shorter.
+    assert time.monotonic() - began >= (9 * 0.02 - LOGIN_BURST) / LOGIN_SHARE
+
+
+async def test_a_step_that_hangs_does_not_hold_the_loop() -> None:
+    work = LoginWork()
+    held = threading.Event()
+    hanging = work.of("a")(held.wait)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not hanging.done()  # type: ignore[attr-defined]  # it is a future
+    held.set()
+    await hanging
