@@ -5,7 +5,7 @@ Unix sockets, `connection` implements the protocol for each client, `admission` 
 (using `auth` and `policy`), `runs` executes it, and `ledger` records it in `history` and `audit`. The edge (`edge`)
 faces the network: it terminates TLS and copies bytes to the core. `upgrade` replaces the core's program while its runs
 continue. One frozen `config` configures everything; `logs`, `systemd`, `hostkey`, `credentials`, `runtime`, `hangup`,
-`lingering` and `filewatch` are used throughout.
+`lingering`, `filewatch`, `acceptor`, `throttle` and `sharing` are used throughout.
 """
 
 __version__: str

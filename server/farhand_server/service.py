@@ -34,8 +34,9 @@ from .ledger import Ledger
 from .listen.clients import LocalConnection, ProxiedConnection
 from .listen.edge_child import EdgeChild
 from .listen.feeds import VerdictFeeds
+from .listen.gate import EdgeGate, LocalGate
 from .listen.keeper import SocketKeeper
-from .listen.unix import UnixListener
+from .listen.unix import UnixListener, only
 from .logs import Logger
 from .loopwatch import LoopWatch
 from .policy import Policy, policy_in_force
@@ -48,6 +49,7 @@ from .runs.registry import Registry
 from .runs.run import LiveRun
 from .runtime import blocking_executor, reset_signals
 from .systemd import Notifier
+from .throttle import LogThrottle
 from .tickets import ticket_key
 from .upgrade.replace import Upgrader
 from .upgrade.snapshot import ReceivedSnapshot
@@ -112,6 +114,8 @@ class Service:
         self._resume = resume
         self.ticket_key = None if self.authenticator is None else ticket_key(config.state_dir)
         self._feeds = VerdictFeeds(self.ticket_key)
+        self._throttle = LogThrottle(log, time.monotonic)
+        self._gate = LocalGate(self, log)
         self._upgrader = Upgrader(self)
         self._loop_watch = watch or LoopWatch(log)
         self._state_watch: FileWatch | None = None
@@ -143,6 +147,7 @@ class Service:
             self._loop_watch.close()
             await self.sockets.stop()
             self._close_listeners()
+            self._gate.close()
             self.terminal.close()
             if self._state_watch is not None:
                 self._state_watch.close()
@@ -171,7 +176,11 @@ class Service:
         before = None if self._resume is None else self._resume.snapshot
         # Anyone may connect to the local socket, because the kernel tells who the peer is.
         local = UnixListener(
-            self.config.socket, lambda: LocalConnection(self, self.log), None if before is None else before.local
+            self.config.socket,
+            lambda: LocalConnection(self, self.log),
+            None if before is None else before.local,
+            admits=self._gate.admits,
+            log=self._throttle,
         )
         self.listeners.append(local)
         # After an upgrade, nothing new may fail, because running programs depend on the service. So edges for a newly
@@ -181,6 +190,9 @@ class Service:
                 self.config.edge.socket,
                 lambda: ProxiedConnection(self, self.log, self._feeds),
                 None if before is None else before.edges,
+                access=only(self.config.edge.account),
+                admits=EdgeGate(self, self._throttle).admits,
+                log=self._throttle,
             )
             self.listeners.append(edges)
         for listener in self.listeners:
@@ -246,6 +258,8 @@ class Service:
         self.config = config
         self.policy = policy
         self.authenticator = authenticator
+        for edges in self.listeners[1:]:
+            edges.set_access(only(config.edge.account))
         self.ledger.configure(config)
         self.registry.memory.limit = config.runs.memory
         self.registry.kept.retention = _retention(config)

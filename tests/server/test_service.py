@@ -15,7 +15,7 @@ from farhand_protocol.outcome import Exited, Killed, Signaled
 from farhand_server.config import ConfigError, ServiceConfig, load
 from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
-from farhand_server.listen.unix import ListenError, bind_unix
+from farhand_server.listen.unix import ListenError, SocketAccess, bind_unix
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
 from farhand_server.service import Service, make_authenticator
@@ -219,7 +219,7 @@ async def test_a_removed_socket_is_listened_on_again(running: Running) -> None:
 
 
 async def test_a_socket_in_use_ends_the_service(config: ServiceConfig) -> None:
-    with bind_unix(config.socket, 0o600):
+    with bind_unix(config.socket, SocketAccess(0o600)):
         async with open_ledger(config, LOG) as ledger:
             service = Service(
                 config,

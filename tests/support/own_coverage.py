@@ -57,7 +57,6 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
     "server/farhand_server/config/problems.py": ("tests/server/config/test_load.py",),
     "server/farhand_server/config/values.py": ("tests/server/config/test_load.py",),
     "server/farhand_server/edge/edge.py": (
-        "tests/server/edge/test_acceptor.py",
         "tests/server/edge/test_connection.py",
         "tests/server/edge/test_process.py",
     ),

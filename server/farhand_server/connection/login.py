@@ -191,14 +191,6 @@ class LoginExchange:
         sentence = f"no key offered is authorized for this user; a connection may offer {tried} (login.attempts)"
         self._session.end(ErrorCode.LOGIN_FAILED, sentence)
 
-    def reject(self, principal: Principal, sentence: str) -> None:
-        """Refuse a local client whose account may not use this service, and close its connection."""
-        entry = AuditEntry(
-            "login_refused", time.time(), user=principal.user, how=principal.how, outcome="denied", detail=sentence
-        )
-        self._session.context.note(entry)
-        self._session.end(ErrorCode.DENIED, sentence)
-
     async def _authenticate(self, public_key: bytes, signature: bytes) -> Principal | None:
         from ..auth.login import LoginProof
 
@@ -244,7 +236,8 @@ class LoginExchange:
         self._cancel_deadline()
         self._report(True)  # the edge must not penalise a client whose key is authorized
         try:
-            session.context.shares.check_connection(principal.uid, principal.user, session.context.config)
+            if self._local is None:  # a local client was counted when it was accepted
+                session.context.shares.check_connection(principal.uid, principal.user, session.context.config)
         except ShareUsedUp as error:
             session.log.warning("connection refused", user=principal.user, reason=str(error))
             session.end(ErrorCode.TOO_MANY_RUNS, str(error))

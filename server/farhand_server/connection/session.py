@@ -62,6 +62,8 @@ class ServerSession:
         self.login: Final = LoginExchange(self, principal=principal, address=address, peer=peer, report=report)
         self.channels: Final[dict[int, ChannelHandler]] = {}
         self.gone: Final = asyncio.Event()
+        self._principal = principal
+        self._uncount: Callable[[], None] | None = None
         self._admission: Admission | None = None
         self._transport: ConnectionTransport | None = None
         self._loop = asyncio.get_running_loop()
@@ -87,10 +89,14 @@ class ServerSession:
     def logged_in(self, caller: Caller) -> None:
         """Serve this caller from now on."""
         self._admission = Admission(caller, self.context)
-        self.context.shares.connections.add(caller.principal.uid)
+        self._count_connection(caller.principal)
         self.log = self.log.bind(user=caller.principal.user)
         self._keepalive.start(self._loop.time())
         self._schedule_keepalive()
+
+    def _count_connection(self, principal: Principal) -> None:
+        if self._uncount is None:
+            self._uncount = self.context.shares.connections.hold(principal.uid)
 
     # Closing
 
@@ -180,6 +186,8 @@ class ServerSession:
     def connected(self, transport: ConnectionTransport) -> None:
         self._transport = self._turns.transport = transport
         self.context.sessions.add(self)
+        if self._principal is not None:
+            self._count_connection(self._principal)
         self.login.start()
 
     def received(self, event: Event) -> None:
@@ -225,8 +233,8 @@ class ServerSession:
         self.context.sessions.discard(self)
         self.gone.set()
         self.login.stop()
-        if self._admission is not None:
-            self.context.shares.connections.remove(self._admission.caller.principal.uid)
+        if self._uncount is not None:
+            self._uncount()
         self._leave_runs()
 
     def _leave_runs(self) -> None:

@@ -14,8 +14,9 @@ from typing import Final
 from farhand_protocol import ALPN
 from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
+from farhand_server.throttle import LogThrottle
 
-from .limiter import Failure, LogThrottle, Slot
+from .limiter import Failure, Slot
 from .relay import HangupWatch, Relay
 from .streams import PlainStream
 from .tls import RecordLimitError, TLSStream

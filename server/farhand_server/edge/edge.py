@@ -12,15 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from farhand_server.acceptor import Acceptor
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger
+from farhand_server.throttle import LogThrottle
 from farhand_server.tickets import TicketKey
 
-from .acceptor import Acceptor
 from .arrivals import MAX_ARRIVALS, Arrival
 from .connection import EdgeConnection, EdgeContext
 from .entrance import Entrance
-from .limiter import Failure, LogThrottle, Slot
+from .limiter import Failure, Slot
 from .login_verdicts import VerdictFeed
 from .relay import HangupWatch
 

@@ -6,6 +6,7 @@
 
 `unix`        the Unix socket listeners: bind, open, pause for an upgrade, close
 `keeper`      restores a Unix socket's file that was removed or replaced
+`gate`        decides about each connection when it is accepted
 `clients`     handles accepted connections until their session starts
 `feeds`       the feeds of login verdicts, the core's end; `feed` has their records
 `proxy`       the PROXY protocol header, version 2, which the edge sends and the core parses

@@ -15,22 +15,18 @@ from typing import cast
 
 from farhand_protocol.transport import ConnectionTransport
 
-from ..admission.caller import Caller
-from ..auth.accounts import Principal, peer_principal, user_name
+from ..auth.accounts import peer_principal
 from ..connection.context import SessionContext
 from ..connection.session import ServerSession
 from ..logs import Logger
-from ..policy import has_rule_for
 from .feeds import VerdictFeeds
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
 from .unix import enlarge_buffer, peer_uid
 
 
 class LocalConnection(asyncio.Protocol):
-    """A connection on the local socket. The client needs no key, because the kernel tells which account it runs as.
-
-    The service's own account is admitted, and so is root, as the service's account. A service that runs as root admits
-    other accounts as themselves if the policy has a rule about them.
+    """A connection on the local socket that the gate has admitted. The client needs no key, because the kernel tells
+    which account it runs as. Root is admitted as the service's account.
     """
 
     def __init__(self, context: SessionContext, log: Logger) -> None:
@@ -38,22 +34,9 @@ class LocalConnection(asyncio.Protocol):
         self._log = log
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the session, and end it at once if the account is not admitted."""
-        own = os.geteuid()
-        principal = peer_principal(peer_uid(transport) or own)
-        try:
-            admitted = self._admits(principal, own)
-        except Exception:
-            cast(asyncio.Transport, transport).abort()  # no session would ever end the connection
-            raise
-        session = ServerSession(self._context, self._log, principal=principal if admitted else None)
-        _serve(session, transport)
-        if not admitted:
-            sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
-            session.login.reject(principal, sentence)
-
-    def _admits(self, principal: Principal, own: int) -> bool:
-        return principal.uid == own or (own == 0 and has_rule_for(self._context.policy, Caller.of(principal).subject))
+        """Start the session."""
+        principal = peer_principal(peer_uid(transport) or os.geteuid())
+        _serve(ServerSession(self._context, self._log, principal=principal), transport)
 
 
 class ProxiedConnection(asyncio.Protocol):
@@ -72,15 +55,11 @@ class ProxiedConnection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close the connection unless its peer runs as the edge's account or root, and start the time limit for the
-        header."""
+        """Start the time limit for the header."""
         self._transport = cast(asyncio.Transport, transport)
-        config, uid = self._context.config, peer_uid(transport)
-        if uid not in (config.edge.account, 0):
-            self._log.warning("edge refused: not the edge's account", uid=uid)
-            self._transport.abort()
-            return
-        self._deadline = asyncio.get_running_loop().call_later(config.login.deadline, self._transport.abort)
+        self._deadline = asyncio.get_running_loop().call_later(
+            self._context.config.login.deadline, self._transport.abort
+        )
 
     def data_received(self, data: bytes) -> None:
         """Collect the bytes of the header."""

@@ -14,27 +14,46 @@ import socket
 import stat
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
+from ..acceptor import Acceptor
 from ..filewatch import file_id
+from ..throttle import LogThrottle
 
 UNIX_BACKLOG: Final = 256
 """Connections that may wait to be accepted. An edge may open that many at once, and a Unix socket refuses the next one
-with EAGAIN (unix(7)). The kernel caps the number at somaxconn. `create_unix_server` calls listen(2) again, so it needs
-the number, too."""
+with EAGAIN (unix(7)). The kernel caps the number at somaxconn."""
 
 SOCKET_BUFFER: Final = 1 << 20
 """Size in bytes of an accepted socket's send buffer, if net.core.wmem_max allows it. One turn of the loop writes more
 than the default of 208 KiB, and core and peer would have to wake each other for the rest. Accepted sockets do not
 inherit the size from the listening socket."""
 
-SOCKET_MODE: Final = 0o666
+
+@dataclass(frozen=True, slots=True)
+class SocketAccess:
+    """Who may connect to a socket: its file's `mode`, and the uid to which the file belongs (None: the service's)."""
+
+    mode: int
+    owner: int | None = None
+
+
+OPEN_TO_ALL: Final = SocketAccess(0o666)
 """Anyone may connect: the kernel tells who the peer is, and the core decides."""
 
-ACCEPT_TURNS: Final = 3
-"""Turns of asyncio's loop until every client in a backlog has its protocol: one finds it, one accepts it, and one
-creates its transport. Closing the server before that disconnects the client."""
+
+def only(uid: int) -> SocketAccess:
+    """Return access for a single account, as far as this process can give it.
+
+    Only root can give a file to another account. Without root, such a socket is open to everybody, and each peer is
+    judged when it is accepted.
+    """
+    if uid == os.geteuid():
+        return SocketAccess(0o600)
+    return SocketAccess(0o600, uid) if os.geteuid() == 0 else OPEN_TO_ALL
+
 
 _UCRED: Final = struct.Struct("=iII")
 
@@ -48,18 +67,44 @@ class PathTaken(ListenError):
 
 
 class UnixListener:
-    """One listening socket. `make_protocol` is called for each accepted connection."""
+    """One listening socket. `make_protocol` is called for each connection that `admits` has admitted.
 
-    def __init__(self, path: Path, make_protocol: Callable[[], asyncio.BaseProtocol], fd: int | None = None) -> None:
+    `admits` gets the accepted socket and its peer's uid; it closes the socket if it returns False. It is called before
+    anything is allocated for the connection, so whoever connects without end costs little.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        make_protocol: Callable[[], asyncio.BaseProtocol],
+        fd: int | None = None,
+        *,
+        access: SocketAccess = OPEN_TO_ALL,
+        admits: Callable[[socket.socket, int], bool] = lambda sock, uid: True,
+        log: LogThrottle | None = None,
+    ) -> None:
         """Listen at `path`, or continue with the listening socket `fd`. Raises `ListenError`."""
         self._make_protocol = make_protocol
-        self._socket = bind_unix(path, SOCKET_MODE) if fd is None else socket.socket(fileno=fd)
+        self._admits = admits
+        self._log = log
+        self._socket = bind_unix(path, access) if fd is None else socket.socket(fileno=fd)
         # The configuration may meanwhile name another path, which is used from the next start.
         self.path = path if fd is None else Path(self._socket.getsockname())
         self._file = file_id(self.path) if fd is None or _leads_to_us(self.path) else None
+        self._access = access
+        if fd is not None:
+            self.set_access(access)
         self._directories = _existing_directories(self.path)
         self._closed = False
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
+        self._connecting: set[asyncio.Task[object]] = set()
+
+    def set_access(self, access: SocketAccess) -> None:
+        """Let only those connect whom `access` admits, from now on. Connections that were accepted are not affected."""
+        self._access = access
+        if self.intact:
+            with contextlib.suppress(OSError):  # it was replaced this very moment, and will be restored
+                _set_access(self.path, access)
 
     @property
     def intact(self) -> bool:
@@ -79,28 +124,16 @@ class UnixListener:
                 f"{self.path.parent}, as this service's account, and the service listens there again"
             ) from None
         try:
-            fresh = bind_unix(self.path, SOCKET_MODE)
+            fresh = bind_unix(self.path, self._access)
         except PathTaken as error:
             raise PathTaken(f"{error}; when it has ended and left its socket behind, reload this one") from None
-        file, server = file_id(self.path), self._server
-        try:
-            accepting = None if server is None else await self._accept_on(fresh)
-        except BaseException as error:
-            # Otherwise the next attempt would find it, and take it for another service's.
-            fresh.close()
-            self.path.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise ListenError(f"cannot listen on {self.path} again: {error.strerror}") from None
-            raise
-        (old, self._socket), self._server, self._file = (self._socket, fresh), accepting, file
-        try:
-            if server is not None:
-                for _ in range(ACCEPT_TURNS):
-                    await asyncio.sleep(0)
-        finally:
-            if server is not None:
-                server.close()
-            old.close()
+        (old, self._socket), self._file = (self._socket, fresh), file_id(self.path)
+        acceptor, self._acceptor = self._acceptor, None
+        if acceptor is not None:
+            acceptor.accept_waiting()
+            acceptor.close()
+            await self.open()
+        old.close()
 
     def fileno(self) -> int:
         """Return the descriptor of the listening socket."""
@@ -108,25 +141,23 @@ class UnixListener:
 
     async def open(self) -> None:
         """Start accepting clients, including those that wait in the backlog."""
-        if self._server is None:
-            self._server = await self._accept_on(self._socket)
+        if self._acceptor is None:
+            loop = asyncio.get_running_loop()
+            self._acceptor = Acceptor(loop, [self._socket], self._accepted, self._log)
+            self._acceptor.start()
 
-    async def _accept_on(self, listening: socket.socket) -> asyncio.Server:
-        # asyncio closes a server's socket together with the server; the original must stay open.
-        copy = listening.dup()
-        try:
-            return await asyncio.get_running_loop().create_unix_server(
-                self._make_protocol, sock=copy, backlog=UNIX_BACKLOG
-            )
-        except BaseException:
-            copy.close()
-            raise
+    def _accepted(self, sock: socket.socket, _: object) -> None:
+        if self._admits(sock, socket_peer_uid(sock)):
+            loop = asyncio.get_running_loop()
+            task: asyncio.Task[object] = loop.create_task(loop.connect_accepted_socket(self._make_protocol, sock))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
 
     def pause(self) -> None:
         """Stop accepting; clients wait in the backlog until the next call of `open`."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        acceptor, self._acceptor = self._acceptor, None
+        if acceptor is not None:
+            acceptor.stop()
 
     def withdraw(self) -> None:
         """Remove the socket's file. Clients that have connected are still accepted."""
@@ -144,7 +175,11 @@ class UnixListener:
 
 def peer_uid(transport: asyncio.BaseTransport) -> int:
     """Return the uid that the peer of a Unix socket had when it connected (SO_PEERCRED, unix(7))."""
-    connected: socket.socket = transport.get_extra_info("socket")
+    return socket_peer_uid(transport.get_extra_info("socket"))
+
+
+def socket_peer_uid(connected: socket.socket) -> int:
+    """Return the uid that the peer of a connected Unix socket had when it connected (SO_PEERCRED, unix(7))."""
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return cast(int, _UCRED.unpack(credentials)[1])
 
@@ -155,9 +190,9 @@ def enlarge_buffer(transport: asyncio.BaseTransport) -> None:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
 
 
-def bind_unix(path: Path, mode: int) -> socket.socket:
-    """Return a socket that listens at `path` with this file mode. Replaces a socket that a dead service has left
-    behind.
+def bind_unix(path: Path, access: SocketAccess) -> socket.socket:
+    """Return a socket that listens at `path` for those whom `access` admits. Replaces a socket that a dead service has
+    left behind.
 
     Raises `ListenError`, for instance if a running service already listens there.
     """
@@ -167,7 +202,7 @@ def bind_unix(path: Path, mode: int) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.bind(os.fspath(path))
-            _chmod_socket(path, mode)
+            _set_access(path, access)
             listening.listen(UNIX_BACKLOG)
         except BaseException:
             listening.close()
@@ -201,14 +236,16 @@ def _remove_stale(path: Path) -> None:
     raise PathTaken(f"cannot listen on {path}: a service is already listening there")
 
 
-def _chmod_socket(path: Path, mode: int) -> None:
-    """Change the mode of a socket's file. Raises OSError if it was replaced, by a symbolic link for instance."""
+def _set_access(path: Path, access: SocketAccess) -> None:
+    """Change mode and owner of a socket's file. Raises OSError if it was replaced, by a symbolic link for instance."""
     # chmod(2) would follow the link, and open(2) with O_PATH is the only way to open a socket.
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
             raise OSError(errno.EEXIST, "it was replaced by another file")
-        os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101  # no path names the file that was opened
+        if access.owner is not None:
+            os.chown(f"/proc/self/fd/{fd}", access.owner, -1)
+        os.chmod(f"/proc/self/fd/{fd}", access.mode)  # noqa: PTH101  # no path names the file that was opened
     finally:
         os.close(fd)
 

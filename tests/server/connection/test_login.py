@@ -285,16 +285,6 @@ async def test_a_client_that_leaves_before_its_login_is_reported_as_failed() -> 
     assert (session.ended, session.reports) == (None, [False])
 
 
-@virtual_time
-async def test_an_account_without_any_rule_is_refused_at_once_and_in_the_audit_log() -> None:
-    session = Session()
-    session.login.reject(Principal("eve", 1002, "peer"), "this service is for the account ada, and you are eve")
-    assert session.ended == ErrorCode.DENIED
-    (entry,) = session.entries
-    assert (entry.event, entry.user, entry.outcome) == ("login_refused", "eve", "denied")
-    assert entry.detail == "this service is for the account ada, and you are eve"
-
-
 def replace_user(user: str | None) -> m.Hello:
     return hello().model_copy(update={"user": user})
 

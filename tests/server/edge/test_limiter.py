@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,6 @@ from farhand_server.config import EdgeSettings
 from farhand_server.edge.limiter import (
     CONNECTIONS_PER_HOLDER,
     CONNECTIONS_PER_TICKET,
-    LOG_INTERVAL,
     MIN_HANDSHAKE_TIME,
     MIN_LOGIN_TIME,
     REMEMBERED_SOURCES,
@@ -21,12 +19,10 @@ from farhand_server.edge.limiter import (
     ConnectionRefusal,
     Failure,
     Limiter,
-    LogThrottle,
     Slot,
     source_of,
 )
 from farhand_server.tickets import Ticket
-from tests.support.history import LogFile
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 TICKET = Ticket(b"alice's one.", b"alice...")
@@ -266,21 +262,3 @@ def test_the_counts_match_the_slots_held_in_any_order_of_events(steps: list[tupl
         limiter.release(slot)
         limiter.release(slot)
     assert (limiter.open, limiter.before_login) == (0, 0)
-
-
-def test_log_lines_of_one_kind_are_limited_and_the_suppressed_ones_counted(tmp_path: Path) -> None:
-    now = 100.0
-    file = LogFile(tmp_path)
-    throttle = LogThrottle(file.logger, lambda: now)
-    for _ in range(3):
-        throttle.warning("client refused", reason="too many connections", peer="192.0.2.1")
-    throttle.warning("client refused", reason="the source has failed too often")
-    now += LOG_INTERVAL
-    throttle.warning("client refused", reason="too many connections", peer="192.0.2.2")
-    lines = [line.partition('msg="client refused" ')[2] for line in str(file).splitlines()]
-    assert lines == [
-        'reason="too many connections" peer=192.0.2.1',
-        'reason="the source has failed too often"',
-        'reason="too many connections" peer=192.0.2.2 kept_back=2',
-    ]
-    file.close()

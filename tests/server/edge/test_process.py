@@ -22,7 +22,7 @@ from tests.server.edge.harness import TEST_TIMEOUT, FakeCore, Peer, client_conte
 PROGRAM = """
 import os, pathlib, resource, socket, sys
 import uvloop
-from farhand_server.edge import acceptor
+from farhand_server import acceptor
 from farhand_server.edge.process import serve_edge
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger, Sink

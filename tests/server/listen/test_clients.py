@@ -17,6 +17,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, MessageReceived
 from farhand_protocol.states import Side
+from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.config import load
 from farhand_server.connection.context import OpenSessions, SessionContext
@@ -26,11 +27,19 @@ from farhand_server.listen.feed import FromCore, encode_record
 from farhand_server.listen.feeds import VerdictFeeds
 from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
 from farhand_server.logs import Logger, Sink
-from farhand_server.policy import Policy, Rule
+from farhand_server.policy import Policy
+from farhand_server.sharing import Tally
 from tests.support.feeds import fed
 from tests.support.pairs import hello
 
 TIMEOUT = 10.0
+
+
+class NoRuns:
+    """A registry in which nobody has runs."""
+
+    by_user: Tally[int] = Tally()
+    by_rule: Tally[tuple[int, str]] = Tally()
 
 
 class Context:
@@ -41,6 +50,7 @@ class Context:
         self.policy = Policy()
         self.authenticator = None
         self.registry = None
+        self.shares = Shares(NoRuns())
         self.sessions = OpenSessions()
         self.entries: list[AuditEntry] = []
         self.stopping = False
@@ -128,48 +138,10 @@ async def test_the_services_account_and_root_are_logged_in_as_that_account(
         assert await client.greet() == ["welcome", "accepted"]
         (entry,) = context.entries
         assert (entry.event, entry.user) == ("login", "nobody" if service == OTHER else "root")
-
-
-@pytest.mark.parametrize("rule", [False, True])
-async def test_with_roots_service_other_accounts_need_a_rule_about_them(
-    context: Context, kernel: Kernel, rule: bool
-) -> None:
-    if rule:
-        about = {"name": "r", "who": {"users": ["nobody"]}, "shell": True}
-        context.policy = Policy(rules=(Rule.model_validate(about),))
-    kernel.reports(peer=OTHER, service=0)
-    async with connected(lambda: local(context)) as client:
-        if rule:
-            assert await client.greet() == ["welcome", "accepted"]
-        else:
-            assert await client.answers() == ["error"]
-        (entry,) = context.entries
-        assert (entry.event, entry.user) == ("login" if rule else "login_refused", "nobody")
-
-
-async def test_a_service_of_an_ordinary_account_admits_no_other_account_whatever_the_policy(
-    context: Context, kernel: Kernel
-) -> None:
-    context.policy = Policy(rules=(Rule.model_validate({"name": "r", "who": {"users": ["*"]}, "shell": True}),))
-    kernel.reports(peer=OTHER, service=1)
-    async with connected(lambda: local(context)) as client:
-        assert await client.answers() == ["error"]
-    assert [entry.event for entry in context.entries] == ["login_refused"]
-
-
-async def test_a_client_whose_account_cannot_be_judged_is_disconnected(
-    context: Context, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: object, __: object) -> bool:
-        raise OSError("setgroups failed")
-
-    failed: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, report: failed.append(report["exception"]))
-    monkeypatch.setattr(clients, "has_rule_for", fail)
-    kernel.reports(peer=OTHER, service=0)
-    async with connected(lambda: local(context)) as client:
-        await client.closed()
-    assert [str(error) for error in failed] == ["setgroups failed"]
+        assert context.shares.connections.of(service) == 1, "it counts once, although it has logged in, too"
+    async with asyncio.timeout(TIMEOUT):
+        await asyncio.gather(*(session.gone.wait() for session in context.sessions))
+    assert context.shares.connections.total == 0
 
 
 class Edges:
@@ -227,13 +199,6 @@ async def test_a_connection_of_the_edge_itself_is_a_feed(edges: Edges) -> None:
         async with edges.connect() as client:
             await client.greet(HEADER)
         assert await edge.reader.readexactly(17) == encode_record(FromCore.REFUSED, b"i" * 16)
-
-
-async def test_only_the_edges_account_and_root_may_announce_clients(edges: Edges, kernel: Kernel) -> None:
-    kernel.reports(peer=OTHER, service=os.geteuid())
-    async with edges.connect() as client:
-        await client.closed()
-    assert len(edges.context.sessions) == 0
 
 
 @pytest.mark.parametrize(

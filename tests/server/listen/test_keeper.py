@@ -11,7 +11,7 @@ import pytest
 
 from farhand_server.listen import keeper
 from farhand_server.listen.keeper import SocketKeeper
-from farhand_server.listen.unix import ListenError, UnixListener, bind_unix
+from farhand_server.listen.unix import ListenError, SocketAccess, UnixListener, bind_unix
 from tests.support.client import TIMEOUT
 from tests.support.history import LogFile
 
@@ -106,7 +106,7 @@ async def test_what_is_in_the_way_is_logged_once_and_then_awaited(kept: Kept) ->
 async def test_the_path_of_a_service_that_took_it_is_taken_back_when_that_removes_its_socket(kept: Kept) -> None:
     local = kept.listeners[0]
     local.path.unlink()
-    with bind_unix(local.path, 0o600) as other:
+    with bind_unix(local.path, SocketAccess(0o600)) as other:
         await kept.changed()
         assert "a service is already listening there" in kept.keeper.faults[0]
         other.accept()[0].close()  # one attempt

@@ -17,19 +17,22 @@ import pytest
 
 from farhand_server.credentials import Credentials, acting_as
 from farhand_server.listen.unix import (
+    OPEN_TO_ALL,
     SOCKET_BUFFER,
     ListenError,
     PathTaken,
+    SocketAccess,
     UnixListener,
     bind_unix,
     enlarge_buffer,
+    only,
     peer_uid,
 )
 
 
 def test_a_socket_is_created_with_its_directories_and_mode(tmp_path: Path) -> None:
     path = tmp_path / "run/farhand/s"
-    with bind_unix(path, 0o666):
+    with bind_unix(path, SocketAccess(0o666)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         with socket.socket(socket.AF_UNIX) as client:
@@ -38,16 +41,16 @@ def test_a_socket_is_created_with_its_directories_and_mode(tmp_path: Path) -> No
 
 def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    bind_unix(path, 0o600).close()
-    with bind_unix(path, 0o600), socket.socket(socket.AF_UNIX) as client:
+    bind_unix(path, SocketAccess(0o600)).close()
+    with bind_unix(path, SocketAccess(0o600)), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
 def test_a_socket_that_is_listened_on_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with bind_unix(path, 0o600):
+    with bind_unix(path, SocketAccess(0o600)):
         with pytest.raises(ListenError, match="a service is already listening there"):
-            bind_unix(path, 0o600)
+            bind_unix(path, SocketAccess(0o600))
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
 
@@ -58,11 +61,11 @@ def test_a_socket_of_another_account_is_left_alone() -> None:
         path = Path(directory, "s")
         path.parent.chmod(0o777)
         with (
-            bind_unix(path, 0o600),
+            bind_unix(path, SocketAccess(0o600)),
             acting_as(Credentials("x", 12345, 12345, (12345,))),
             pytest.raises(PathTaken, match="a socket of another account exists there; remove it if no service uses"),
         ):
-            bind_unix(path, 0o600)
+            bind_unix(path, SocketAccess(0o600))
         assert path.is_socket()
 
 
@@ -80,7 +83,7 @@ def test_a_socket_that_is_replaced_by_a_link_gives_nobody_access_to_another_file
 
     monkeypatch.setattr(socket, "socket", Replaced)
     with pytest.raises(ListenError, match=f"cannot listen on {path}: "):
-        bind_unix(path, 0o666)
+        bind_unix(path, SocketAccess(0o666))
     assert mode(precious) == 0o600
 
 
@@ -99,14 +102,14 @@ def test_a_service_that_accepts_nobody_is_not_waited_for(tmp_path: Path) -> None
 
         stack.enter_context(pytest.MonkeyPatch.context()).setattr(socket, "socket", Impatient)
         with pytest.raises(PathTaken, match="already listening"):
-            bind_unix(path, 0o600)
+            bind_unix(path, SocketAccess(0o600))
 
 
 def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.symlink_to(tmp_path / "precious")
     with pytest.raises(ListenError, match="a file that is not a socket"):
-        bind_unix(path, 0o600)
+        bind_unix(path, SocketAccess(0o600))
     assert path.is_symlink()
 
 
@@ -117,7 +120,7 @@ def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_listened_on_is_an_error(tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "a-file").write_text("")
     with pytest.raises(ListenError, match=rf"cannot listen on .*: .*{reason}"):
-        bind_unix(tmp_path / place, 0o600)
+        bind_unix(tmp_path / place, SocketAccess(0o600))
 
 
 class Accepted(asyncio.Protocol):
@@ -182,7 +185,7 @@ async def test_a_withdrawn_listener_makes_room_for_another_service_and_accepts_w
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "s"))
         listener.withdraw()
-        with bind_unix(tmp_path / "s", 0o600):
+        with bind_unix(tmp_path / "s", SocketAccess(0o600)):
             await listener.open()
             assert await served(client)
             listener.withdraw()
@@ -195,7 +198,7 @@ async def test_a_closed_listener_leaves_the_socket_of_the_next_service_alone(tmp
     await listener.open()
     listener.close()
     assert not (tmp_path / "s").exists()
-    with bind_unix(tmp_path / "s", 0o600):
+    with bind_unix(tmp_path / "s", SocketAccess(0o600)):
         listener.close()
         assert (tmp_path / "s").exists()
 
@@ -323,7 +326,7 @@ async def test_a_directory_that_cannot_be_made_again_is_named(tmp_path: Path) ->
 async def test_the_socket_of_a_service_that_has_taken_the_path_is_left_alone(tmp_path: Path) -> None:
     listener = UnixListener(tmp_path / "s", accepting([]))
     (tmp_path / "s").unlink()
-    with bind_unix(tmp_path / "s", 0o600) as other:
+    with bind_unix(tmp_path / "s", SocketAccess(0o600)) as other:
         assert not listener.intact
         with pytest.raises(PathTaken, match=r"already listening there; when it has ended .* reload this one"):
             await listener.restore()
@@ -340,12 +343,12 @@ async def test_without_a_descriptor_the_next_attempt_makes_the_socket_again(
     await listener.open()
     (tmp_path / "s").unlink()
 
-    def fail(self: socket.socket) -> socket.socket:
+    def fail(self: socket.socket, backlog: int) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patched:
-        patched.setattr(socket.socket, "dup", fail)
-        with pytest.raises(ListenError, match=r"again: Too many open files$"):
+        patched.setattr(socket.socket, "listen", fail)
+        with pytest.raises(ListenError, match=r"cannot listen on \S*: Too many open files$"):
             await listener.restore()
     intact = [listener.intact]
     await listener.restore()
@@ -385,3 +388,53 @@ async def test_the_kernel_names_the_peer_and_gives_it_a_larger_buffer(tmp_path: 
     assert peer_uid(transport) == os.geteuid()
     transport.close()
     theirs.close()
+
+
+@pytest.mark.needs("root")
+async def test_a_socket_for_one_account_is_closed_to_all_others_by_the_kernel(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory, "s")
+        listener = UnixListener(path, accepting([]), access=only(12345))
+        await listener.open()
+        allowed, denied = (Credentials("x", uid, uid, (uid,)) for uid in (12345, 54321))
+
+        def connects(who: Credentials) -> bool:
+            with acting_as(who), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as client:
+                return client.connect_ex(str(path)) == 0
+
+        assert [connects(allowed), connects(denied)] == [True, False]
+        path.unlink()
+        await listener.restore()
+        assert [connects(allowed), connects(denied)] == [True, False]
+        path.chmod(0o666)  # as a program before an upgrade has left it
+        after = UnixListener(path, accepting([]), os.dup(listener.fileno()), access=only(12345))
+        assert (mode(path), path.stat().st_uid) == (0o600, 12345)
+        after.set_access(only(54321))
+        assert [connects(allowed), connects(denied)] == [False, True]
+        after.close()
+        listener.close()
+
+
+def test_a_socket_for_the_services_own_account_needs_no_other_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert only(os.geteuid()) == SocketAccess(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert (only(1000), only(1001)) == (SocketAccess(0o600), OPEN_TO_ALL)
+
+
+async def test_a_connection_that_is_not_admitted_never_gets_a_transport(tmp_path: Path) -> None:
+    connections: list[asyncio.BaseTransport] = []
+    judged: list[int] = []
+
+    def refuse(sock: socket.socket, uid: int) -> bool:
+        judged.append(uid)
+        sock.close()
+        return False
+
+    listener = UnixListener(tmp_path / "s", accepting(connections), admits=refuse)
+    await listener.open()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "s"))
+        assert await served(client)
+    assert (judged, connections) == ([os.geteuid()], [])
+    listener.close()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from farhand_server.edge.acceptor import Acceptor
-from farhand_server.edge.limiter import LogThrottle
+from farhand_server.acceptor import Acceptor
+from farhand_server.throttle import LogThrottle
 from tests.server.edge.harness import TEST_TIMEOUT
 from tests.support.history import LogFile
 
@@ -81,7 +81,7 @@ async def test_a_connection_that_failed_in_the_backlog_is_skipped(listening: Fai
 async def test_accepting_is_retried_without_an_event(
     listening: FailingSocket, log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farhand_server.edge.acceptor.ACCEPT_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("farhand_server.acceptor.ACCEPT_RETRY_DELAY", 0.01)
     listening.errors = [errno.EMFILE]
     await accept_one(listening, log, paused=False)
 

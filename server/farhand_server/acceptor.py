@@ -9,10 +9,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from .limiter import LogThrottle
+from .throttle import LogThrottle
 
 ACCEPT_BATCH: Final = 16
 """Connections accepted before other descriptors get their turn: 2.4 ms at 150 µs each."""
+
+MAX_QUEUE: Final = 4096
+"""Connections that the kernel keeps for one listening socket at most: its default somaxconn (listen(2))."""
 
 ACCEPT_RETRY_DELAY: Final = 1.0
 """Seconds after which accepting is retried when resources have run out, unless one of our connections ends earlier."""
@@ -30,7 +33,11 @@ class Acceptor:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket], accepted: Accepted, log: LogThrottle
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        accepted: Accepted,
+        log: LogThrottle | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
@@ -51,17 +58,30 @@ class Acceptor:
             self._retry = None
             self.start()
 
+    def accept_waiting(self) -> None:
+        """Accept whoever waits in the kernel's queues now."""
+        for listening in self._sockets:
+            self._accept(listening, MAX_QUEUE)
+
     def close(self) -> None:
         """Stop accepting, and close the listening sockets."""
+        self.stop()
+        for listening in self._sockets:
+            listening.close()
+
+    def stop(self) -> None:
+        """Stop accepting. The sockets go on listening, and new connections wait in the kernel's queues."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
-            listening.close()
 
     def _readable(self, listening: socket.socket) -> None:
-        for _ in range(ACCEPT_BATCH):
+        self._accept(listening, ACCEPT_BATCH)
+
+    def _accept(self, listening: socket.socket, most: int) -> None:
+        for _ in range(most):
             try:
                 sock, peer = listening.accept()
             except BlockingIOError:
@@ -80,4 +100,5 @@ class Acceptor:
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
         self._retry = self._loop.call_later(ACCEPT_RETRY_DELAY, self.resume)
-        self._log.warning("accepting paused", reason=os.strerror(error.errno or 0))
+        if self._log is not None:
+            self._log.warning("accepting paused", reason=os.strerror(error.errno or 0))

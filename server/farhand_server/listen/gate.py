@@ -1,0 +1,226 @@
+"""Decides about each connection on the core's sockets when it is accepted, before anything is kept for it.
+
+Only the edge's account can connect to the edges' socket, where the kernel allows that to be said (`unix.only`). Anyone
+on the machine may connect to the local socket, and the kernel says which account it is. An account that may not use
+the service costs little, however often it connects: one look at the policy every `JUDGEMENT_TIME` seconds, and for each
+connection one system call more than accepting and closing it. It is told why as often as a person could read it, and
+the log and the audit log get one entry about it per `LOG_INTERVAL`, with the number of the others.
+
+An account that may use the service has its share of connections, and its rate of new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from farhand_protocol.connection import Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.states import Side
+
+from ..admission.caller import Caller
+from ..admission.shares import ShareUsedUp
+from ..audit import AuditEntry
+from ..auth.accounts import peer_principal, user_name
+from ..connection.context import SessionContext
+from ..logs import Logger
+from ..policy import Policy, has_rule_for
+from ..sharing import bound_by_shares
+from ..throttle import LOG_INTERVAL, LogThrottle
+
+JUDGEMENT_TIME: Final = 2.0
+"""Seconds for which it is remembered whether an account may use the service. Looking it up may mean asking a directory
+server about groups. Who has just been given a rule by a new group waits no longer than this."""
+
+CONNECTS: Final = 200
+"""New connections a second of one account: a loop of `farhand run` in eight shells. Each costs the core half a
+millisecond, so this is a tenth of its time."""
+
+CONNECT_BURST: Final = 400
+"""Connections that an account may open at once after a pause: two seconds of `CONNECTS`."""
+
+EXPLANATIONS: Final = 10
+"""Refusals a second that one account is told the reason of. More than that, nobody reads."""
+
+MAX_ACCOUNTS: Final = 1024
+"""Accounts that are remembered, in 0.5 MiB; the one that has not connected for the longest time is forgotten first. In
+a user namespace, one person may have 65,536 uids (subuid(5))."""
+
+MAX_EXPLAINED: Final = 32
+"""Refused connections that stay open until the client has read the reason: a client that is still writing its first
+message when the connection is closed never reads the answer (EPIPE)."""
+
+EXPLAINED_TIME: Final = 1.0
+"""Seconds for which such a connection stays open."""
+
+
+class Bucket:
+    """A token bucket: `rate` a second, and up to `burst` at once. It begins full."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._left = burst
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one at the time `now`, if there is one."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRefusal:
+    """Why an account is not admitted. A `fault` is the service's, and says nothing about the account."""
+
+    code: ErrorCode
+    sentence: str
+    fault: bool = False
+
+
+class _Account:
+    """What is remembered of one account."""
+
+    def __init__(self) -> None:
+        self.policy: Policy | None = None
+        self.judged = 0.0
+        self.refusal: LocalRefusal | None = None
+        self.connects = Bucket(CONNECTS, CONNECT_BURST)
+        self.explanations = Bucket(EXPLANATIONS, EXPLANATIONS)
+        self.next_entry = 0.0
+        self.kept_back = 0
+
+
+class EdgeGate:
+    """Admits connections on the edges' socket that come from an edge, or closes them."""
+
+    def __init__(self, context: SessionContext, log: LogThrottle) -> None:
+        self._context = context
+        self._log = log
+
+    def admits(self, sock: socket.socket, uid: int) -> bool:
+        """Return whether the peer of an accepted connection runs as the edge's account or root. Otherwise close it."""
+        if uid in (self._context.config.edge.account, 0):
+            return True
+        sock.close()
+        self._log.warning("edge refused", reason=f"not the edge's account, {self._context.config.edge.account}")
+        return False
+
+
+class LocalGate:
+    """Admits connections on the local socket, or refuses and closes them. `clock` is monotonic."""
+
+    def __init__(self, context: SessionContext, log: Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._log = log
+        self._clock = clock
+        self._accounts: OrderedDict[int, _Account] = OrderedDict()
+        self._explained: OrderedDict[socket.socket, asyncio.TimerHandle] = OrderedDict()
+
+    def admits(self, sock: socket.socket, uid: int) -> bool:
+        """Return whether an accepted connection of this account is admitted. Otherwise close it."""
+        if not bound_by_shares(uid):
+            return True
+        account, now = self._account(uid), self._clock()
+        if account.policy is not self._context.policy or now >= account.judged + JUDGEMENT_TIME:
+            account.policy, account.judged = self._context.policy, now
+            account.refusal = self._judge(uid)
+        refusal = account.refusal or self._overuse(uid, account, now)
+        if refusal is None:
+            return True
+        if account.explanations.take(now):
+            self._explain(sock, refusal)
+        else:
+            sock.close()
+        self._note(uid, account, refusal, now)
+        return False
+
+    def close(self) -> None:
+        """Close the refused connections that are still open."""
+        for sock in tuple(self._explained):
+            self._part(sock)
+
+    def _account(self, uid: int) -> _Account:
+        account = self._accounts.get(uid)
+        if account is None:
+            account = self._accounts[uid] = _Account()
+            if len(self._accounts) > MAX_ACCOUNTS:
+                self._accounts.popitem(last=False)
+        self._accounts.move_to_end(uid)
+        return account
+
+    def _judge(self, uid: int) -> LocalRefusal | None:
+        own = os.geteuid()
+        try:
+            principal = peer_principal(uid)
+            if own == 0 and has_rule_for(self._context.policy, Caller.of(principal).subject):
+                return None
+        except OSError as error:
+            sentence = f"the service cannot look up your account now: {error.strerror or error}; try again in a moment"
+            return LocalRefusal(ErrorCode.UNAVAILABLE, sentence, fault=True)
+        sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
+        return LocalRefusal(ErrorCode.DENIED, sentence)
+
+    def _overuse(self, uid: int, account: _Account, now: float) -> LocalRefusal | None:
+        context = self._context
+        try:
+            context.shares.check_connection(uid, user_name(uid), context.config)
+        except ShareUsedUp as error:
+            return LocalRefusal(ErrorCode.TOO_MANY_RUNS, str(error))
+        if account.connects.take(now):
+            return None
+        sentence = (
+            f"{user_name(uid)} opens more than {CONNECTS} connections a second; use one connection for several runs"
+        )
+        return LocalRefusal(ErrorCode.TOO_MANY_RUNS, sentence)
+
+    def _note(self, uid: int, account: _Account, refusal: LocalRefusal, now: float) -> None:
+        if now < account.next_entry:
+            account.kept_back += 1
+            return
+        account.next_entry = now + LOG_INTERVAL
+        more, account.kept_back = account.kept_back or None, 0
+        user = user_name(uid)
+        self._log.warning("local client refused", user=user, reason=refusal.sentence, kept_back=more)
+        if refusal.code is ErrorCode.DENIED:
+            detail = refusal.sentence if more is None else f"{refusal.sentence} ({more} more since the last entry)"
+            self._context.note(
+                AuditEntry("login_refused", time.time(), user=user, how="peer", outcome="denied", detail=detail)
+            )
+
+    def _explain(self, sock: socket.socket, refusal: LocalRefusal) -> None:
+        connection = Connection(Side.SERVER)
+        connection.fail(refusal.code, refusal.sentence)
+        with contextlib.suppress(OSError):
+            sock.send(b"".join(connection.data_to_send()))  # an empty socket's buffer takes it whole
+        if len(self._explained) >= MAX_EXPLAINED:
+            self._part(next(iter(self._explained)))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sock, self._client_sent, sock)
+        self._explained[sock] = loop.call_later(EXPLAINED_TIME, self._part, sock)
+
+    def _client_sent(self, sock: socket.socket) -> None:
+        try:
+            over = not sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            over = True
+        if over:
+            self._part(sock)
+
+    def _part(self, sock: socket.socket) -> None:
+        self._explained.pop(sock).cancel()
+        asyncio.get_running_loop().remove_reader(sock)
+        sock.close()
