@@ -1,0 +1,16 @@
+"""All campaigns, in the order in which they run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import cuts, idle, streaming, trees, volume
+from .harness import Campaign
+
+ALL: Final[tuple[Campaign, ...]] = (
+    idle.CAMPAIGN,
+    streaming.CAMPAIGN,
+    volume.CAMPAIGN,
+    cuts.CAMPAIGN,
+    trees.CAMPAIGN,
+)
