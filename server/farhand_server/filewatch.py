@@ -146,6 +146,17 @@ class FileWatch:
             self._inotify = -1
 
 
+def described_change(file: Path, was: FileId) -> str | None:
+    """Return what has happened to a file that is no longer the one that was opened."""
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        return f"{file if file.parent.exists() else file.parent} was removed"
+    except OSError as error:
+        return f"{file} cannot be reached: {error.strerror}"
+    return None if (found.st_dev, found.st_ino) == was else f"{file} was replaced"
+
+
 def file_id(path: Path) -> FileId | None:
     """Return what is at the path now, without following a symbolic link; None if nothing can be found there."""
     try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -26,9 +26,10 @@ from farhand_protocol.outcome import Lost, Outcome
 
 from .audit import AuditEntry, AuditError, AuditEvent, AuditLog, Recorded
 from .config import ServiceConfig
-from .filewatch import FileId, file_id
-from .history import ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
+from .filewatch import described_change, file_id
+from .history import NOT_STARTED, ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
 from .logs import Logger
+from .runs.output.directory import SpoolDirectory
 from .runs.past import PastRun
 from .runs.plan import Plan, RunResult
 from .runs.process.orphans import boot_id, end_orphans
@@ -39,28 +40,39 @@ from .runs.run import LiveRun
 
 _OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
+LITTLE_SPACE: Final = "the state directory has little space left, so spools keep less output (runs.keep_free)"
+
 
 class Ledger:
     """Records what runs do. Belongs to one event loop. Call `suspend` before `hand_over` and `close`."""
 
-    def __init__(self, history: History, audit: AuditLog, log: Logger) -> None:
+    def __init__(self, history: History, audit: AuditLog, spools: SpoolDirectory, log: Logger) -> None:
         self.audit = audit
         self.fault: str | None = None
         """What has happened to the state directory so that nothing more can be recorded; None if it is in place."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when `faults` may have changed."""
+        self.spools: Final = spools
+        self._shown: tuple[str | None, ...] = ()
+        self._sweep: asyncio.Task[None] | None = None
         self._log = log
         self._history = history
+        spools.on_change = self._space_changed
         self._boot_id = boot_id()
         self._required = False
         self.resume()
 
     def resume(self) -> None:
         """Accept records. Call this once at the start, and again after `suspend`."""
-        self._group = GroupCommit(self._history, also=self.audit.flush)
+        self._group = GroupCommit(self._history, also=self._flushed)
+        self._history.on_opened = self._opened
         if self._history.dirty:
             self._group.flush_soon()
 
     async def suspend(self) -> None:
         """Write all pending records. Call `resume` before adding another record."""
+        if self._sweep is not None:
+            await self._sweep
         await self._group.close()
 
     def close(self) -> None:
@@ -83,7 +95,8 @@ class Ledger:
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
         if not self._history.on_disk:
-            raise RecordUnavailable("the history is kept only in memory and would be lost; restart the service instead")
+            kept = "the history is kept only in memory and would be lost; restart the service instead"
+            raise RecordUnavailable(self._history.fault or kept)
         if self._history.dirty or not self.audit.complete:
             raise RecordUnavailable("history or audit log cannot be written now, and pending records would be lost")
         self.audit.close()
@@ -93,15 +106,30 @@ class Ledger:
 
     def reopen(self, config: ServiceConfig, log: Logger, lock: int) -> None:
         """Undo `hand_over`, which has returned `lock`, and accept records. Raises the same errors as `open_ledger`."""
-        self._history, self.audit = _reopen_files(config, log, lock)
+        self._history = History.open(config.state_dir, config.history, log, resume=lock)
+        self.audit = _open_audit(config, log, self._history)
         self.resume()
         self.check_files()
 
     def configure(self, config: ServiceConfig) -> None:
         """Apply a new configuration from now on."""
         self._required = config.history.required
+        self.spools.keep_free = config.runs.keep_free
         self._history.configure(config.history)
         self.audit.configure(config.audit)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """A sentence for each thing about the state directory that keeps the service from recording what runs do, or
+        from keeping their output."""
+        follows = "no run is started" if self._required else "what runs do is not recorded for long"
+        found = self._known_faults()
+        sentences = [f"{fault}; {follows}" for fault in found[:2] if fault is not None]
+        if (audit := found[2]) is not None:
+            sentences.append(f"the audit log cannot be written: {audit}; entries are kept in memory, and then counted")
+        if self.spools.check():
+            sentences.append(LITTLE_SPACE)
+        return tuple(sentences)
 
     def note(self, entry: AuditEntry) -> None:
         """Record an event that is neither the start nor the end of a run."""
@@ -111,12 +139,12 @@ class Ledger:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files whose removal `check_files` notices."""
-        return (*self._history.opened, *self.audit.files)
+        return (*self._history.files, *self.audit.files)
 
     def check_files(self) -> None:
         """Update `fault`, and log when it appears or ends. A removed audit log is continued in a new file."""
         opened = self._history.opened.items()
-        fault = next((what for file, was in opened if (what := _change(file, was)) is not None), None)
+        fault = next((what for file, was in opened if (what := described_change(file, was)) is not None), None)
         if fault is not None and self.fault is None:
             self._log.error("state directory was removed or replaced", reason=fault)
         elif fault is None and self.fault is not None:
@@ -124,8 +152,37 @@ class Ledger:
         self.fault = fault
         self._history.note_in_place(fault is None)
         self.audit.check()
+        self._note_faults()
         if not self.audit.complete:
             self._group.flush_soon()
+
+    def _known_faults(self) -> tuple[str | None, ...]:
+        return (self.fault, None if self.fault is not None else self._history.fault, self.audit.fault)
+
+    def _note_faults(self) -> None:
+        if (known := self._known_faults()) != self._shown:
+            self._shown = known
+            self.on_change()
+
+    def _space_changed(self) -> None:
+        if self.spools.low:
+            self._log.warning(LITTLE_SPACE, keep_free=self.spools.keep_free)
+        else:
+            self._log.info("spools may take space again")
+        self.on_change()
+
+    def _flushed(self) -> None:
+        self.audit.flush()
+        self._note_faults()
+
+    def _opened(self) -> None:
+        """End what a dead service has left, if the history could only be opened now."""
+        self._sweep = asyncio.get_running_loop().create_task(self.end_orphans())
+
+    async def end_orphans(self) -> None:
+        """End the processes of a dead service's runs, and record that."""
+        sweep = await end_orphans(self._history.lost, self._log)
+        self._history.orphans_ended(sweep.clean)
 
     # RunLedger
 
@@ -139,11 +196,11 @@ class Ledger:
                 f"{self.fault}; a run whose start cannot be recorded is not started (history.required); put it back, "
                 "or restart the service"
             )
+        if not self._history.on_disk and not self._history.try_open():
+            raise RecordUnavailable(f"{self._history.fault}; {NOT_STARTED}")
 
     def starting(self, run: LiveRun) -> None:
         plan, origin = run.plan, run.plan.origin
-        if self._required and not self._history.on_disk:
-            raise RecordUnavailable("the history could not be reopened after an upgrade; restart the service")
         try:
             self.audit.record_start(_entry(run, "start"))
         except AuditError as error:
@@ -224,13 +281,19 @@ async def open_ledger(config: ServiceConfig, log: Logger, *, lock: int | None = 
     `lock` is what `Ledger.hand_over` returned in the program that this one has replaced. With it, no service has died.
     Raises `HistoryError` and `AuditError`, for instance if another service uses the directory.
     """
-    history, audit = _open_files(config, log) if lock is None else _reopen_files(config, log, lock)
-    ledger = Ledger(history, audit, log)
+    spools = SpoolDirectory(config.state_dir / "spool", config.runs.keep_free)
+
+    def locked() -> None:
+        # First of all, because this may be what has filled the disk.
+        number, size = spools.clear()
+        if number:
+            log.info("output that a dead service has left behind was deleted", files=number, bytes=size)
+
+    history = History.open(config.state_dir, config.history, log, resume=lock, on_lock=locked)
+    ledger = Ledger(history, _open_audit(config, log, history), spools, log)
     try:
         if lock is None:
-            sweep = await end_orphans(history.lost, log)
-            history.orphans_ended(sweep.clean)
-            _clear_spools(config)
+            await ledger.end_orphans()
         try:
             yield ledger
         finally:
@@ -239,41 +302,12 @@ async def open_ledger(config: ServiceConfig, log: Logger, *, lock: int | None = 
         ledger.close()
 
 
-def _open_files(config: ServiceConfig, log: Logger) -> tuple[History, AuditLog]:
-    history = History.open(config.state_dir, config.history, log)
+def _open_audit(config: ServiceConfig, log: Logger, history: History) -> AuditLog:
     try:
-        return history, AuditLog.open(config.state_dir, config.audit, log)
+        return AuditLog.open(config.state_dir, config.audit, log)
     except BaseException:
         history.close()
         raise
-
-
-def _reopen_files(config: ServiceConfig, log: Logger, lock: int) -> tuple[History, AuditLog]:
-    # The runs must not end just because the disk has filled up meanwhile; see `Ledger.starting`.
-    history = History.open(config.state_dir, config.history.model_copy(update={"required": False}), log, resume=lock)
-    history.configure(config.history)
-    audit = AuditLog.open(config.state_dir, config.audit.model_copy(update={"required": False}), log)
-    audit.configure(config.audit)
-    return history, audit
-
-
-def _change(file: Path, was: FileId) -> str | None:
-    """Return what has happened to a file that is no longer the one that was opened."""
-    try:
-        found = file.lstat()
-    except FileNotFoundError:
-        return f"{file if file.parent.exists() else file.parent} was removed"
-    except OSError as error:
-        return f"{file} cannot be reached: {error.strerror}"
-    return None if (found.st_dev, found.st_ino) == was else f"{file} was replaced"
-
-
-def _clear_spools(config: ServiceConfig) -> None:
-    # Only the dead service knew where the content of its ring files began and ended.
-    directory = config.state_dir / "spool"
-    if directory.is_dir():
-        for file in directory.iterdir():
-            file.unlink(missing_ok=True)
 
 
 def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None, detail: str | None = None) -> AuditEntry:

@@ -92,11 +92,12 @@ class Service:
         self.sessions = OpenSessions()
         self.ledger = ledger
         ledger.configure(config)
+        ledger.on_change = self._show_status
         self.registry = Registry(
             ledger,
             memory=SpoolMemory(config.runs.memory),
             retention=_retention(config),
-            spool_directory=config.state_dir / "spool",
+            directory=ledger.spools,
             cgroups=Cgroups.find(),
             on_end=self._run_ended,
             on_failure=self._run_failed,
@@ -223,6 +224,7 @@ class Service:
         await self.registry.idle()
         self._close_listeners()
         await self.sessions.finish(SHUTDOWN_GRACE)
+        self.registry.close()
 
     # Signals
 
@@ -283,11 +285,7 @@ class Service:
     @property
     def faults(self) -> tuple[str, ...]:
         """A sentence for each thing that the service cannot do now, although it is running."""
-        fault = self.ledger.fault
-        if fault is None:
-            return self.sockets.faults
-        follows = "no run is started" if self.config.history.required else "what runs do is not recorded for long"
-        return (f"{fault}; {follows}", *self.sockets.faults)
+        return (*self.ledger.faults, *self.sockets.faults)
 
     def status(self) -> m.ServiceStatus:
         """Return the state of the service itself."""
@@ -304,10 +302,7 @@ class Service:
         return "; ".join(["serving", *self.faults])
 
     def _check_state(self) -> None:
-        before = self.ledger.fault
         self.ledger.check_files()
-        if self.ledger.fault != before:
-            self._show_status()
 
     def _show_status(self) -> None:
         self.notifier.status(self._status_line())

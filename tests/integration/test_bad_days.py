@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import farhand_client
-from farhand_client import Client, RequestRefused, SpawnError
+from farhand_client import Client, Gap, RequestRefused, SpawnError
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Lost, SpawnFailed
@@ -212,14 +212,45 @@ async def test_a_read_only_disk_is_reported_and_running_runs_continue(tmp_path: 
 
 
 @pytest.mark.needs("root", "mount")
-async def test_a_service_does_not_start_on_a_read_only_disk_and_reports_the_reason(tmp_path: Path) -> None:
+async def test_a_service_on_a_read_only_disk_starts_says_so_and_recovers(tmp_path: Path) -> None:
     state = tmp_path / "state" / "farhand"
     with small_disk(state):
         subprocess.run(["mount", "-o", "remount,ro", state], check=True)
-        with pytest.raises(AssertionError, match=r"(?i)read-?only") as failed:
-            async with running_service(tmp_path):
-                pass
-        assert "Traceback" not in str(failed.value)
+        async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+            error = await refusal(client)
+            assert error.code == ErrorCode.UNAVAILABLE
+            assert "Read-only file system" in str(error)
+            (fault, *_) = (await client.status()).faults
+            assert "cannot be used: Read-only file system; no run is started" in fault
+            subprocess.run(["mount", "-o", "remount,rw", state], check=True)
+            async with asyncio.timeout(TIMEOUT):
+                while (await client.status()).faults:
+                    await client.status()
+            assert (await client.run(["true"])).returncode == 0
+            assert "Traceback" not in service.log
+
+
+@pytest.mark.needs("root", "mount")
+async def test_after_a_crash_on_a_disk_full_of_output_the_service_starts_and_deletes_it(tmp_path: Path) -> None:
+    state = tmp_path / "state" / "farhand"
+    with small_disk(state):
+        async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+            gaps = list[Gap]()
+            big = await client.run(["head", "-c", "16M", "/dev/zero"], spool=16 << 20, on_gap=gaps.append)
+            assert big.outcome == Exited(code=0)
+            assert len(big.stdout) + sum(gap.bytes for gap in gaps) == 16 << 20
+            assert (await client.run(["true"])).returncode == 0, "others can start runs"
+            service.process.kill()
+            await service.process.wait()
+        with (state / "spool" / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        async with running_service(tmp_path) as service, farhand_client.connect(service.host) as client:
+            assert (await client.run(["true"])).returncode == 0
+            assert "output that a dead service has left behind was deleted" in service.log
+            await client.run(["echo", "kept"], spool=4 << 20)
+            await service.stop()
+        assert not list((state / "spool").iterdir()), "an orderly stop leaves no output of anybody"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -311,11 +312,18 @@ async def test_a_state_directory_that_fails_during_the_upgrade_ends_no_run(tmp_p
         assert run.stdin is not None
         run.stdin.write(b"on\n")
         assert await line(run) == "on"
-        with pytest.raises(RequestRefused, match="the history could not be reopened after an upgrade") as none:
+        with pytest.raises(RequestRefused, match=r"history\.db cannot be used: Is a directory; a run whose") as none:
             await client.run(["true"])
         assert none.value.code == "unavailable"
         run.stdin.close()
         assert (await run.wait()).outcome == Exited(code=0)
+        history.rmdir()
+        history.with_name("history.db-aside").rename(history)
+        async with asyncio.timeout(TIMEOUT):
+            while (await client.status()).faults:
+                with contextlib.suppress(RequestRefused):
+                    await client.run(["true"])
+        assert "history can be used again" in exchanged.service.log
 
 
 async def test_two_requests_at_once_are_both_answered(service: Service, client: Client) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.kept import Retention
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import Plan, RunResult
@@ -135,7 +136,7 @@ class Service:
             self.ledger,
             memory=self.memory,
             retention=Retention(1000, 3600.0, 1 << 30),
-            spool_directory=directory / "spool",
+            directory=SpoolDirectory(directory / "spool"),
             cgroups=None,
             on_end=lambda run, _: self.ended.append(run),
             on_failure=lambda _, error: self.failed.append(error),

@@ -55,8 +55,8 @@ class AuditLog:
     def open(cls, state_dir: Path, settings: AuditSettings, log: Logger) -> Self:
         """Continue the log where the last service left it. If something is missing or damaged, record that in the log.
 
-        Raises `AuditError` if another process is writing the log or, with `audit.required`, if it cannot be written.
-        Without `audit.required`, each flush tries again to open it.
+        If it cannot be written now, each flush tries again to open it. Raises `AuditError` if another process is
+        writing it.
         """
         audit = cls(state_dir, settings, log)
         try:
@@ -64,8 +64,6 @@ class AuditLog:
             audit._open()
         except OSError as error:
             audit._failed(error)
-            if settings.required:
-                raise AuditError(audit._sentence()) from None
         return audit
 
     def configure(self, settings: AuditSettings) -> None:
@@ -98,6 +96,11 @@ class AuditLog:
             elif self._pending:
                 self._pending_bytes -= self._pending.pop()[1]
             raise AuditError(self._sentence())
+
+    @property
+    def fault(self) -> str | None:
+        """Why the log could not be written at the last attempt; None if it could."""
+        return self._fault
 
     @property
     def complete(self) -> bool:

@@ -189,6 +189,12 @@ class RunSettings(Section):
     kept_disk: ByteSize = Field(default=4 << 30, ge=0)
     """Bytes on disk that the output of ended runs may use. The oldest output is deleted first."""
 
+    keep_free: ByteSize = Field(default=256 << 20, ge=0)
+    """Bytes of the state directory's file system that output leaves free, but at most an eighth of it: the records of a
+    history of its default size, so that runs can be started and recorded whatever others have written. Beyond this, a
+    spool stays as large as it is and drops its oldest output; half of it may be used by recordings that the policy
+    requires, and for the first 256 KiB of any spool."""
+
 
 class PolicySettings(Section):
     """The section `policy`: who may do what."""

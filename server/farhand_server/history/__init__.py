@@ -17,8 +17,10 @@ from .database import StateDirectoryInUse
 from .group_commit import GroupCommit
 from .records import ForgottenRun, HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .store import History
+from .writer import NOT_STARTED
 
 __all__ = [
+    "NOT_STARTED",
     "ForgottenRun",
     "GroupCommit",
     "History",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -35,6 +36,12 @@ MAX_DAMAGED_FILES: Final = 3
 """Damaged files kept for inspection. A bad disk must not also fill up with them."""
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_TEMPORARY: Final = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+)
+_TEMPORARY_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 MIGRATIONS: Final = (
     """
@@ -245,6 +252,14 @@ def checkpoint(file: Path) -> None:
 def is_damage(error: sqlite3.Error) -> bool:
     """Return whether SQLite reports that the file is damaged, rather than that it cannot be read or written now."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Return whether an error may end without anybody changing the service: a full or read-only file system, a quota, a
+    failing disk, or a lock."""
+    if isinstance(error, OSError):
+        return error.errno in _TEMPORARY_ERRNOS
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _TEMPORARY
 
 
 def replace_damaged(file: Path, error: sqlite3.Error, log: Logger) -> sqlite3.Connection:

@@ -139,6 +139,11 @@ def end_change(id: str, clock: float, size: int, columns: dict[str, Any]) -> Rec
     return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), fields=columns, ends=True)
 
 
+def dated(change: RecordChange, clock: float) -> RecordChange:
+    """Return a change that was created before the `RetentionClock` could be read, with the time of that clock."""
+    return replace(change, values=(clock, *change.values[1:])) if change.ends else change
+
+
 def swept_change(id: str) -> RecordChange:
     """Return the change for a lost run that has no processes left."""
     return RecordChange(id, "UPDATE record SET unswept = NULL WHERE id = ?", (id,))

@@ -44,6 +44,20 @@ can cost one day of the month for which records are kept; a machine that is off 
 earlier."""
 
 
+_USED: Final = {
+    "records": "SELECT sum(records), sum(records > 0) FROM owner",
+    "bytes": "SELECT sum(bytes), sum(records > 0) FROM owner",
+}
+"""How much all owners have, and how many owners have anything."""
+
+_HAS_ENDED: Final = "EXISTS (SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL)"
+_LARGEST: Final = {
+    "records": "SELECT name, records FROM owner WHERE records > ? AND " + _HAS_ENDED + " ORDER BY records DESC LIMIT 1",
+    "bytes": "SELECT name, bytes FROM owner WHERE bytes > ? AND " + _HAS_ENDED + " ORDER BY bytes DESC LIMIT 1",
+}
+"""The owner who has the most, more than a share, and how much."""
+
+
 class SystemClock:
     """The system's clocks, all in seconds. Tests replace them."""
 
@@ -100,14 +114,14 @@ def prune(db: sqlite3.Connection, settings: HistorySettings, *, clock: float, wa
     _delete(db, old, wall)
     deleted = len(old)
     for column, bound in (("records", settings.max_runs), ("bytes", settings.max_size)):
-        used, owners = db.execute(f"SELECT sum({column}), sum(records > 0) FROM owner").fetchone()
+        used, owners = db.execute(_USED[column]).fetchone()
         while used > bound and deleted < PRUNE_SLICE:
             excess = _excess_of_the_largest(db, column, used - bound, bound // owners, PRUNE_SLICE - deleted)
             if not excess:
                 break
             _delete(db, excess, wall)
             deleted += len(excess)
-            (used,) = db.execute(f"SELECT sum({column}) FROM owner").fetchone()
+            used, _ = db.execute(_USED[column]).fetchone()
     return deleted
 
 
@@ -116,11 +130,7 @@ def _excess_of_the_largest(
 ) -> list[tuple[int, str, str]]:
     """Return the oldest records of the owner who has the most, as few as make up for `excess`, and no more than what
     the owner has beyond `share`."""
-    largest = db.execute(
-        f"SELECT name, {column} FROM owner WHERE {column} > ? AND EXISTS "
-        f"(SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL) ORDER BY {column} DESC LIMIT 1",
-        (share,),
-    ).fetchone()
+    largest = db.execute(_LARGEST[column], (share,)).fetchone()
     if largest is None:
         return []
     owner, used = largest
@@ -167,10 +177,10 @@ def look_up_deleted(db: sqlite3.Connection, id: str, owner: str | None) -> Forgo
 
     Raises sqlite3.Error.
     """
-    among, names = ("name IN (?, ?)", (EVERYBODY, owner)) if owner is not None else ("true", ())
     created = created_at(id)
     if created is not None:
-        (horizon,) = db.execute(f"SELECT max(horizon) FROM owner WHERE {among}", names).fetchone()
+        horizons = db.execute("SELECT max(horizon) FROM owner WHERE ? IS NULL OR name IN ('', ?)", (owner, owner))
+        (horizon,) = horizons.fetchone()
         if created <= horizon:
             return ForgottenRun(
                 f"a run with the id {id} may already have been forgotten: according to its id, it was created before "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,7 +18,7 @@ from . import database, records, retention
 from .database import StateDirectoryInUse
 from .records import HistoryError, KnownRun, RunLookup, RunRecord
 from .retention import SystemClock
-from .writer import HistoryWriter, select_records, unusable_sentence
+from .writer import HistoryWriter, select_records, unusable_reason, unusable_sentence
 
 CHECKPOINT_EVERY: Final = 1000
 """Changes after which the write-ahead log, up to 20 MiB by then, is worth moving into the database."""
@@ -26,19 +27,41 @@ FEW_RUNS: Final = 500
 """Runs that are read and sorted at once to answer a request for those with a prefix: about 2 ms."""
 
 
+RETRY_OPEN: Final = 1.0
+"""Seconds between attempts to open a history that could not be opened, however many runs are requested meanwhile."""
+
+
 class History:
     """One service's history. Changes are visible to reads at once, and durable after `flush`."""
 
-    def __init__(self, writer: HistoryWriter, lock: int, lost: tuple[RunRecord, ...]) -> None:
-        self.lost = lost
+    def __init__(
+        self,
+        state_dir: Path,
+        settings: HistorySettings,
+        log: Logger,
+        clock: SystemClock,
+        *,
+        resume: int | None,
+        on_lock: Callable[[], None],
+    ) -> None:
+        """Prepare a history that `open` opens."""
+        self.lost: tuple[RunRecord, ...] = ()
         """Runs of a dead service that may still have processes; see `orphans_ended`."""
-        self._writer = writer
-        self._lock = lock
-        self._in_place = True
+        self.on_opened: Callable[[], None] = lambda: None
+        """Called if the history is opened later than by `open`; `lost` is known then."""
+        self._file = state_dir / database.DATABASE_FILE
+        self._settings = settings
+        self._log = log
+        self._clock = clock
+        self._resume = resume
+        self._on_lock = on_lock
+        self._lock = -1
         self._lock_file: dict[Path, FileId] = {}
-        if lock >= 0 and writer.file is not None:
-            locked = os.fstat(lock)
-            self._lock_file[writer.file.with_name(database.LOCK_FILE)] = (locked.st_dev, locked.st_ino)
+        self._in_place = True
+        self._closed: BaseException | None = None
+        """Why the history could not be opened; None if it is open."""
+        self._retry_at = 0.0
+        self._writer: HistoryWriter
 
     @classmethod
     def open(
@@ -49,35 +72,88 @@ class History:
         *,
         resume: int | None = None,
         clock: SystemClock | None = None,
+        on_lock: Callable[[], None] = lambda: None,
     ) -> Self:
         """Open the history of a state directory, and lock that directory for this process.
 
         Runs without an end belong to a service that died: they become lost, and `lost` lists them. With `resume`, which
-        `hand_over` returned in the program that this one has replaced, they continue. A damaged database is moved aside
-        and a new one is started. Raises `StateDirectoryInUse` if another service uses the directory, and `HistoryError`
-        if the history cannot be used; without `history.required`, it is instead kept in memory, and a warning is
-        logged.
+        `hand_over` returned in the program that this one has replaced, they continue. `on_lock` is called once the
+        directory belongs to this process alone. A damaged database is moved aside and a new one is started.
+
+        If the directory is full or cannot be written now, the history is opened as soon as that is possible; until then
+        no start can be recorded, and nothing can be looked up. Without `history.required`, it is instead kept in
+        memory. Raises `StateDirectoryInUse` if another service uses the directory, and `HistoryError` if the history
+        cannot be used for any other reason.
         """
-        clock = clock or SystemClock()
-        file = state_dir / database.DATABASE_FILE
-        lock = -1
+        history = cls(state_dir, settings, log, clock or SystemClock(), resume=resume, on_lock=on_lock)
         try:
-            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = database.acquire_lock(state_dir) if resume is None else database.adopt_lock(state_dir, resume)
-            return cls(*_open(file, lock, settings, log, clock, resumed=resume is not None))
-        except StateDirectoryInUse:
-            raise
+            history._open()
         except (HistoryError, OSError, sqlite3.Error) as error:
-            if settings.required:
-                if lock >= 0:
-                    os.close(lock)
-                raise HistoryError(unusable_sentence(file, error)) from None
-            log.warning("history is kept only in memory until the service ends", reason=str(error))
-            return cls(HistoryWriter(database.connect(None), None, settings, log, clock), lock, ())
+            history._open_failed(error)
+        return history
+
+    def _open(self) -> None:
+        directory = self._file.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._lock < 0:
+            if self._resume is None:
+                self._lock = database.acquire_lock(directory)
+                self._on_lock()
+            else:
+                self._lock = database.adopt_lock(directory, self._resume)
+            locked = os.fstat(self._lock)
+            self._lock_file[directory / database.LOCK_FILE] = (locked.st_dev, locked.st_ino)
+        resumed = self._resume is not None
+        self._writer, self.lost = _open_database(self._file, self._settings, self._log, self._clock, resumed=resumed)
+
+    def _open_failed(self, error: HistoryError | OSError | sqlite3.Error) -> None:
+        """Prepare to open the history later, or to do without it. Raises `HistoryError` if neither is possible."""
+        if isinstance(error, StateDirectoryInUse):
+            raise error
+        required, sentence = self._settings.required, unusable_sentence(self._file, error)
+        if required and self._resume is None and not database.is_temporary(error):
+            if self._lock >= 0:
+                os.close(self._lock)
+            raise HistoryError(sentence) from None
+        if required:
+            self._closed = error
+            self._retry_at = time.monotonic() + RETRY_OPEN
+            self._log.error("history cannot be opened; no run is started until it can", reason=sentence)
+        else:
+            self._log.warning("history is kept only in memory until the service ends", reason=str(error))
+        self._writer = HistoryWriter(database.connect(None), None, self._settings, self._log, self._clock)
+
+    def try_open(self) -> bool:
+        """Return whether the history is open; if it could not be opened before, try again."""
+        if self._closed is None:
+            return True
+        now = time.monotonic()
+        if now < self._retry_at:
+            return False
+        self._retry_at = now + RETRY_OPEN
+        before = self._writer
+        try:
+            self._open()
+        except (HistoryError, OSError, sqlite3.Error) as error:
+            self._closed = error
+            return False
+        self._closed = None
+        self._writer.pending.extend(records.dated(change, self._writer.age.now()) for change in before.pending)
+        before.db.close()
+        self._log.info("history can be used again")
+        self.on_opened()
+        return True
+
+    @property
+    def fault(self) -> str | None:
+        """Why the history cannot be used now, as far as is known; None if it can."""
+        if self._closed is not None:
+            return unusable_reason(self._file, self._closed)
+        return self._writer.fault
 
     def configure(self, settings: HistorySettings) -> None:
         """Apply a new retention from now on, after a reload of the configuration."""
-        self._writer.settings = settings
+        self._settings = self._writer.settings = settings
 
     def starting(self, record: RunRecord) -> None:
         """Record a run that is about to be started. Its id must be one for which `look_up` has returned `UnknownRun`.
@@ -139,6 +215,12 @@ class History:
         """
         return {**self._writer.opened, **self._lock_file}
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The paths of these files, whether or not they could be opened."""
+        wal, lock = f"{database.DATABASE_FILE}-wal", database.LOCK_FILE
+        return (self._file, self._file.with_name(wal), self._file.with_name(lock))
+
     def note_in_place(self, in_place: bool) -> None:
         """Note whether all files are where they were opened. If not, the next service does not trust what it finds.
 
@@ -159,7 +241,7 @@ class History:
     @property
     def dirty(self) -> bool:
         """Whether `flush` has anything to write."""
-        return self._writer.dirty
+        return self._closed is not None or self._writer.dirty
 
     def flush(self) -> None:
         """Make all changes durable, in one transaction.
@@ -168,7 +250,11 @@ class History:
         could not be written, this raises `HistoryError` with their ids in `ids`: those runs must not be started.
         Without `history.required`, starts remain pending, too, and nothing is raised.
         """
-        self._writer.flush()
+        if self.try_open():
+            self._writer.flush()
+        else:
+            assert self._closed is not None
+            self._writer.keep(self._closed)
 
     def close(self) -> None:
         """Write pending changes, mark the history as closed in order, and release the state directory.
@@ -179,7 +265,10 @@ class History:
             with contextlib.suppress(OSError):
                 self._writer.file.parent.mkdir(0o700, parents=True, exist_ok=True)
                 self._writer.file.with_name(database.REPLACED_FILE).touch(0o600)
-        self._writer.close(final=True)
+        if self._closed is None:
+            self._writer.close(final=True)
+        else:
+            self._writer.abandon()
         if self._lock >= 0:
             os.close(self._lock)
 
@@ -255,6 +344,8 @@ class History:
     def _few(self, prefix: str) -> bool:
         """Return whether so few ids begin with `prefix` that it is cheaper to read all of those runs than to search
         among all runs of an owner."""
+        if not self.try_open():
+            return False
         self._writer.apply()
         counted = "SELECT count(*) FROM (SELECT 1 FROM record WHERE id >= ? AND id < ? LIMIT ?)"
         try:
@@ -264,6 +355,9 @@ class History:
         return bool(count <= FEW_RUNS)
 
     def _records(self, where: str, values: tuple[object, ...], *, only: str | None = None) -> dict[str, RunRecord]:
+        if not self.try_open():
+            assert self._closed is not None
+            raise HistoryError(unusable_sentence(self._file, self._closed))
         writer = self._writer
         writer.apply()
         try:
@@ -274,24 +368,26 @@ class History:
         return records.overlay(rows, (change for change in writer.pending if only in (None, change.id)))
 
 
-def _open(
-    file: Path, lock: int, settings: HistorySettings, log: Logger, clock: SystemClock, *, resumed: bool
-) -> tuple[HistoryWriter, int, tuple[RunRecord, ...]]:
-    """Return the arguments for `History`. Raises sqlite3.Error, OSError or `HistoryError`."""
-    writer: HistoryWriter | None = None
+def _open_database(
+    file: Path, settings: HistorySettings, log: Logger, clock: SystemClock, *, resumed: bool
+) -> tuple[HistoryWriter, tuple[RunRecord, ...]]:
+    """Return the writer of an open database and the runs that were lost. Raises sqlite3.Error, OSError or
+    `HistoryError`."""
+    db: sqlite3.Connection | None = None
     try:
-        writer = HistoryWriter(database.connect(file), file, settings, log, clock)
+        db = database.connect(file)
+        writer = HistoryWriter(db, file, settings, log, clock)
         marker = file.with_name(database.REPLACED_FILE)
         replaced = marker.exists()
         lost = writer.begin(resumed=resumed, damaged=replaced)
         if replaced:
             log.warning("history was replaced while it was in use; ids created before now count as expired")
             marker.unlink(missing_ok=True)
-        return writer, lock, lost
+        return writer, lost
     except sqlite3.Error as error:
-        if writer is not None:
-            writer.db.close()
+        if db is not None:
+            db.close()
         if not database.is_damage(error):
             raise
         writer = HistoryWriter(database.replace_damaged(file, error, log), file, settings, log, clock)
-        return writer, lock, writer.begin(resumed=resumed, damaged=True)
+        return writer, writer.begin(resumed=resumed, damaged=True)

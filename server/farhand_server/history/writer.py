@@ -25,6 +25,8 @@ MAX_PENDING_CHANGES: Final = 10_000
 """Maximum number of changes kept while they cannot be written, about 10 MB: the starts and ends of a few thousand
 runs."""
 
+NOT_STARTED: Final = "a run whose start cannot be recorded is not started (history.required)"
+
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM record "  # nosec B608  # names from this program alone
 
 
@@ -101,9 +103,18 @@ class HistoryWriter:
                 self.failed(error)
             else:
                 self._succeeded()
-        refused, self._refused = self._refused, set()
-        if refused:
-            raise HistoryError(self._fault or "a run with this id was started before", frozenset(refused))
+        self._raise_refused()
+
+    def keep(self, error: BaseException) -> None:
+        """Keep the changes that may wait, because of an error of the database that will be opened. Raises
+        `HistoryError` with the ids of the runs whose starts cannot wait."""
+        self.failed(error)
+        self._raise_refused()
+
+    def abandon(self) -> None:
+        """Close without writing: the database was never opened."""
+        self._report_unwritten()
+        self.db.close()
 
     def close(self, *, final: bool) -> None:
         """Write pending changes and close the database. `final` is false if another program will resume the active
@@ -114,11 +125,15 @@ class HistoryWriter:
                 self.db.execute("UPDATE state SET closed = 1")
         except (HistoryError, sqlite3.Error):
             pass  # nobody is waiting for these starts any more, and without `closed` the next start assumes a crash
-        if self.pending:
-            self._log.error("history is incomplete: ends of runs could not be written", count=len(self.pending))
+        self._report_unwritten()
         self.db.close()
 
-    def failed(self, error: sqlite3.Error) -> None:
+    @property
+    def fault(self) -> str | None:
+        """Why the last attempt to write has failed; None if it has not."""
+        return self._fault
+
+    def failed(self, error: BaseException) -> None:
         """Roll back, and keep the changes that may wait as pending. Replace a damaged database."""
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
@@ -131,13 +146,23 @@ class HistoryWriter:
         self.pending = deque(unwritten[-MAX_PENDING_CHANGES:])
         if self._fault is None:
             self._log.error("history cannot be used; ends of runs are kept in memory", reason=str(error))
-        self._fault = self.sentence(error)
-        if self.file is not None and database.is_damage(error):
+        self._fault = unusable_reason(self.file, error)
+        if self.file is not None and isinstance(error, sqlite3.Error) and database.is_damage(error):
             self._replace(self.file, error)
 
     def sentence(self, error: BaseException) -> str:
         """Return the sentence for an error of this database."""
         return unusable_sentence(self.file, error)
+
+    def _raise_refused(self) -> None:
+        refused, self._refused = self._refused, set()
+        if refused:
+            fault = "a run with this id was started before" if self._fault is None else f"{self._fault}; {NOT_STARTED}"
+            raise HistoryError(fault, frozenset(refused))
+
+    def _report_unwritten(self) -> None:
+        if self.pending:
+            self._log.error("history is incomplete: ends of runs could not be written", count=len(self.pending))
 
     def _load(self) -> None:
         row = self.db.execute("SELECT clock, wall, boottime, boot_id, closed FROM state")
@@ -206,10 +231,12 @@ def select_records(db: sqlite3.Connection, where: str, values: tuple[object, ...
 
 def unusable_sentence(file: Path | None, error: BaseException) -> str:
     """Return the sentence for a history that cannot be used."""
+    return str(error) if isinstance(error, HistoryError) else f"{unusable_reason(file, error)}; {NOT_STARTED}"
+
+
+def unusable_reason(file: Path | None, error: BaseException) -> str:
+    """Return why a history cannot be used."""
     if isinstance(error, HistoryError):
         return str(error)
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return (
-        f"the history {file or 'in memory'} cannot be used: {reason}; a run whose start cannot be recorded is not "
-        "started (history.required)"
-    )
+    return f"the history {file or 'in memory'} cannot be used: {reason}"

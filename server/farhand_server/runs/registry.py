@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Final, Protocol
 
 from farhand_server.sharing import Tally
 
 from .kept import KeptRuns, Retention
 from .left import LeftRuns, LeftRunSnapshot
+from .output.directory import SpoolDirectory
 from .output.spool import SpoolMemory
 from .past import PastRun
 from .plan import KillReason, Plan, RunResult
@@ -98,7 +98,7 @@ class Registry:
         *,
         memory: SpoolMemory,
         retention: Retention,
-        spool_directory: Path,
+        directory: SpoolDirectory,
         cgroups: Cgroups | None,
         on_end: Callable[[LiveRun, RunResult], None],
         on_failure: Callable[[LiveRun, Exception], None],
@@ -111,7 +111,7 @@ class Registry:
         self.by_rule: Final[Tally[tuple[int, str]]] = Tally()
         """The active runs of each account by the policy's rule that allowed them."""
         self._ledger = ledger
-        self._directory = spool_directory
+        self.directory: Final = directory
         self._cgroups = cgroups
         self._on_end = on_end
         self._on_failure = on_failure
@@ -150,7 +150,7 @@ class Registry:
             raise TooManyRuns(f"{max_runs} runs are active, and this service allows no more at once (runs.max_runs)")
         self._ledger.check()  # before anything is created in a directory that may be another one now
         try:
-            run = LiveRun(plan, self.memory.of(plan.uid), self._directory, cgroups=self._cgroups)
+            run = LiveRun(plan, self.memory.of(plan.uid), self.directory, cgroups=self._cgroups)
         except OSError as error:
             raise RecordUnavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
         run.on_started = self._started
@@ -245,7 +245,7 @@ class Registry:
         """
         self.left.restore(left, self._cgroups)
         for snapshot in snapshots:
-            run = LiveRun.restore(snapshot, get, self.memory.of(snapshot.plan.uid), self._cgroups)
+            run = LiveRun.restore(snapshot, get, self.memory.of(snapshot.plan.uid), self.directory, self._cgroups)
             if snapshot.kept_until is None:
                 self._add(run)
                 self._execute(run)

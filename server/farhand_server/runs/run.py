@@ -13,6 +13,7 @@ from farhand_protocol.outcome import Lost
 from .attachments.attachments import Attachment, Attachments, AttachmentSnapshot, BadOffset, Output, Watcher
 from .attachments.terminal import TerminalAttachments
 from .execution import Execution, ProcessSnapshot
+from .output.directory import SpoolDirectory
 from .output.filespool import FileSpool, RunSpool, SpoolSnapshot, make_spools, restore_spool
 from .output.spool import MAX_OFFSET, SpoolMemory
 from .output.timeline import Timeline, TimelineSnapshot
@@ -73,7 +74,7 @@ class LiveRun:
         self,
         plan: Plan,
         memory: SpoolMemory,
-        spool_directory: Path,
+        directory: SpoolDirectory,
         *,
         cgroups: Cgroups | None = None,
         spools: tuple[RunSpool, RunSpool] | None = None,
@@ -88,7 +89,7 @@ class LiveRun:
         self.announced = False
         self.failed = False
         """Whether an error in the service has broken the run, so that its outcome is not known."""
-        self.stdout, self.stderr = spools or make_spools(plan, memory, spool_directory)
+        self.stdout, self.stderr = spools or make_spools(plan, memory, directory)
         self._start = time.monotonic() if start is None else start
         self.timeline = Timeline(plan, self._start, self.stdout, self.stderr, memory)
         self.attachments: Attachments
@@ -211,16 +212,23 @@ class LiveRun:
         )
 
     @classmethod
-    def restore(cls, snapshot: RunSnapshot, get: Get, memory: SpoolMemory, cgroups: Cgroups | None) -> Self:
+    def restore(
+        cls,
+        snapshot: RunSnapshot,
+        get: Get,
+        memory: SpoolMemory,
+        directory: SpoolDirectory,
+        cgroups: Cgroups | None,
+    ) -> Self:
         """Return the run recorded in a snapshot. An active run continues once `execute` is called.
 
         Call this in the same turn of the event loop as `prepare_loop`. Raises OSError if the output cannot be read, and
         ChildProcessError if the process is not a child of the service.
         """
         plan = snapshot.plan
-        stdout = restore_spool(snapshot.stdout, plan, get, memory)
-        stderr = restore_spool(snapshot.stderr, plan, get, memory)
-        run = cls(plan, memory, Path(), cgroups=cgroups, spools=(stdout, stderr), start=snapshot.start)
+        stdout = restore_spool(snapshot.stdout, plan, get, memory, directory)
+        stderr = restore_spool(snapshot.stderr, plan, get, memory, directory)
+        run = cls(plan, memory, directory, cgroups=cgroups, spools=(stdout, stderr), start=snapshot.start)
         run.began, run.pid, run.failed, run.result = snapshot.began, snapshot.pid, snapshot.failed, snapshot.result
         run.announced = snapshot.result is not None
         if snapshot.timeline is not None:

@@ -255,9 +255,10 @@ class TestWriteFailures:
         subprocess.run(["mount", "--bind", directory.state, directory.state], check=True)
         try:
             subprocess.run(["mount", "-o", "remount,bind,ro", directory.state], check=True)
+            audit = directory.open(required=True)
             with pytest.raises(AuditError, match="Read-only file system"):
-                directory.open(required=True)
-            audit = directory.open()
+                audit.record_start(entry())
+            assert audit.fault == "Read-only file system"
             audit.record(entry())
             audit.flush()
             assert directory.events() == ["start"]

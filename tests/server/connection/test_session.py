@@ -33,6 +33,7 @@ from farhand_server.listen.clients import LocalConnection
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, policy_in_force
 from farhand_server.runs.kept import Retention
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry
@@ -79,7 +80,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
             ledger,
             memory=SpoolMemory(config.runs.memory),
             retention=Retention(runs=0, seconds=0.0, disk=0),
-            spool_directory=tmp_path / "spool",
+            directory=SpoolDirectory(tmp_path / "spool"),
             cgroups=None,
             on_end=lambda run, result: None,
             on_failure=lambda run, error: faults.append(error),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from farhand_server.credentials import Credentials, acting_as
-from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, UnknownRun
-from farhand_server.history.writer import MAX_PENDING_CHANGES
+from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, StateDirectoryInUse, UnknownRun, store
+from farhand_server.history.writer import MAX_PENDING_CHANGES, PRUNE_EVERY
 from tests.support.history import EXITED, HistoryDirectory, LogFile, record, running, uuid4, uuid7
 
 
@@ -82,11 +82,70 @@ class TestFull:
         assert "disk is full" in str(small_disk.log)
         assert "history can be written again" in str(small_disk.log)
 
-    def test_a_history_on_a_full_disk_cannot_be_opened(self, small_disk: HistoryDirectory) -> None:
+    def test_a_history_on_a_full_disk_is_opened_once_there_is_room(
+        self, small_disk: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "RETRY_OPEN", 0.0)
+        history = small_disk.open()
+        ended, unfinished = small_disk.run(history, uuid4(1)), uuid4(2)
+        assert start(history, unfinished)
+        small_disk.crash(history)
+        filler, opened = fill(small_disk.state.parent), list[tuple[str, ...]]()
+        history = small_disk.open()
+        history.on_opened = lambda: opened.append(tuple(lost.id for lost in history.lost))
+        assert not history.try_open()
+        assert history.fault is not None
+        assert "history.db cannot be used: " in history.fault
+        assert not start(history, uuid4(3))
+        for look in (lambda: history.look_up(ended, "ada"), history.recent, lambda: history.recent("ada", prefix="0")):
+            with pytest.raises(HistoryError, match=r"cannot be used: .*; a run whose start"):
+                look()
+        assert history.dirty, "so that the group commit tries again"
+        filler.unlink()
+        history.flush()
+        assert opened == [(unfinished,)]
+        assert isinstance(history.look_up(ended, "ada"), KnownRun)
+        assert start(history, uuid4(3))
+        assert "history cannot be opened; no run is started until it can" in str(small_disk.log)
+        assert "history can be used again" in str(small_disk.log)
+
+    def test_many_attempts_to_start_do_not_open_it_each_time(self, small_disk: HistoryDirectory) -> None:
         small_disk.state.mkdir()
-        fill(small_disk.state)
-        with pytest.raises(HistoryError, match=r"history\.db cannot be used: .*(full|No space)"):
-            small_disk.open()
+        filler = fill(small_disk.state.parent)
+        history = small_disk.open()
+        filler.unlink()
+        assert not history.try_open()
+
+    def test_ends_of_runs_that_an_upgrade_has_kept_wait_until_it_is_opened(
+        self, small_disk: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "RETRY_OPEN", 0.0)
+        history = small_disk.open()
+        assert start(history, uuid4(1))
+        lock = history.hand_over()
+        small_disk.forget(history)
+        filler = fill(small_disk.state.parent)
+        history = small_disk.open(resume=lock)
+        history.ended(uuid4(1), EXITED, stdout=0, stderr=0, duration=1)
+        history.flush()
+        filler.unlink()
+        history.flush()
+        found = history.look_up(uuid4(1), "ada")
+        assert isinstance(found, KnownRun)
+        assert found.record.outcome == EXITED
+        for number in range(PRUNE_EVERY):
+            small_disk.run(history, uuid4(100 + number))
+        assert isinstance(history.look_up(uuid4(1), "ada"), KnownRun), "its age is counted from now"
+
+    def test_what_could_never_be_written_is_counted_at_the_end(self, small_disk: HistoryDirectory) -> None:
+        history = small_disk.open()
+        lock = history.hand_over()
+        small_disk.forget(history)
+        fill(small_disk.state.parent)
+        history = small_disk.open(resume=lock)
+        history.ended(uuid4(1), EXITED, stdout=0, stderr=0, duration=1)
+        small_disk.close(history)
+        assert "history is incomplete: ends of runs could not be written" in str(small_disk.log)
 
     def test_if_the_history_is_not_required_runs_start_and_are_recorded_later(
         self, small_disk: HistoryDirectory
@@ -202,11 +261,17 @@ class TestReadOnly:
         subprocess.run(["mount", "-o", "remount,ro", small_disk.state.parent], check=True)
         return small_disk
 
-    def test_a_required_history_cannot_be_opened(self, read_only: HistoryDirectory) -> None:
-        with pytest.raises(
-            HistoryError,
-            match=r"history\.db cannot be used: Read-only file system; a run whose start",
-        ):
+    def test_a_required_history_is_opened_once_it_can_be_written(
+        self, read_only: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "RETRY_OPEN", 0.0)
+        history = read_only.open()
+        assert not start(history, uuid4(1))
+        assert history.fault is not None
+        assert "Read-only file system" in history.fault
+        subprocess.run(["mount", "-o", "remount,rw", read_only.state.parent], check=True)
+        assert start(history, uuid4(1))
+        with pytest.raises(StateDirectoryInUse):
             read_only.open()
 
     def test_a_history_that_is_not_required_is_kept_in_memory(self, read_only: HistoryDirectory) -> None:

@@ -94,12 +94,17 @@ def test_a_program_that_replaces_another_keeps_its_lock_and_runs(directory: Hist
     assert [found.id for found in running(history)] == [uuid4(1)]
 
 
-def test_a_descriptor_that_is_not_the_lock_is_refused(directory: HistoryDirectory, tmp_path: Path) -> None:
+def test_with_a_descriptor_that_is_not_the_lock_nothing_is_written(directory: HistoryDirectory, tmp_path: Path) -> None:
     directory.close(directory.open())
     with (tmp_path / "other").open("w") as other:
         descriptor = os.dup(other.fileno())
+        history = directory.open(resume=descriptor)  # an error would end the runs that the upgrade has kept
+        assert history.fault is not None
+        assert "is not the lock" in history.fault
+        history.starting(record(uuid4(1)))
         with pytest.raises(HistoryError, match="is not the lock"):
-            directory.open(resume=descriptor)
+            history.flush()
+    os.close(descriptor)
 
 
 def test_a_dead_service_leaves_the_directory_unlocked(directory: HistoryDirectory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.output.timeline import Moment, TimelinePosition
@@ -20,7 +21,7 @@ def handed_over(run: LiveRun, memory: SpoolMemory) -> LiveRun:
     state = Snapshot(program="0", left=0.0, lock=None, local=0, edges=None, listening=(), edge=None, runs=(snapshot,))
     received = ReceivedSnapshot.read(blobs.write(state))
     try:
-        return LiveRun.restore(received.snapshot.runs[0], received.get, memory, None)
+        return LiveRun.restore(received.snapshot.runs[0], received.get, memory, SpoolDirectory(Path()), None)
     finally:
         received.close()
 

@@ -19,6 +19,7 @@ from farhand_server.listen.keeper import SocketKeeper
 from farhand_server.listen.unix import UnixListener
 from farhand_server.logs import Logger, Sink
 from farhand_server.runs.kept import Retention
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import Registry
@@ -50,7 +51,7 @@ class Core:
             ledger,
             memory=SpoolMemory(1 << 20),
             retention=Retention(runs=0, seconds=0.0, disk=0),
-            spool_directory=directory / "spool",
+            directory=SpoolDirectory(directory / "spool"),
             cgroups=None,
             on_end=lambda run, result: None,
             on_failure=lambda run, error: None,

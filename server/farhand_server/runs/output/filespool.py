@@ -16,10 +16,18 @@ from farhand_protocol.limits import KiB
 
 from ..plan import Plan
 from ..snapshots import Get, Put, SnapshotRecord
+from .directory import SMALL_RING, SpoolDirectory
 from .spool import MAX_OFFSET, MemorySpool, MemorySpoolSnapshot, SpoolMemory
 
 RECORDING_FULL: Final = "its recording is full"
 """The reason for stopping a run that has written more than its recording may hold."""
+
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The file system, or a quota, has no space for a file to grow. Files that do not grow can still be written."""
+
+MIN_RING: Final = 4096
+"""Bytes of the smallest ring to which a spool is reduced if its file cannot grow. A smaller one would keep nothing of
+use."""
 
 DISK_FAILURE_SPARE: Final = 512 * KiB
 """Bytes of a terminal's output that are kept in memory once the disk has failed: twice the number that may be in
@@ -51,14 +59,24 @@ class FileSpool:
     """A `Spool` of the last `limit` bytes, in the file `path`, which it creates and deletes.
 
     Its writer waits only at the offset given to `wait_at`. With `whole` it keeps the first `limit` bytes instead, and
-    fails if more arrive. If the disk fails, the last `spare` bytes are kept in memory from then on, and the file is
-    deleted; if `spare` is 0, the spool fails. After the end of the stream, the file is opened for each read and
-    occupies no descriptor.
+    fails if more arrive. If `space` grants it no more, the ring stays as large as it is by then: readers that come
+    later find that more of the output is missing, and how much. If the disk fails, the last `spare` bytes are kept in
+    memory from then on, and the file is deleted; if `spare` is 0, the spool fails. After the end of the stream, the
+    file is opened for each read and occupies no descriptor.
 
     Raises OSError if the file cannot be created.
     """
 
-    def __init__(self, path: Path, limit: int, *, whole: bool = False, spare: int = 0, exist_ok: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limit: int,
+        *,
+        space: SpoolDirectory | None = None,
+        whole: bool = False,
+        spare: int = 0,
+        exist_ok: bool = False,
+    ) -> None:
         self.start = 0
         self.end = 0
         self.ended = False
@@ -67,9 +85,12 @@ class FileSpool:
         self.on_failure: Callable[[str], None] | None = None
         self.listeners: list[Callable[[], None]] = []
         self.path: Final = path
-        self.limit: Final = limit
+        self.limit = limit
         self.whole: Final = whole
         self.spare: Final = spare
+        self._space = space or SpoolDirectory(path.parent)
+        self._granted = 0
+        """Up to where the file may be written."""
         self._memory: bytearray | None = None
         """The bytes that are kept, from `start` on, after the disk has failed."""
         self._failed = False
@@ -92,14 +113,15 @@ class FileSpool:
         )
 
     @classmethod
-    def restore(cls, snapshot: FileSpoolSnapshot, *, spare: int = 0) -> Self:
+    def restore(cls, snapshot: FileSpoolSnapshot, space: SpoolDirectory | None = None, *, spare: int = 0) -> Self:
         """Return the spool of a snapshot. Raises OSError if the file can neither be opened nor created.
 
         If somebody has deleted or truncated the file, its content is lost, and the spool continues in a new file.
         """
         snapshot.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        spool = cls(snapshot.path, snapshot.limit, whole=snapshot.whole, spare=spare, exist_ok=True)
-        intact = os.fstat(spool._fd).st_size >= min(snapshot.end, snapshot.limit)
+        spool = cls(snapshot.path, snapshot.limit, space=space, whole=snapshot.whole, spare=spare, exist_ok=True)
+        spool._granted = os.fstat(spool._fd).st_size
+        intact = spool._granted >= min(snapshot.end, snapshot.limit)
         spool.start = snapshot.start if intact else snapshot.end
         spool.end, spool.ended, spool._failed = snapshot.end, snapshot.ended, snapshot.failed
         spool.touched = time.monotonic() - snapshot.quiet
@@ -202,17 +224,38 @@ class FileSpool:
                 return
             at = self.end % self.limit
             chunk = left[: self.limit - at]
+            missing = at + len(chunk) - self._granted
+            if missing > 0:
+                urgent = self.whole or self._granted < SMALL_RING
+                self._granted += self._space.grant(missing, urgent=urgent)
+                chunk = chunk[: self._granted - at]
+                if not chunk:
+                    self._stop_growing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+                    continue
             # Move `start` first: no reader may get the old bytes while new ones replace them.
             self.start = max(self.start, self.end + len(chunk) - self.limit)
             try:
                 count = os.pwrite(self._fd, chunk, at)
-            except OSError:
-                if not self.spare:
+            except OSError as error:
+                if error.errno in NO_SPACE and missing > 0:
+                    self._space.refused()
+                    self._stop_growing(error)
+                elif self.spare:
+                    self._leave_disk()
+                else:
                     raise
-                self._leave_disk()
                 continue
             self.end += count
             left = left[count:]
+
+    def _stop_growing(self, error: OSError) -> None:
+        """Let the ring be no larger than the file is now, which is possible because nothing was overwritten yet."""
+        if not self.whole and MIN_RING <= self.end <= self.limit:
+            self.limit = self._granted = self.end
+        elif self.spare:
+            self._leave_disk()
+        else:
+            raise error
 
     def _leave_disk(self) -> None:
         """Continue in memory, and delete the file: the disk space is worth more than its content."""
@@ -239,27 +282,35 @@ class FileSpool:
 RunSpool: TypeAlias = MemorySpool | FileSpool
 
 
-def make_spools(plan: Plan, memory: SpoolMemory, directory: Path) -> tuple[RunSpool, RunSpool]:
+def make_spools(plan: Plan, memory: SpoolMemory, directory: SpoolDirectory) -> tuple[RunSpool, RunSpool]:
     """Return new spools for stdout and stderr. Raises OSError if a file cannot be created."""
     if plan.disk_spool is None:
         return MemorySpool(plan.spool, memory), MemorySpool(plan.spool, memory)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    stdout = FileSpool(directory / f"{plan.id}.stdout", plan.disk_spool, whole=plan.record, spare=_spare(plan))
+    directory.path.mkdir(mode=0o700, exist_ok=True)
+    stdout = _new_file(plan, "stdout", plan.disk_spool, directory, spare=_spare(plan))
     if plan.terminal is not None:
         stderr = MemorySpool(plan.spool, memory)
         stderr.finish()  # a terminal has one stream
         return stdout, stderr
     try:
-        return stdout, FileSpool(directory / f"{plan.id}.stderr", plan.disk_spool, whole=plan.record)
+        return stdout, _new_file(plan, "stderr", plan.disk_spool, directory)
     except OSError:
         stdout.close()
         raise
 
 
-def restore_spool(snapshot: SpoolSnapshot, plan: Plan, get: Get, memory: SpoolMemory) -> RunSpool:
+def _new_file(plan: Plan, stream: str, limit: int, directory: SpoolDirectory, *, spare: int = 0) -> FileSpool:
+    path = directory.path / f"{plan.id}.{stream}"
+    path.unlink(missing_ok=True)  # the id is new, so nobody has the file that a failed start may have left
+    return FileSpool(path, limit, space=directory, whole=plan.record, spare=spare)
+
+
+def restore_spool(
+    snapshot: SpoolSnapshot, plan: Plan, get: Get, memory: SpoolMemory, directory: SpoolDirectory
+) -> RunSpool:
     """Return the spool of a snapshot. Raises OSError if its output cannot be read."""
     if isinstance(snapshot, FileSpoolSnapshot):
-        return FileSpool.restore(snapshot, spare=_spare(plan))
+        return FileSpool.restore(snapshot, directory, spare=_spare(plan))
     return MemorySpool.restore(snapshot, get, memory)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from farhand_protocol.outcome import Exited, Outcome
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import Plan, RunResult
@@ -37,7 +38,7 @@ def plan(**fields: Any) -> Plan:
 
 
 def run(directory: Path = Path("/nonexistent"), **fields: Any) -> LiveRun:
-    return LiveRun(plan(**fields), SpoolMemory(1 << 20), directory)
+    return LiveRun(plan(**fields), SpoolMemory(1 << 20), SpoolDirectory(directory))
 
 
 def past(**fields: Any) -> PastRun:

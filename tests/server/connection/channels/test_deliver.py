@@ -14,6 +14,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import SpawnFailed
 from farhand_server.connection.channels.deliver import DeliverChannel
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.left import LeftTree
 from farhand_server.runs.run import AnyRun, LiveRun
@@ -69,7 +70,7 @@ class Signalled(LiveRun):
 
 @pytest.fixture
 async def wanted() -> Signalled:
-    wanted = Signalled(plan(), SpoolMemory(1 << 20), Path("/nonexistent"))
+    wanted = Signalled(plan(), SpoolMemory(1 << 20), SpoolDirectory(Path("/nonexistent")))
     wanted.sent = []
     return wanted
 

@@ -18,6 +18,7 @@ from farhand_protocol.states import Side
 from farhand_server.connection.channels.handler import ChannelHandler
 from farhand_server.connection.channels.run import MAX_ECHO, RunChannel
 from farhand_server.runs.attachments.attachments import BadOffset
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan, RunResult
 from farhand_server.runs.run import LiveRun
@@ -91,7 +92,7 @@ def run_of(request: m.RunRequest, directory: Path = Path("/nowhere"), **fields: 
         "cwd": b"/", "env": dict(os.environb), "stdin": request.stdin, "merge_stderr": False, "timeout": None,
         "idle_timeout": None, "kill_after": 1.0, "linger": 1.0, "keep": False, "grace": 60.0, "spool": 2 * MiB,
     }  # fmt: skip
-    return LiveRun(Plan(**given | fields), SpoolMemory(1 << 30), directory)
+    return LiveRun(Plan(**given | fields), SpoolMemory(1 << 30), SpoolDirectory(directory))
 
 
 def begin(run: LiveRun) -> None:

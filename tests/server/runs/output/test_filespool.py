@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.runs.output.filespool import RECORDING_FULL, FileSpool
+from farhand_server.runs.output.directory import SpoolDirectory
+from farhand_server.runs.output.filespool import MIN_RING, RECORDING_FULL, FileSpool
 from farhand_server.runs.snapshots import Blob
 
 
@@ -84,6 +85,79 @@ def test_a_full_disk_is_reported_once_and_the_kept_output_can_be_read(tmp_path: 
     assert failures == [f"the output cannot be kept in {spool.path}: No space left on device"]
     assert spool.end == 6
     assert notified == [6, 6]
+    spool.close()
+
+
+class LimitedSpace(SpoolDirectory):
+    """Grants `room` bytes, and no more."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        super().__init__(path)
+        self.room = room
+
+    def grant(self, count: int, *, urgent: bool = False) -> int:
+        granted = min(count, self.room)
+        self.room -= granted
+        return granted
+
+
+@given(
+    chunks=st.lists(st.integers(1, 20_000), max_size=12),
+    limit=st.integers(MIN_RING, 40_000),
+    room=st.integers(MIN_RING, 40_000),
+)
+def test_without_more_space_a_ring_stays_as_large_as_it_is_and_loses_exactly_the_oldest_bytes(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[int], limit: int, room: int
+) -> None:
+    directory, failures = tmp_path_factory.mktemp("spool"), list[str]()
+    space = LimitedSpace(directory, room)
+    spool = FileSpool(directory / "ring", limit, space=space)
+    spool.on_failure = failures.append
+    whole = b""
+    for number, size in enumerate(chunks):
+        chunk = bytes([number]) * size
+        spool.append(chunk)
+        whole += chunk
+        kept = min(limit, room)
+        assert (spool.start, spool.end) == (max(0, len(whole) - kept), len(whole))
+        assert everything(spool, spool.start, 7000) == whole[spool.start :]
+        spool = FileSpool.restore(spool.snapshot(unused), space) if number % 3 == 2 else spool
+    assert spool.path.stat().st_size <= room
+    assert failures == []
+    spool.close()
+
+
+@pytest.mark.parametrize(("number", "kept"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
+def test_a_file_system_that_has_no_more_space_is_the_same_and_any_other_error_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kept: bool
+) -> None:
+    directory, failures, pwrite = SpoolDirectory(tmp_path), list[str](), os.pwrite
+    spool = FileSpool(tmp_path / "ring", 1 << 20, space=directory)
+    spool.on_failure = failures.append
+    spool.append(bytes(8192))
+
+    def fail(fd: int, data: bytes, offset: int) -> int:
+        if offset + len(data) > 8192:
+            raise OSError(number, os.strerror(number))
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    spool.append(b"x" * 5000)
+    if kept:
+        assert (spool.start, spool.end, failures) == (5000, 13192, [])
+        assert everything(spool, 5000, 999) == bytes(3192) + b"x" * 5000
+    else:
+        assert failures == [f"the output cannot be kept in {spool.path}: {os.strerror(number)}"]
+    assert directory.low == kept
+    spool.close()
+
+
+def test_a_recording_that_gets_no_more_space_is_reported(tmp_path: Path) -> None:
+    spool, failures = FileSpool(tmp_path / "all", 1 << 20, space=LimitedSpace(tmp_path, 8192), whole=True), list[str]()
+    spool.on_failure = failures.append
+    spool.append(bytes(10_000))
+    assert failures == [f"the output cannot be kept in {spool.path}: No space left on device"]
+    assert (spool.start, spool.end) == (0, 8192)
     spool.close()
 
 

@@ -18,6 +18,7 @@ from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFai
 from farhand_server.credentials import Credentials
 from farhand_server.runs.attachments.attachments import Attachment
 from farhand_server.runs.attachments.terminal import TerminalAttachments
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan, RunResult, TerminalPlan, TerminalSize
@@ -46,7 +47,7 @@ class OnTerminal:
             "terminal": TERMINAL, "stdin": True, "merge_stderr": True, "disk_spool": 1 << 20, "kill_after": 1.0,
         }  # fmt: skip
         self.plan: Plan = plan(*argv, **given | fields)
-        self.run = LiveRun(self.plan, SpoolMemory(1 << 30), directory)
+        self.run = LiveRun(self.plan, SpoolMemory(1 << 30), SpoolDirectory(directory))
         self.changed = asyncio.Event()
         self.run.stdout.listeners.append(self.changed.set)
         self.client: Attachment = self.run.attach(

@@ -1,0 +1,106 @@
+"""Spools take space only while enough of the file system stays free, and that is noticed in both directions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from farhand_server.runs.output.directory import GRANT, SpoolDirectory
+
+
+class FileSystem:
+    """What statvfs(3) says about a file system of 4,096 blocks of 4 KiB, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.free = 4096
+        self.total = 4096
+        self.looks = 0
+
+    def statvfs(self, path: Path) -> SimpleNamespace:
+        self.looks += 1
+        return SimpleNamespace(f_blocks=self.total, f_frsize=4096, f_bavail=self.free, f_bfree=self.free + 100)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FileSystem:
+    disk = FileSystem()
+    monkeypatch.setattr(os, "statvfs", disk.statvfs)
+    return disk
+
+
+def test_space_is_granted_until_the_free_part_is_reached(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"), keep_free=1 << 20)
+    disk.free = 256 + 10
+    assert directory.grant(4096) == 4096
+    assert directory.grant(1 << 20) == 10 * 4096
+    disk.free = 256
+    assert directory.grant(4096) == 0
+    assert directory.low
+
+
+def test_half_of_the_free_part_may_be_used_for_what_is_urgent(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"), keep_free=1 << 20)
+    disk.free = 200
+    assert directory.grant(4096) == 0
+    assert directory.grant(4096, urgent=True) == 4096
+    disk.free = 128
+    assert directory.grant(4096, urgent=True) == 0
+
+
+def test_at_most_an_eighth_of_a_small_file_system_stays_free(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"), keep_free=1 << 40)
+    disk.free = 4096 // 8
+    assert directory.grant(1) == 0
+    disk.free = 4096 // 8 + 1
+    assert directory.grant(4096) == 4096
+
+
+def test_the_file_system_is_asked_rarely_while_there_is_room(disk: FileSystem) -> None:
+    disk.total = disk.free = 1 << 30
+    directory = SpoolDirectory(Path("/x"), keep_free=1 << 20)
+    for _ in range(10 * GRANT // 65536):
+        assert directory.grant(65536) == 65536
+    assert disk.looks <= 12
+
+
+def test_low_space_is_noticed_once_and_its_end_without_a_spool(disk: FileSystem) -> None:
+    directory, changes = SpoolDirectory(Path("/x"), keep_free=1 << 20), list[bool]()
+    directory.on_change = lambda: changes.append(directory.low)
+    disk.free = 100
+    for _ in range(3):
+        directory.grant(4096)
+    assert directory.check()
+    disk.free = 4096
+    assert not directory.check()
+    assert changes == [True, False]
+
+
+def test_a_refusal_by_a_quota_counts_as_low_space(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"), keep_free=1 << 20)
+    directory.refused()
+    assert directory.low
+
+
+def test_a_file_system_that_does_not_tell_is_written_until_it_refuses(disk: FileSystem, tmp_path: Path) -> None:
+    disk.total = disk.free = 0
+    assert SpoolDirectory(tmp_path, keep_free=1 << 20).grant(4096) == 4096
+
+
+def test_a_directory_that_cannot_be_asked_is_written_until_it_refuses(tmp_path: Path) -> None:
+    assert SpoolDirectory(tmp_path / "missing", keep_free=1 << 60).grant(4096) == 4096
+
+
+def test_what_a_dead_service_has_left_is_deleted_and_counted(tmp_path: Path) -> None:
+    directory = SpoolDirectory(tmp_path / "spool")
+    assert directory.clear() == (0, 0)
+    directory.path.mkdir()
+    for number in range(3):
+        (directory.path / f"{number}.stdout").write_bytes(bytes(8192))
+    (directory.path / "a-directory").mkdir()
+    number, size = directory.clear()
+    assert number == 3
+    assert size >= 3 * 8192
+    assert [entry.name for entry in directory.path.iterdir()] == ["a-directory"]
