@@ -15,6 +15,7 @@ channels, and answers pings.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
 from . import messages as m
@@ -22,10 +23,14 @@ from .channel import KIND_BY_STREAM, STREAM_BY_KIND, Channel
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .features import left_out
 from .frames import FrameDecoder, Kind, SendQueue, encode_frame
-from .limits import MAX_CHANNEL, MIN_MESSAGE, Limits
+from .limits import MAX_CHANNEL, MIN_MESSAGE, KiB, Limits
 from .states import CHANNEL_MESSAGES, CONNECTION_TRANSITIONS, FINAL_MESSAGES, Phase, Side
 
 DEFAULT_LIMITS: Final = Limits()
+
+LARGE_MESSAGE: Final = 16 * KiB
+"""Bytes of a message up to which decoding it takes less than five milliseconds, whatever is in it. Most commands fit,
+with their environment; for those another thread would take longer."""
 
 
 class MessageReceived(NamedTuple):
@@ -41,6 +46,41 @@ class DataReceived(NamedTuple):
     channel: int
     stream: m.Stream
     data: bytes
+
+
+class LargeMessage:
+    """A message arrived that may take long to decode. Its `MessageReceived`, or what is wrong with it, follows.
+
+    Whoever cannot wait calls `decode` in another thread before taking the next event; otherwise the next event waits
+    for it.
+    """
+
+    __slots__ = ("_decoded", "_limits", "_refusal", "payload")
+
+    def __init__(self, payload: bytes, limits: Limits) -> None:
+        self.payload: Final = payload
+        self._limits = limits
+        self._decoded: m.AnyMessage | None = None
+        # Not the exception: the frames of its traceback would keep the payload.
+        self._refusal: tuple[ErrorCode, str] | None = None
+
+    def decode(self) -> None:
+        """Decode the message, and compute what its receiver will need of it."""
+        try:
+            self._decoded = m.decode(self.payload, self._limits)
+            if isinstance(self._decoded, m.RunRequest):
+                m.request_fingerprint(self._decoded)
+        except RemoteProtocolError as error:
+            self._refusal = error.code, error.reason
+
+    def message(self) -> m.AnyMessage:
+        """Return the message. Raises `RemoteProtocolError`."""
+        if self._decoded is None and self._refusal is None:
+            self.decode()
+        if self._refusal is not None:
+            raise RemoteProtocolError(*self._refusal)
+        assert self._decoded is not None
+        return self._decoded
 
 
 class ChannelFailed(NamedTuple):
@@ -75,6 +115,7 @@ class Connection:
         """The features that the peer has announced. Fields of other features are left out of what is sent to it."""
         self.hello_frame = b""
         """The exact bytes of the client's `hello` frame, which the login signature covers."""
+        self._login_limits = replace(limits, values=limits.login_values, containers=limits.login_values)
         self._channels: dict[int, Channel] = {}
         self._highest = 0
         self._decoder = FrameDecoder(self._check_header)
@@ -253,25 +294,51 @@ class Connection:
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
         """Yield the events in `data`, which is copied and may begin and end anywhere in a frame.
 
-        Exhaust the iterator, and act on each event before taking the next: the next frame is checked against the state
-        after the caller's reaction. Then send `data_to_send()`, and close the transport if `closed` is true.
+        Exhaust the iterator before the next call, and act on each event before taking the next: the next frame is
+        checked against the state after the caller's reaction. Then send `data_to_send()`, and close the transport if
+        `closed` is true.
         """
-        if self.phase is Phase.CLOSED:
-            return
+        for event in self.receive(data):
+            if not isinstance(event, LargeMessage):
+                yield event
+
+    def receive(self, data: bytes | bytearray | memoryview) -> Iterator[Event | LargeMessage]:
+        """Do the same for a caller that shares its thread with others: it may pause between two events, after a call of
+        `keep_rest`, and a `LargeMessage` comes before the event of each message that may take long to decode."""
+        return iter(()) if self.phase is Phase.CLOSED else self._receive(self._decoder.frames(data))
+
+    def _receive(self, frames: Iterator[tuple[int, int, bytes]]) -> Iterator[Event | LargeMessage]:
         try:
-            for kind, channel, payload in self._decoder.frames(data):
-                event = self._frame(kind, channel, payload)
+            for kind, channel, payload in frames:
+                large = None
+                if kind == Kind.MESSAGE and len(payload) > LARGE_MESSAGE and self.phase is Phase.READY:
+                    large = LargeMessage(payload, self.limits)
+                    yield large
+                    if self.closed:
+                        return
+                event = self._frame(kind, channel, payload, large)
                 if event is not None:
                     yield event
                 if self.closed:
                     return
         except RemoteProtocolError as error:
             self.fail(error.code, error.reason)
-            yield ConnectionFailed(error)
+            yield ConnectionFailed(_without_traceback(error))
 
-    def _check_header(self, kind: int, length: int) -> None:
+    def keep_rest(self) -> None:
+        """Copy the bytes of which `receive_data` has not yielded the events yet: their buffer may be used again."""
+        self._decoder.keep_rest()
+
+    @property
+    def incomplete(self) -> int:
+        """The length of the frame of which only a part has arrived; 0 if there is none."""
+        return self._decoder.incomplete
+
+    def _check_header(self, kind: int, channel: int, length: int) -> None:
         if kind == Kind.MESSAGE:
             limit = self.limits.message if self.phase is Phase.READY else self.limits.login_message
+            if self.side is Side.SERVER and self.phase is Phase.READY and channel <= self._highest:
+                limit = min(limit, self.limits.small_message)
         elif kind not in STREAM_BY_KIND:
             raise RemoteProtocolError(ErrorCode.UNKNOWN_KIND, f"unknown frame kind {kind}")
         elif self.phase is not Phase.READY:
@@ -281,11 +348,11 @@ class Connection:
         if length > limit:
             raise RemoteProtocolError(ErrorCode.FRAME_TOO_LARGE, f"a frame of {length} bytes; the limit is {limit}")
 
-    def _frame(self, kind: int, channel: int, payload: bytes) -> Event | None:
+    def _frame(self, kind: int, channel: int, payload: bytes, large: LargeMessage | None) -> Event | None:
         if kind == Kind.MESSAGE:
             if channel == 0:
                 return self._connection_message(payload)
-            return self._channel_message(channel, payload)
+            return self._channel_message(channel, payload, large)
         state = self._known(channel)
         if state.finished:
             return None
@@ -296,14 +363,14 @@ class Connection:
         return DataReceived(channel, stream, payload)
 
     def _connection_message(self, payload: bytes) -> Event | None:
-        message = m.decode(payload, self.limits)
+        message = m.decode(payload, self.limits if self.phase is Phase.READY else self._login_limits)
         following = CONNECTION_TRANSITIONS[self.phase].get((self.side.peer, type(message)))
         if following is None:
             raise RemoteProtocolError(
                 ErrorCode.NOT_LEGAL, f"{message.type} is not legal on channel 0 in phase {self.phase}"
             )
         if isinstance(message, m.Ping):
-            self.send(0, m.Pong(id=message.id))
+            self._queue.put_pong(self._payload(m.Pong(id=message.id)))
             return None
         if isinstance(message, m.Hello):
             self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
@@ -314,13 +381,13 @@ class Connection:
             self._discard()
         return MessageReceived(0, message)
 
-    def _channel_message(self, channel: int, payload: bytes) -> Event | None:
+    def _channel_message(self, channel: int, payload: bytes, large: LargeMessage | None) -> Event | None:
         if self.phase is not Phase.READY:
             raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"no channel may be used in phase {self.phase}")
         if self.side is Side.SERVER and channel > self._highest:
-            return self._opened_by_peer(channel, payload)
+            return self._opened_by_peer(channel, payload, large)
         try:
-            message = m.decode(payload, self.limits)
+            message = m.decode(payload, self.limits) if large is None else large.message()
         except RemoteProtocolError as error:
             state = self._known(channel)
             if self.side is Side.CLIENT or state.peer_finished:
@@ -336,10 +403,10 @@ class Connection:
         self._forget_closed(state)
         return MessageReceived(channel, message)
 
-    def _opened_by_peer(self, channel: int, payload: bytes) -> Event | None:
+    def _opened_by_peer(self, channel: int, payload: bytes, large: LargeMessage | None) -> Event | None:
         self._highest = channel
         try:
-            message = self._opening(channel, payload)
+            message = self._opening(channel, payload, large)
         except RemoteProtocolError as error:
             if error.code is ErrorCode.UNKNOWN_CHANNEL:
                 raise
@@ -347,12 +414,12 @@ class Connection:
         self._add(channel, message)
         return MessageReceived(channel, message)
 
-    def _opening(self, channel: int, payload: bytes) -> m.AnyMessage:
+    def _opening(self, channel: int, payload: bytes, large: LargeMessage | None) -> m.AnyMessage:
         if len(self._channels) >= self.limits.channels:
             raise RemoteProtocolError(
                 ErrorCode.TOO_MANY_CHANNELS, f"{self.limits.channels} channels are open; close one first"
             )
-        message = m.decode(payload, self.limits)
+        message = m.decode(payload, self.limits) if large is None else large.message()
         if type(message) not in CHANNEL_MESSAGES:
             raise RemoteProtocolError(
                 ErrorCode.UNKNOWN_CHANNEL, f"{message.type} on channel {channel}, which was never opened"
@@ -373,4 +440,10 @@ class Connection:
         if state.finished:
             return None
         self.send(state.number, m.Error(code=error.code, message=error.reason))
-        return ChannelFailed(state.number, error)
+        return ChannelFailed(state.number, _without_traceback(error))
+
+
+def _without_traceback(error: RemoteProtocolError) -> RemoteProtocolError:
+    # The frames of the traceback keep the payload, and are kept by the event in a circle: megabytes until the next
+    # collection of garbage.
+    return RemoteProtocolError(error.code, error.reason)

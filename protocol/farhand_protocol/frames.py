@@ -23,6 +23,11 @@ from .limits import FRAME_HEADER_SIZE
 FRAME_HEADER: Final = Struct(">II")
 
 
+MAX_PONGS: Final = 16
+"""Answers to pings that wait to be sent. Nobody waits for more at once, and a flood of pings then provokes no flood of
+answers."""
+
+
 class Kind(IntEnum):
     """What a frame's payload is: a JSON message, or raw bytes of one stream."""
 
@@ -45,13 +50,15 @@ def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
 class FrameDecoder:
     """Splits a byte stream, which may arrive in chunks of any size, into frames.
 
-    Stores at most one incomplete frame. `check(kind, length)` is called with each header before any of the payload is
-    stored. It refuses a frame by raising an exception; the decoder must not be used after that.
+    Stores at most one incomplete frame. `check(kind, channel, length)` is called with each header before any of the
+    payload is stored. It refuses a frame by raising an exception; the decoder must not be used after that.
     """
 
-    def __init__(self, check: Callable[[int, int], None]) -> None:
+    def __init__(self, check: Callable[[int, int, int], None]) -> None:
         self._check = check
         self._partial = bytearray()
+        self._data = memoryview(b"")
+        self._at = 0
 
     def frames(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int, bytes]]:
         """Yield `(kind, channel, payload)` for each frame that `data` completes; payloads are copies.
@@ -59,38 +66,57 @@ class FrameDecoder:
         Exhaust the iterator before the next call: the bytes after the last complete frame are stored only once it is
         exhausted.
         """
-        view = memoryview(data)
+        self._data, self._at = memoryview(data), 0  # at once: `keep_rest` may be called before the first frame is taken
+        return self._frames()
+
+    def _frames(self) -> Iterator[tuple[int, int, bytes]]:
         if self._partial:
             wanted = self._missing()
-            while wanted and view:
-                self._partial += view[:wanted]
-                view = view[wanted:]
+            while wanted and self._at < len(self._data):
+                self._partial += self._data[self._at : self._at + wanted]
+                self._at = min(self._at + wanted, len(self._data))
                 wanted = self._missing()
             if wanted:
+                self.keep_rest()
                 return
             word, channel = FRAME_HEADER.unpack_from(self._partial)
             payload = bytes(memoryview(self._partial)[FRAME_HEADER_SIZE:])
             self._partial = bytearray()
             yield word & 0xFF, channel, payload
-        position, end = 0, len(view)
-        while end - position >= FRAME_HEADER_SIZE:
-            word, channel = FRAME_HEADER.unpack_from(view, position)
+        # `keep_rest` may replace the data at each yield.
+        while len(self._data) - self._at >= FRAME_HEADER_SIZE:
+            word, channel = FRAME_HEADER.unpack_from(self._data, self._at)
             kind, length = word & 0xFF, word >> 8
-            self._check(kind, length)
-            start = position + FRAME_HEADER_SIZE
-            if end - start < length:
+            self._check(kind, channel, length)
+            start = self._at + FRAME_HEADER_SIZE
+            if len(self._data) - start < length:
                 break
-            position = start + length
-            yield kind, channel, bytes(view[start:position])
-        self._partial += view[position:]
+            self._at = start + length
+            yield kind, channel, bytes(self._data[start : self._at])
+        self._partial += self._data[self._at :]
+        self._at = len(self._data)
+        self.keep_rest()
+
+    def keep_rest(self) -> None:
+        """Copy what `frames` has not yielded yet, so that the caller may reuse its buffer before the iterator is
+        exhausted."""
+        self._data, self._at = memoryview(bytes(self._data[self._at :])), 0
+
+    @property
+    def incomplete(self) -> int:
+        """The whole length of the frame of which a part is stored, as far as its header says; 0 if none is."""
+        if len(self._partial) < FRAME_HEADER_SIZE:
+            return 0
+        word, _ = FRAME_HEADER.unpack_from(self._partial)
+        return FRAME_HEADER_SIZE + int(word >> 8)
 
     def _missing(self) -> int:
         have = len(self._partial)
         if have < FRAME_HEADER_SIZE:
             return FRAME_HEADER_SIZE - have
-        word, _ = FRAME_HEADER.unpack_from(self._partial)
+        word, channel = FRAME_HEADER.unpack_from(self._partial)
         if have == FRAME_HEADER_SIZE:
-            self._check(word & 0xFF, word >> 8)
+            self._check(word & 0xFF, channel, word >> 8)
         length: int = word >> 8
         return FRAME_HEADER_SIZE + length - have
 
@@ -104,6 +130,7 @@ class SendQueue:
 
     def __init__(self) -> None:
         self._control: deque[bytes] = deque()
+        self._pongs: deque[bytes] = deque()
         self._data: deque[bytes] = deque()
         self.bytes = 0
         """Bytes in both queues."""
@@ -124,6 +151,13 @@ class SendQueue:
         else:
             self._control.append(frame)
 
+    def put_pong(self, payload: bytes) -> None:
+        """Queue the answer to a ping behind all other messages. Of more than `MAX_PONGS`, the last ones are sent."""
+        if len(self._pongs) == MAX_PONGS:
+            self.bytes -= len(self._pongs.popleft())
+        self._pongs.append(encode_frame(Kind.MESSAGE, 0, payload))
+        self.bytes += len(self._pongs[-1])
+
     def put_data(self, kind: Kind, channel: int, data: bytes) -> None:
         """Queue a data frame. Header and payload remain two buffers, so that the payload is not copied."""
         self._data.append(encode_header(kind, channel, len(data)))
@@ -132,8 +166,9 @@ class SendQueue:
 
     def take(self) -> list[bytes]:
         """Remove and return all buffers in sending order, control frames first. The caller must send them all."""
-        out = [*self._control, *self._data]
+        out = [*self._control, *self._pongs, *self._data]
         self._control.clear()
+        self._pongs.clear()
         self._data.clear()
         self.bytes = self.answer_bytes = self.held_back = 0
         return out

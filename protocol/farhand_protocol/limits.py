@@ -42,6 +42,21 @@ class Limits:
     channels: int = 1024
     """Channels open at once on a connection; each may hold a run. OpenSSH's MaxSessions is 10."""
 
+    small_message: int = 32 * KiB
+    """Largest message after login, in bytes, that opens no channel. On a channel that is open, and on channel 0, the
+    largest is an `error` of 12 KiB. What opens a channel may be as large as `message`, but only a `run` is."""
+
+    values: int = 256 * KiB
+    """Elements and members of all arrays and objects of a message: execve(2) needs at least nine bytes for each
+    argument (a pointer and a NUL), so that the usual 2 MiB hold 233,016."""
+
+    containers: int = 64 * KiB
+    """Arrays and objects among them: one for each environment variable, and for each argument that is not UTF-8. Each
+    takes 400 bytes while it is decoded, together 26 MiB. The largest environment seen had a few thousand variables."""
+
+    login_values: int = 256
+    """`values` and `containers` before login: `hello` has at most about 100."""
+
     nesting: int = 10
     """Depth of arrays and objects in a message; the deepest model has 5."""
 
@@ -61,3 +76,8 @@ class Limits:
             raise ValueError(f"there must be 1 to {MAX_CHANNELS} channels")
         if not self.data <= self.window <= MAX_WINDOW:
             raise ValueError(f"a window must hold one data frame and stay within {MAX_WINDOW} bytes")
+
+
+CLIENT_LIMITS: Final = Limits(message=64 * KiB)
+"""What a client accepts. The longest answers, `runs` and `marks`, are split into messages of at most a data frame, and
+a hostile service cannot make a client decode more at once."""

@@ -3,9 +3,10 @@
     asyncio  --buffer_updated-->  ConnectionTransport  --events-->  Handler
     asyncio  <--write-----------  ConnectionTransport  <--flush---  Handler (after Connection.send, send_data, …)
 
-Reading stops while a peer does not read its answers (`Connection.flooded`). Once `WRITE_HIGH` bytes are waiting, `room`
-is false and the handler must stop queueing data until `Handler.writable` is called. Messages overtake data in the
-connection's queue.
+A read may hold tens of thousands of frames. `LoopTime` says for how long they may be acted on before others get their
+turn; what is left waits for the next one, and meanwhile nothing more is read. Reading also stops while a peer does not
+read its answers (`Connection.flooded`). Once `WRITE_HIGH` bytes are waiting, `room` is false and the handler must stop
+queueing data until `Handler.writable` is called. Messages overtake data in the connection's queue.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
-from .connection import Connection, Event
+from .connection import Connection, Event, LargeMessage
 from .limits import KiB, MiB
 
 RECEIVE_SIZE: Final = 256 * KiB
@@ -43,6 +46,10 @@ QUIET_PERIOD: Final = 0.0001
 TRANSPORT_CLOSE_TIMEOUT: Final = 5.0
 """Seconds a peer has to read the remaining data when a connection closes: it may have stopped reading permanently."""
 
+MAX_TURN_TIME: Final = 0.005
+"""Seconds for which a connection that shares its loop with no other user acts on what it has received, or sends, before
+the loop turns: its own timers and signals must not wait."""
+
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
@@ -65,14 +72,52 @@ class Handler(Protocol):
         """The transport is gone, because of `error` or an end of file. Called once, and last."""
 
 
+class LoopTime(Protocol):
+    """Who may use the loop's time for acting on what was received and for sending, and when."""
+
+    def left(self) -> float:
+        """Return the seconds that may be used now; 0 or less if none."""
+
+    def spend(self, seconds: float) -> None:
+        """Record that so many seconds were used."""
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` in a later turn of the loop, when there is time again."""
+
+    def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
+        """Call `decode`, which may take long, in another thread if that is better, and then `go_on` in the loop."""
+
+
+class OwnTime:
+    """The `LoopTime` of a connection that shares its loop with no other user."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def left(self) -> float:
+        return MAX_TURN_TIME
+
+    def spend(self, seconds: float) -> None:
+        """Do nothing: each turn has as much as any other."""
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        self._loop.call_soon(go_on)
+
+    def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
+        decode()
+        self.wait(go_on)
+
+
 class ConnectionTransport(asyncio.BufferedProtocol):
     """The asyncio protocol of one connection, and its only writer.
 
-    After queueing anything on `connection`, call `flush` or `flush_soon`.
+    After queueing anything on `connection`, call `flush` or `flush_soon`. The owner may replace `loop_time` at any
+    time.
     """
 
-    def __init__(self, connection: Connection, handler: Handler) -> None:
+    def __init__(self, connection: Connection, handler: Handler, loop_time: LoopTime | None = None) -> None:
         self.connection: Final = connection
+        self.loop_time: LoopTime = OwnTime() if loop_time is None else loop_time
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         buffer = _buffers.get(self._loop)
@@ -85,7 +130,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._descriptor = -1
         self._paused = False
         self._starved = False
-        self._throttled = False
+        self._events: Iterator[Event | LargeMessage] | None = None
+        """What was received and not acted on yet."""
+        self._reading_paused = False
+        self._flooded = False
+        """Whether what was received waits until the peer has read its answers."""
         self._flush_due = False
         self._flushed = -QUIET_PERIOD
         self._closing = False
@@ -141,8 +190,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             # Closing a socket that has unread bytes sends a reset, and the peer may lose the last data. So the peer
             # must close.
             self._transport.write_eof()
-            if self._throttled:
-                self._transport.resume_reading()
+            self._resume_reading()
         else:
             self._transport.close()
 
@@ -206,24 +254,76 @@ class ConnectionTransport(asyncio.BufferedProtocol):
     def feed(self, data: bytes | memoryview) -> None:
         """Act on received bytes. Call this only for bytes that were read before this object became the transport's
         protocol."""
-        for event in self.connection.receive_data(data):
+        self._events = self.connection.receive(data)
+        self._act()
+
+    def _act(self) -> None:
+        """Act on what was received for as long as there is time, then let others have their turn."""
+        if self._events is None or self._closing:
+            return
+        left = self.loop_time.left()
+        if left <= 0:
+            self._pause(self.loop_time.wait)
+            return
+        began = time.monotonic()
+        try:
+            self._act_until(self._events, began + left)
+        finally:
+            self.loop_time.spend(time.monotonic() - began)
+
+    def _act_until(self, events: Iterator[Event | LargeMessage], until: float) -> None:
+        for event in events:
+            if isinstance(event, LargeMessage):
+                self._pause(partial(self.loop_time.decode, event.decode))
+                return
             self._handler.received(event)
             if self._closing:
                 return
-        if self.connection.closed:
-            self.close()
-            return
+            if self.connection.flooded:
+                break
+            if time.monotonic() >= until:
+                self._pause(self.loop_time.wait)
+                return
+        else:
+            self._events = None
+            if self.connection.closed:
+                self.close()
+                return
         if not self.connection.flooded:
             if self.connection.queued:
                 self.flush_soon()  # together with whatever the tasks woken by these events queue
+            self._resume_reading()
             return
         self.flush()
-        self._throttle()
+        self._flooded = self.connection.queued > 0  # the transport is full
+        if self._flooded:
+            self._pause(None)
+        elif self._events is not None:
+            self._pause(self.loop_time.wait)
 
-    def _throttle(self) -> None:
-        if self.connection.flooded and self._transport is not None and not self._throttled:
-            self._throttled = True
+    def _pause(self, wait: Callable[[Callable[[], None]], None] | None) -> None:
+        """Read nothing more until what was received is acted on: at the next turn, or if there is no `wait`, when the
+        peer has read its answers."""
+        self.connection.keep_rest()
+        if self._transport is not None and not self._reading_paused:
+            self._reading_paused = True
             self._transport.pause_reading()
+        if self.connection.queued:
+            self.flush_soon()
+        if wait is not None:
+            wait(self._go_on)
+
+    def _go_on(self) -> None:
+        try:
+            self._act()
+        except BaseException:
+            self.abort()  # as the loop does after an error in `buffer_updated`
+            raise
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Hold data back, because the transport is full."""
@@ -235,16 +335,19 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         if self._closing:
             return
         self.flush()
-        if self._throttled and not self._paused and self._transport is not None:
-            self._throttled = False
-            self._transport.resume_reading()
+        if self._flooded and not self._paused:
+            self._flooded = False
+            if self._events is None:
+                self._resume_reading()
+            else:
+                self.loop_time.wait(self._go_on)
         if self._starved and not self._paused:
             self._starved = False
             self._writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the handler that the transport is gone."""
-        self._transport = None
+        self._transport = self._events = None
         self._descriptor = -1
         if self._last_call is not None:
             self._last_call.cancel()

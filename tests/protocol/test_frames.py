@@ -16,7 +16,7 @@ some_frames = st.lists(st.tuples(st.integers(1, 4), st.integers(0, MAX_CHANNEL),
 cuts = st.lists(st.integers(0, 60), max_size=60)
 
 
-def no_check(kind: int, length: int) -> None:
+def no_check(kind: int, channel: int, length: int) -> None:
     """Accept every header."""
 
 
@@ -45,7 +45,7 @@ def test_byte_by_byte_gives_the_frames(frames: Frames) -> None:
 @given(some_frames, cuts)
 def test_each_header_is_checked_before_its_payload_is_stored(frames: Frames, sizes: list[int]) -> None:
     checked: list[tuple[int, int]] = []
-    decoder = FrameDecoder(lambda kind, length: checked.append((kind, length)))
+    decoder = FrameDecoder(lambda kind, _, length: checked.append((kind, length)))
     data = b"".join(encode_frame(*frame) for frame in frames)
     for chunk in chunks(data, sizes):
         list(decoder.frames(chunk))
@@ -56,7 +56,7 @@ def test_each_header_is_checked_before_its_payload_is_stored(frames: Frames, siz
 
 @pytest.mark.parametrize("cut", range(9))
 def test_a_refused_header_raises_as_soon_as_it_is_whole(cut: int) -> None:
-    def refuse(kind: int, length: int) -> None:
+    def refuse(kind: int, channel: int, length: int) -> None:
         raise RemoteProtocolError(ErrorCode.FRAME_TOO_LARGE, "no")
 
     decoder = FrameDecoder(refuse)

@@ -23,6 +23,7 @@ from farhand_protocol.connection import (
 )
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
 from farhand_protocol.keepalive import Keepalive, KeepaliveAction
+from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 
@@ -60,7 +61,7 @@ class ClientSession:
 
     def __init__(self, name: str, keepalive: float | None) -> None:
         self.name: Final = name
-        self.connection: Final = Connection(Side.CLIENT)
+        self.connection: Final = Connection(Side.CLIENT, CLIENT_LIMITS)
         self.going_away = False
         """Whether the service has announced its shutdown."""
         self.on_going_away: Callable[[float], None] | None = None

@@ -28,7 +28,7 @@ from farhand_protocol.model import (
     Stream,
 )
 
-from .codec import AnyMessage, check_json, decode, encode, pack_marks, pack_runs
+from .codec import AnyMessage, decode, encode, pack_marks, pack_runs
 from .connection import (
     PROTOCOL_VERSION,
     Accepted,
@@ -171,7 +171,6 @@ __all__ = [
     "Welcome",
     "Window",
     "WindowSize",
-    "check_json",
     "decode",
     "encode",
     "pack_marks",

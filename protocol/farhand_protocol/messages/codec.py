@@ -1,16 +1,14 @@
 """Converts messages to JSON and back, and splits long lists into messages of bounded size.
 
-Before any model is built, `decode` refuses JSON that two parsers may read differently (RFC 8259, section 4; I-JSON, RFC
-7493): both `json` and pydantic silently use the last of duplicate keys. Every refusal has exactly one error code.
+Before any model is built, `strict_json` refuses JSON that two parsers may read differently, or that costs too much.
+Every refusal has exactly one error code.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
@@ -18,6 +16,7 @@ from pydantic_core import to_json
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
 from farhand_protocol.model import Message
+from farhand_protocol.strict_json import check_json
 
 from .connection import Accepted, Error, GoingAway, Hello, Login, Ping, Pong, Refused, Welcome
 from .operations import MAX_RUNS, Deliver, Done, List, Matched, RunInfo, Runs, ServiceStatus, StatusRequest, WaitFor
@@ -118,60 +117,6 @@ def _refusal(error: ValidationError) -> RemoteProtocolError:
     place = f"the message's field {where[:200]}" if where else "the message"
     said = first["msg"]
     return RemoteProtocolError(code, f"{place}: {said if len(said) <= _SAID else said[: _SAID - 1] + '…'}")
-
-
-# The closing quote is optional, so that every opening quote matches and the scan is linear even in hostile text.
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
-
-
-def check_json(payload: bytes, limits: Limits) -> None:
-    """Raise `RemoteProtocolError` unless `payload` is strict JSON within `limits`."""
-    try:
-        text = payload.decode()
-    except UnicodeDecodeError as error:
-        raise RemoteProtocolError(
-            ErrorCode.BAD_UTF8, f"the message is not UTF-8: byte {error.start} is invalid"
-        ) from None
-    if _deeper(payload, limits.nesting):
-        raise RemoteProtocolError(
-            ErrorCode.TOO_NESTED, f"the message nests deeper than {limits.nesting} arrays and objects"
-        )
-
-    def members(pairs: list[tuple[str, Any]]) -> None:
-        if len(pairs) > limits.keys:
-            raise RemoteProtocolError(
-                ErrorCode.TOO_MANY_KEYS, f"an object has {len(pairs)} members; the limit is {limits.keys}"
-            )
-        seen = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} occurs twice in one object")
-            seen.add(key)
-
-    try:
-        json.loads(text, object_pairs_hook=members, parse_constant=_constant)
-    except json.JSONDecodeError as error:
-        raise RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from None
-    except ValueError:
-        # The only other cause is int()'s limit on digits (sys.set_int_max_str_digits).
-        raise RemoteProtocolError(ErrorCode.BAD_NUMBER, "the message has a number of thousands of digits") from None
-
-
-def _constant(name: str) -> NoReturn:
-    raise RemoteProtocolError(ErrorCode.BAD_NUMBER, f"{name} is not a JSON number")
-
-
-def _deeper(payload: bytes, limit: int) -> bool:
-    # Brackets inside strings do not count, but most messages have so few brackets in all that no closer look is needed.
-    if payload.count(b"{") + payload.count(b"[") <= limit:
-        return False
-    brackets = _STRING.sub(b"", payload).translate(_ROUND, _NOT_BRACKETS)
-    # Each pass removes the innermost level, at C speed. Unpaired brackets are not JSON anyway.
-    for _ in range(limit):
-        brackets = brackets.replace(b"()", b"")
-    return bool(brackets)
 
 
 _Item = TypeVar("_Item", bound=BaseModel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -13,9 +14,10 @@ from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL_SIZE, MIN_WINDOW
 from farhand_protocol.model import (
     MAX_COUNT,
     Argument,
+    Arguments,
     Base64,
     Count,
-    EnvironmentName,
+    Environment,
     Grace,
     Message,
     Offset,
@@ -75,13 +77,12 @@ class RunRequest(Message):
     type: Literal["run"] = "run"
     id: RunId
     attachment: AttachmentKey | None = None
-    # fail_fast: otherwise pydantic would collect an error of a kilobyte for each of a million wrong elements.
-    argv: Annotated[tuple[Argument, ...], Field(min_length=1, fail_fast=True)] | None = None
+    argv: Annotated[Arguments, Field(min_length=1)] | None = None
     shell: Argument | None = None
     prelude: Argument | None = None
     login: bool = False
     cwd: Argument | None = None
-    env: Annotated[tuple[tuple[EnvironmentName, Argument], ...], Field(fail_fast=True)] = ()
+    env: Environment = ()
     stdin: bool = False
     merge_stderr: bool = False
     timeout: Seconds | None = None
@@ -105,9 +106,18 @@ class RunRequest(Message):
             raise PydanticCustomError("invalid_field", "a prelude needs the text in shell that it runs")
         if self.terminal is not None and not (self.stdin and self.merge_stderr):
             raise PydanticCustomError("invalid_field", "a terminal has stdin, and stderr merged into stdout")
-        if len({name for name, _ in self.env}) != len(self.env):
-            raise PydanticCustomError("invalid_field", "an environment name occurs twice in env")
         return self
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """What `request_fingerprint` returns."""
+        return sha256(self.model_dump_json(exclude_defaults=True, exclude={"attachment", "window"}).encode()).digest()
+
+    def __copy__(self) -> Self:
+        """Return a copy that computes its own fingerprint: `model_copy` changes it afterwards."""
+        copied = super().__copy__()
+        copied.__dict__.pop("fingerprint", None)
+        return copied
 
 
 def request_fingerprint(request: RunRequest) -> bytes:
@@ -115,9 +125,9 @@ def request_fingerprint(request: RunRequest) -> bytes:
 
     Sending a request again refers to the same run; a different request with the same id is a conflict. `attachment` and
     `window` belong to the channel rather than the run and are ignored. Fields with their default value are left out, so
-    that fingerprints stored in the history still compare equal after `run` has gained a field.
+    that fingerprints stored in the history still compare equal after `run` has gained a field. It is computed once.
     """
-    return sha256(request.model_dump_json(exclude_defaults=True, exclude={"attachment", "window"}).encode()).digest()
+    return request.fingerprint
 
 
 class Attach(Message):

@@ -11,6 +11,7 @@ from typing import Final
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
 from farhand_protocol.features import FEATURES, SERVICE_STATUS
+from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.sentences import counted, printable
 from farhand_protocol.states import Side
 from farhand_server import __version__
@@ -53,7 +54,7 @@ def status_lines(software: str, answer: m.ServiceStatus) -> Iterator[str]:
 
 def _ask(path: str) -> tuple[str, m.ServiceStatus]:
     """Return the service's software and status. Raises OSError and `CommandFailed`."""
-    connection = Connection(Side.CLIENT)
+    connection = Connection(Side.CLIENT, CLIENT_LIMITS)
     software = ""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.settimeout(STATUS_TIMEOUT)

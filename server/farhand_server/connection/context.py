@@ -11,6 +11,7 @@ from farhand_protocol import messages as m
 
 from ..admission.admission import AdmissionContext
 from .login import LoginContext
+from .time_shares import TimeShares
 
 
 class OpenSession(Protocol):
@@ -35,6 +36,8 @@ class OpenSessions:
     gone."""
 
     def __init__(self) -> None:
+        self.time = TimeShares()
+        """How they share the loop's time."""
         self._all: set[OpenSession] = set()
 
     def __len__(self) -> int:

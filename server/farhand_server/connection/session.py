@@ -64,6 +64,8 @@ class ServerSession:
         self.gone: Final = asyncio.Event()
         self._principal = principal
         self._uncount: Callable[[], None] | None = None
+        self._stranger = f"address {address}" if principal is None else f"uid {principal.uid}"
+        """Whose share of the loop's time is used before login."""
         self._admission: Admission | None = None
         self._transport: ConnectionTransport | None = None
         self._loop = asyncio.get_running_loop()
@@ -91,6 +93,7 @@ class ServerSession:
         self._admission = Admission(caller, self.context)
         self._count_connection(caller.principal)
         self.log = self.log.bind(user=caller.principal.user)
+        self._share_time(f"uid {caller.principal.uid}")
         self._keepalive.start(self._loop.time())
         self._schedule_keepalive()
 
@@ -185,10 +188,15 @@ class ServerSession:
 
     def connected(self, transport: ConnectionTransport) -> None:
         self._transport = self._turns.transport = transport
+        self._share_time(self._stranger)
         self.context.sessions.add(self)
         if self._principal is not None:
             self._count_connection(self._principal)
         self.login.start()
+
+    def _share_time(self, name: str) -> None:
+        if self._transport is not None:
+            self._transport.loop_time = self._turns.loop_time = self.context.sessions.time.of(name)
 
     def received(self, event: Event) -> None:
         self._keepalive.received()

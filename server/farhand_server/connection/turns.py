@@ -5,15 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
-from farhand_protocol.transport import ConnectionTransport
+from farhand_protocol.transport import ConnectionTransport, LoopTime, OwnTime
 
 from .channels.handler import ChannelHandler
-
-MAX_TURN_TIME: Final = 0.005
-"""Seconds for which one client's channels may send before other clients get their turn. This matters for lists, which
-are read from disk; output fills the connection sooner."""
 
 
 class SendTurns:
@@ -22,6 +17,9 @@ class SendTurns:
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.transport: ConnectionTransport | None = None
+        self.loop_time: LoopTime = OwnTime()
+        """For how long they may send. This matters for lists, which are read from disk; output fills the connection
+        sooner."""
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._ready: deque[ChannelHandler] = deque()
@@ -39,14 +37,22 @@ class SendTurns:
             self._loop.call_soon(self.send)
 
     def send(self) -> None:
-        """Let the channels send, one after another, while the transport has room, for `MAX_TURN_TIME` at most."""
+        """Let the channels send, one after another, while the transport has room and the user has time."""
         transport = self.transport
         if transport is None:
             return
-        until = self._loop.time() + MAX_TURN_TIME
+        began = self._loop.time()
+        until = began + self.loop_time.left()
+        try:
+            self._send_until(transport, until)
+        finally:
+            self.loop_time.spend(self._loop.time() - began)
+        transport.flush()
+
+    def _send_until(self, transport: ConnectionTransport, until: float) -> None:
         while self._ready and transport.room:
             if self._loop.time() > until:
-                self._loop.call_soon(self.send)
+                self.loop_time.wait(self.send)
                 break
             channel = self._ready.popleft()
             channel.scheduled = False
@@ -58,7 +64,6 @@ class SendTurns:
             if more and not channel.scheduled:
                 channel.scheduled = True
                 self._ready.append(channel)
-        transport.flush()
 
     def clear(self) -> None:
         """Remove all channels."""

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
-from farhand_protocol.messages import codec
 from farhand_protocol.model import MAX_TEXT
+from farhand_protocol.strict_json import check_json
 from tests.support.pairs import run
 
 
@@ -114,10 +114,10 @@ nested = st.recursive(
 def test_depth_counts_arrays_and_objects_and_no_brackets_in_strings(value: object, limit: int) -> None:
     payload = json.dumps(value).encode()
     if _depth(value) <= limit:
-        codec.check_json(payload, Limits(nesting=limit))
+        check_json(payload, Limits(nesting=limit))
     else:
         with pytest.raises(RemoteProtocolError) as refused:
-            codec.check_json(payload, Limits(nesting=limit))
+            check_json(payload, Limits(nesting=limit))
         assert refused.value.code is ErrorCode.TOO_NESTED
 
 

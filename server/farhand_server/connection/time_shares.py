@@ -1,0 +1,159 @@
+"""The loop's time, shared fairly among users: who may act on what it has received, or send, and for how long.
+
+One loop serves everybody, so what one user keeps it busy with, all others wait for. Each user has a share of each turn
+of the loop, however many connections the user has: `TURN_TIME`. What has to wait is queued for each user, and users
+take turns. A user who is alone has all the time that nobody else wants, in slices.
+
+    share = shares.of("ada")
+    if share.left() > 0: …work…; share.spend(seconds)
+    else: share.wait(go_on)                  # called in a later turn, when it is this user's turn
+    share.decode(work, go_on)                # the same for work that takes long and can be done in a thread
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+from weakref import WeakValueDictionary
+
+TURN_TIME: Final = 0.002
+"""Seconds of one turn of the loop for each user. A command needs about fifteen turns from its connection to its end, so
+a user who floods the service delays another's by 30 ms; acting on one frame takes microseconds, so that a slice holds
+hundreds."""
+
+MAX_WAITING_TIME: Final = 0.010
+"""Seconds of one turn for all users together who had to wait. Beyond this, users take turns from turn to turn, so that
+many of them do not make a turn of the loop long."""
+
+DECODE_REST: Final = 3
+"""After a large message was decoded, the user's next one waits for this many times as long: the thread shares the
+interpreter with the loop, and a user may have a quarter of it."""
+
+
+class TimeShare:
+    """One user's share. It is also the `LoopTime` of the user's connections."""
+
+    def __init__(self, shares: TimeShares) -> None:
+        self._shares = shares
+        self._turn = -1
+        self._spent = 0.0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._large: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
+        self._decoding = False
+        self.queued = False
+        """Whether `TimeShares` will let it go on."""
+
+    def left(self) -> float:
+        """Return the seconds that the user may use in this turn of the loop; 0 or less if none."""
+        if self._turn != self._shares.turn:
+            self._turn, self._spent = self._shares.turn, 0.0
+        return TURN_TIME - self._spent
+
+    def spend(self, seconds: float) -> None:
+        """Record that the user has used so many seconds in this turn."""
+        self.left()
+        self._spent += seconds
+        # Turns are only counted while that matters: a needless turn of the loop costs 8 µs.
+        if self._spent > TURN_TIME / 2:
+            self._shares.count_turn()
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` in a later turn, after what already waits for this user."""
+        self._waiting.append(go_on)
+        self._shares.wait(self)
+
+    def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
+        """Call `decode` in a thread when it is this user's turn, then `go_on` in the loop."""
+        self._large.append((decode, go_on))
+        if not self._decoding:
+            self._decode_next()
+
+    def go_on(self) -> bool:
+        """Let what waits continue until the user's time is used up; return whether more waits."""
+        for _ in range(len(self._waiting)):
+            if self.left() <= 0:
+                break
+            self._waiting.popleft()()
+        return bool(self._waiting)
+
+    def _decode_next(self) -> None:
+        self._decoding = bool(self._large)
+        if self._decoding:
+            decode, go_on = self._large.popleft()
+            job = asyncio.get_running_loop().run_in_executor(self._shares.executor, _timed, decode)
+            job.add_done_callback(partial(self._decoded, go_on))
+
+    def _decoded(self, go_on: Callable[[], None], job: asyncio.Future[float]) -> None:
+        rest = 0.0 if job.cancelled() or job.exception() is not None else DECODE_REST * job.result()
+        asyncio.get_running_loop().call_later(rest, self._decode_next)
+        self.wait(go_on)  # after an error, it is the one who goes on that meets it
+
+
+class TimeShares:
+    """The shares of all users of one loop."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        """The number of the loop's current turn, as far as turns were counted."""
+        self._shares: WeakValueDictionary[str, TimeShare] = WeakValueDictionary()
+        self._waiting: deque[TimeShare] = deque()
+        self._counting = False
+        self._executor: ThreadPoolExecutor | None = None
+
+    def of(self, name: str) -> TimeShare:
+        """Return the share of this name: the same one for all who ask while somebody keeps it."""
+        share = self._shares.get(name)
+        if share is None:
+            share = self._shares[name] = TimeShare(self)
+        return share
+
+    def wait(self, share: TimeShare) -> None:
+        """Let a share that waits go on in one of the next turns."""
+        if not share.queued:
+            share.queued = True
+            self._waiting.append(share)
+        self.count_turn()
+
+    def count_turn(self) -> None:
+        """Begin the next turn when the loop does."""
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """One thread: messages are decoded one after another, so that the memory for one is enough."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        return self._executor
+
+    def _next_turn(self) -> None:
+        self._counting = False
+        self.turn += 1
+        loop = asyncio.get_running_loop()
+        until = loop.time() + MAX_WAITING_TIME
+        for _ in range(len(self._waiting)):
+            share = self._waiting.popleft()
+            share.queued = False
+            try:
+                waits = share.go_on()
+            except Exception as error:  # noqa: BLE001  # a bug of one connection, which has closed itself; others go on
+                loop.call_exception_handler({"message": "a connection could not go on", "exception": error})
+                waits = True
+            if waits:
+                self.wait(share)
+            if loop.time() >= until:
+                break
+        if self._waiting:
+            self.count_turn()
+
+
+def _timed(work: Callable[[], None]) -> float:
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began

@@ -1,0 +1,162 @@
+"""Users take turns: whoever floods the service waits for others, and nobody else waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+from farhand_server.connection.time_shares import DECODE_REST, MAX_WAITING_TIME, TURN_TIME, TimeShare, TimeShares
+from tests.support.clock import VirtualClockLoop, virtual_time
+
+
+def _loop() -> VirtualClockLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualClockLoop)
+    return loop
+
+
+class Flood:
+    """A connection that always has more to do: `name` is noted for each slice that it gets."""
+
+    def __init__(self, share: TimeShare, name: str, slices: list[str], *, count: int = 1000) -> None:
+        self._share, self._name, self._slices, self._count = share, name, slices, count
+        share.wait(self.go_on)
+
+    def go_on(self) -> None:
+        left = self._share.left()
+        if left > 0:
+            self._slices.append(self._name)
+            self._count -= 1
+            _loop().advance(left)
+            self._share.spend(left)
+        if self._count:
+            self._share.wait(self.go_on)
+
+
+@virtual_time
+async def test_a_user_has_the_same_share_with_any_number_of_connections() -> None:
+    shares, slices = TimeShares(), list[str]()
+    mallory, alice = shares.of("mallory"), shares.of("alice")
+    floods = [Flood(mallory, "m", slices) for _ in range(64)]
+    floods.append(Flood(alice, "a", slices))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert abs(slices.count("a") - slices.count("m")) <= 2
+
+
+@virtual_time
+async def test_the_connections_of_a_user_take_turns() -> None:
+    shares, slices = TimeShares(), list[str]()
+    share = shares.of("ada")
+    floods = [Flood(share, name, slices) for name in "abc"]
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert "".join(slices[:6]) == "abcabc"
+    assert len(floods) == 3
+
+
+@virtual_time
+async def test_many_users_who_wait_do_not_make_a_turn_of_the_loop_long_and_all_have_theirs() -> None:
+    shares, slices = TimeShares(), list[str]()
+    floods = [Flood(shares.of(name), name, slices) for name in map(str, range(40))]
+    longest = 0.0
+    for _ in range(60):
+        began = _loop().time()
+        await asyncio.sleep(0)
+        longest = max(longest, _loop().time() - began)
+    assert longest <= MAX_WAITING_TIME + TURN_TIME
+    counts = [slices.count(str(number)) for number in range(len(floods))]
+    assert max(counts) - min(counts) <= 1
+
+
+@virtual_time
+async def test_time_comes_back_with_the_next_turn_and_is_not_saved() -> None:
+    shares = TimeShares()
+    share = shares.of("ada")
+    assert share.left() == TURN_TIME
+    share.spend(3 * TURN_TIME)
+    assert share.left() < 0
+    await asyncio.sleep(0)
+    assert share.left() == TURN_TIME
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert share.left() == TURN_TIME
+
+
+@virtual_time
+async def test_a_share_belongs_to_a_name_while_anybody_keeps_it() -> None:
+    shares = TimeShares()
+    one = shares.of("ada")
+    assert shares.of("ada") is one
+    assert shares.of("bob") is not one
+
+
+@virtual_time
+async def test_an_error_in_one_connection_is_reported_and_the_others_go_on() -> None:
+    shares = TimeShares()
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    went_on = asyncio.Event()
+    bug = ValueError("a bug")
+
+    def fail() -> None:
+        raise bug
+
+    shares.of("ada").wait(fail)
+    shares.of("ada").wait(went_on.set)
+    shares.of("bob").wait(went_on.set)
+    await went_on.wait()
+    assert reported == [bug]
+
+
+async def _decoded(share: TimeShare, work: Callable[[], None]) -> None:
+    done = asyncio.Event()
+    share.decode(work, done.set)
+    await done.wait()
+
+
+async def test_large_messages_are_decoded_in_one_thread_for_all() -> None:
+    shares = TimeShares()
+    threads: set[int] = set()
+    await asyncio.gather(
+        *(_decoded(shares.of(name), lambda: threads.add(threading.get_ident())) for name in "abc"),
+        _decoded(shares.of("a"), lambda: threads.add(threading.get_ident())),
+    )
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+async def test_after_a_large_message_a_user_rests_and_another_does_not() -> None:
+    shares = TimeShares()
+    order: list[str] = []
+
+    def work(name: str) -> Callable[[], None]:
+        def decode() -> None:
+            order.append(name)
+            end = time.thread_time() + (0.02 if name == "m" else 0.0)
+            while time.thread_time() < end:
+                pass
+
+        return decode
+
+    mallory, alice = shares.of("mallory"), shares.of("alice")
+    loop = asyncio.get_running_loop()
+    tasks = [asyncio.create_task(_decoded(mallory, work("m"))) for _ in range(2)]
+    await asyncio.sleep(0)
+    began = loop.time()
+    tasks += [asyncio.create_task(_decoded(alice, work("a")))]
+    await asyncio.gather(*tasks)
+    assert order == ["m", "a", "m"]
+    assert loop.time() - began >= DECODE_REST * 0.02
+
+
+async def test_a_connection_that_waits_for_a_message_goes_on_even_if_decoding_it_fails() -> None:
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    share = TimeShares().of("ada")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    await _decoded(share, fail)
+    await _decoded(share, lambda: None)
