@@ -51,8 +51,8 @@ class DataReceived(NamedTuple):
 class LargeMessage:
     """A message arrived that may take long to decode. Its `MessageReceived`, or what is wrong with it, follows.
 
-    Whoever cannot wait calls `decode` in another thread before taking the next event; otherwise the next event waits
-    for it.
+    A caller that cannot wait calls `decode` in another thread before taking the next event, which otherwise waits for
+    it.
     """
 
     __slots__ = ("_decoded", "_limits", "_refusal", "payload")
