@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from .arguments import as_bytes, as_callback, as_count, as_seconds, as_str, type_error
 from .blocking import run_blocking
 from .client import Client
-from .config import config_directory, home_directory
+from .config import config_directory, home_directory, state_directory
 from .connection.address import Address, resolve
+from .connection.attempts import Attempts
 from .connection.deadline import ConnectDeadline, connect_deadline
 from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_key
-from .connection.login import LoginResult, log_in
+from .connection.login import LoginResult, local_user, log_in
 from .connection.reconnecting import RECONNECT_TIMEOUT, OutageCallback, ReconnectingConnection
+from .connection.return_ticket import ReturnTicket
 from .errors import AddressError, ConnectError, HostKeyUnknown, RequestRefused
 from .pending import Pending
 
@@ -108,11 +111,13 @@ def connect(
                 from .trust.known_hosts import KnownHosts
 
                 record = KnownHosts(record_path or config_directory() / "known_hosts")
-                dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline)
+                ticket = ReturnTicket(state_directory(), address, address.user or local_user())
+                dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline, ticket)
                 keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
                 login = await _first_login(dial, address, keys, deadline, touch)
+                await ticket.renew(login.accepted.ticket)
                 again = keys.for_reconnect(login.identity)
-                log_in_again = partial(_tls_login, address, record, again, seconds, keepalive, touch)
+                log_in_again = partial(_tls_login, address, record, again, seconds, keepalive, touch, ticket)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())
@@ -141,11 +146,14 @@ async def _tls_login(
     timeout: float,
     keepalive: float | None,
     touch: ShowTouch | None,
+    ticket: ReturnTicket,
 ) -> LoginResult:
-    """Connect and log in without asking the user anything."""
+    """Connect and log in without asking the user anything. The caller tries again if that fails."""
     async with connect_deadline(timeout) as deadline:
-        dialled = await dial_tls(address, record, keepalive, deadline)
-        return await log_in(dialled, address, identities, deadline, touch)
+        dialled = await dial_tls(address, record, keepalive, deadline, await ticket.load())
+        login = await log_in(dialled, address, identities, deadline, touch)
+    await ticket.renew(login.accepted.ticket)
+    return login
 
 
 async def _dial(
@@ -155,15 +163,17 @@ async def _dial(
     confirm: ConfirmHostKey | None,
     keepalive: float | None,
     deadline: ConnectDeadline,
+    ticket: ReturnTicket,
 ) -> DialledSession:
+    shown = await ticket.load()
     try:
-        return await dial_tls(address, record, keepalive, deadline)
+        return await dial_tls(address, record, keepalive, deadline, shown)
     except HostKeyUnknown as error:
         if not accept_new and (confirm is None or not await deadline.person(confirm(error))):
             raise
         await record_host_key(record, address, error.key, deadline)
     # On a new connection: the user may have taken longer to decide than the service waits for a login.
-    return await dial_tls(address, record, keepalive, deadline)
+    return await dial_tls(address, record, keepalive, deadline, shown)
 
 
 async def _first_login(
@@ -173,15 +183,22 @@ async def _first_login(
     deadline: ConnectDeadline,
     touch: ShowTouch | None,
 ) -> LoginResult:
-    """Connect and log in. If the service did not wait for a person's answer, do so again with what is known now."""
+    """Connect and log in. If the service dropped the connection, or did not wait for a person's answer, do so again
+    with what is known now."""
+    attempts = Attempts()
     while True:
-        dialled = await dial()
+        dialled = None
         asked = deadline.questions
         try:
+            dialled = await dial()
+            asked = deadline.questions
             return await log_in(dialled, address, keys, deadline, touch)
-        except (ConnectError, RequestRefused):
-            if dialled.session.end_cause is None or deadline.questions == asked:
-                raise
+        except (ConnectError, RequestRefused) as error:
+            if dialled is None or dialled.session.end_cause is None or deadline.questions == asked:
+                delay = attempts.delay(error, deadline.left)
+                if delay is None:
+                    raise
+                await asyncio.sleep(delay)
             keys.again()
 
 

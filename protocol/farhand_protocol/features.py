@@ -19,13 +19,16 @@ LEFT_PROCESSES: Final = "left-processes"
 RUN_DETAILS: Final = "run-details"
 """What a listing says about a run: `login`, `tty`, `clients` and `internal`; and `run.internal`."""
 
+RETURN_TICKET: Final = "return-ticket"
+"""What a client shows at its next connection: `accepted.ticket`."""
+
 SERVICE_STATUS: Final = "service-status"
 """The request `status`, about the service itself, and its answer `service_status`."""
 
 PRELUDE: Final = "prelude"
 """A script that the shell runs with the text of a run as its argument: `run.prelude`."""
 
-FEATURES: Final = (LEFT_PROCESSES, PRELUDE, RUN_DETAILS, SERVICE_STATUS)
+FEATURES: Final = (LEFT_PROCESSES, PRELUDE, RETURN_TICKET, RUN_DETAILS, SERVICE_STATUS)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
@@ -36,6 +39,7 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.Runs: ("left_processes",),
     },
     PRELUDE: {m.RunRequest: ("prelude",)},
+    RETURN_TICKET: {m.Accepted: ("ticket",)},
     RUN_DETAILS: {
         m.RunRequest: ("internal",),
         m.Runs: ("login", "tty", "clients", "internal"),

@@ -10,8 +10,11 @@ import pytest
 
 from farhand_client import ConnectError, HostKeyUnknown, connect
 from farhand_protocol import messages as m
+from farhand_protocol.tickets import shown_ticket
+from farhand_server.edge.client_hello import offered_protocols
 from tests.support import openssh
-from tests.support.fake_service import FakeConnection, welcome
+from tests.support.dropping_proxy import dropping_proxy
+from tests.support.fake_service import FakeConnection, accept_client, welcome
 from tests.support.fake_tls import port, received_nothing, record, tls_service
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -114,3 +117,63 @@ async def test_without_a_home_a_known_hosts_of_the_caller_suffices(
             await connect(service.host, accept_new=True)
         async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):
             pass
+
+
+TOO_MANY, PENALTY = bytes.fromhex("15030300020250"), bytes.fromhex("15030300020231")
+"""TLS records with the fatal alerts internal_error and access_denied."""
+
+
+async def test_the_ticket_of_a_login_is_shown_at_the_next_connection(tmp_path: Path) -> None:
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        client.send(welcome(client, login=False))
+        client.send(m.Accepted(user="ada", host="build", ticket=b"ticket %d" % len(service.connections)))
+
+    async with tls_service(tmp_path, greet=greet) as (service, key), dropping_proxy(port(service)) as proxy:
+        record(tmp_path).add("127.0.0.1", proxy.port, key)
+        for _ in range(3):
+            async with connect(proxy.host):
+                pass
+        shown = [shown_ticket(offered_protocols(data)) for data in proxy.first_bytes]
+        assert shown == [None, b"ticket 1", b"ticket 2"]
+        async with connect(proxy.host) as client:
+            service.connections[-1].cut()
+            await client.ping()
+        assert shown_ticket(offered_protocols(proxy.first_bytes[-1])) == b"ticket 4"
+
+
+async def test_a_connection_that_is_dropped_is_tried_again(tmp_path: Path) -> None:
+    async with (
+        tls_service(tmp_path) as (service, key),
+        dropping_proxy(port(service), [TOO_MANY, b"", TOO_MANY]) as proxy,
+    ):
+        record(tmp_path).add("127.0.0.1", proxy.port, key)
+        async with connect(proxy.host):
+            assert len(proxy.first_bytes) == 4
+
+
+async def test_a_login_that_is_cut_off_is_tried_again(tmp_path: Path) -> None:
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        if len(service.connections) < 3:
+            client.cut()
+        else:
+            accept_client(client, message)
+
+    async with tls_service(tmp_path, greet=greet) as (service, _), connect(service.host):
+        assert len(service.connections) == 3
+
+
+async def test_a_service_that_drops_all_connections_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_client.connection.dial.ATTEMPTS_WHEN_REFUSED", 3)
+    async with dropping_proxy(0, [TOO_MANY] * 9) as proxy:
+        with pytest.raises(ConnectError, match="accepts no connection now: it has too many"):
+            await connect(proxy.host)
+        assert len(proxy.first_bytes) == 3
+
+
+async def test_a_connection_that_is_refused_for_a_penalty_is_not_tried_again(tmp_path: Path) -> None:
+    async with dropping_proxy(0, [PENALTY] * 9) as proxy:
+        with pytest.raises(ConnectError, match="refuses connections from this machine for a while"):
+            await connect(proxy.host)
+        assert len(proxy.first_bytes) == 1

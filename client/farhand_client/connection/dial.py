@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
 from farhand_protocol import ALPN
+from farhand_protocol.tickets import ticket_protocol
 
 from .address import Address
+from .attempts import ATTEMPTS_WHEN_CLOSED, ATTEMPTS_WHEN_REFUSED, ConnectionDropped
 from .deadline import ConnectDeadline
 from .session import ClientSession
 
@@ -61,14 +63,19 @@ async def dial_socket(address: Address, keepalive: float | None, deadline: Conne
 
 
 async def dial_tls(
-    address: Address, known_hosts: KnownHosts, keepalive: float | None, deadline: ConnectDeadline
+    address: Address,
+    known_hosts: KnownHosts,
+    keepalive: float | None,
+    deadline: ConnectDeadline,
+    ticket: bytes | None = None,
 ) -> DialledSession:
     """Connect by TLS 1.3 and check the service's key before any data is sent.
 
-    Raises `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
+    `ticket` is what the service gave at the last login; it is shown in the handshake, for all to see. Raises
+    `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
     session = ClientSession(str(address), keepalive)
-    transport = await _tls_transport(session, address, deadline, known_hosts)
+    transport = await _tls_transport(session, address, deadline, known_hosts, ticket)
     try:
         key = _service_key(transport, address)
         await check_host_key(known_hosts, address, key.public_key, deadline)
@@ -88,7 +95,11 @@ async def fetch_key(address: Address, deadline: ConnectDeadline) -> PublicKey:
 
 
 async def _tls_transport(
-    session: ClientSession, address: Address, deadline: ConnectDeadline, known_hosts: KnownHosts | None = None
+    session: ClientSession,
+    address: Address,
+    deadline: ConnectDeadline,
+    known_hosts: KnownHosts | None = None,
+    ticket: bytes | None = None,
 ) -> asyncio.Transport:
     import ssl
 
@@ -98,7 +109,7 @@ async def _tls_transport(
         sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
         deadline.step(f"{address} did not answer", " during the TLS handshake; is it a Farhand service?")
         transport, _ = await asyncio.get_running_loop().create_connection(
-            session.make_transport, sock=sock, ssl=_context(), server_hostname=address.host
+            session.make_transport, sock=sock, ssl=_context(ticket), server_hostname=address.host
         )
     except socket.gaierror as error:
         from .unresolved import unresolved_name
@@ -110,30 +121,34 @@ async def _tls_transport(
             f"nothing listens on {address.host} port {address.port}; does farhandd run there, with --listen?"
         ) from None
     except ssl.SSLError as error:
-        raise ConnectError(_tls_failure(address, error.reason or str(error))) from None
+        raise _tls_failure(address, error.reason or str(error)) from None
     except ConnectionResetError:
-        raise ConnectError(
+        raise ConnectionDropped(
             f"{address} closed the connection during the TLS 1.3 handshake; is it a Farhand service? If it is, it may "
-            "refuse this machine for a while after failed logins"
+            "refuse this machine for a while after failed logins",
+            attempts=ATTEMPTS_WHEN_CLOSED,
         ) from None
     except OSError as error:
         raise ConnectError(f"cannot connect to {address.host} port {address.port}: {error.strerror or error}") from None
     return transport
 
 
-def _tls_failure(address: Address, reason: str) -> str:
+def _tls_failure(address: Address, reason: str) -> ConnectError:
     # The alerts by which an edge refuses a connection (protocol/README.md, section 1).
     if reason == "TLSV1_ALERT_ACCESS_DENIED":
-        return (
+        return ConnectError(
             f"{address} refuses connections from this machine for a while, because too many logins failed; "
             "wait a little, and name the right key with -I"
         )
     if reason == "TLSV1_ALERT_INTERNAL_ERROR":
-        return f"{address} accepts no connection now: it has too many, or an internal error; try again later"
-    return f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}"
+        return ConnectionDropped(
+            f"{address} accepts no connection now: it has too many, or an internal error; try again later",
+            attempts=ATTEMPTS_WHEN_REFUSED,
+        )
+    return ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}")
 
 
-def _context() -> ssl.SSLContext:
+def _context(ticket: bytes | None) -> ssl.SSLContext:
     import ssl
 
     # Not create_default_context: certificate authorities are not used, and loading them takes 20 ms.
@@ -141,7 +156,7 @@ def _context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # TLS proves that the peer holds the certificate's key, which is pinned
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([ALPN])
+    context.set_alpn_protocols([ALPN] if ticket is None else [ALPN, ticket_protocol(ticket)])
     return context
 
 

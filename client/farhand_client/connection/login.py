@@ -17,6 +17,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import FEATURES
 
 from .address import Address
+from .attempts import ATTEMPTS_WHEN_CLOSED, ConnectionDropped
 from .deadline import ConnectDeadline
 from .dial import DialledSession
 from .refusal import refusal_text
@@ -54,7 +55,7 @@ async def log_in(
         return await _log_in(dialled, address, identities, deadline, touch)
     except ConnectionLost as error:
         dialled.session.abort()
-        raise ConnectError(f"{error} before the login was complete") from None
+        raise ConnectionDropped(f"{error} before the login was complete", attempts=ATTEMPTS_WHEN_CLOSED) from None
     except BaseException:
         dialled.session.abort()
         raise

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE
 from farhand_protocol.model import Base64, Count, Grace, Message, Name, Text
+from farhand_protocol.tickets import MAX_TICKET
 
 PROTOCOL_VERSION: Final = 1
 
@@ -67,11 +68,13 @@ class Refused(Message):
 
 
 class Accepted(Message):
-    """The client is logged in as `user` on the machine named `host`."""
+    """The client is logged in as `user` on the machine named `host`. The service serves it first if it shows `ticket`
+    at its next connection (`farhand_protocol.tickets`)."""
 
     type: Literal["accepted"] = "accepted"
     user: Name
     host: Name
+    ticket: Annotated[Base64, Field(min_length=1, max_length=MAX_TICKET)] | None = None
 
 
 class Ping(Message):

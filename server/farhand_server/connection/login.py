@@ -25,6 +25,7 @@ from ..audit import AuditEntry
 from ..auth.accounts import Principal
 from ..config import ServiceConfig
 from ..logs import Logger
+from ..tickets import TicketKey
 
 if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does not need
     from ..auth.login import Authenticator
@@ -50,6 +51,10 @@ class LoginContext(Protocol):
     @property
     def login_work(self) -> LoginWork:
         """Does what takes time in logins by key."""
+
+    @property
+    def ticket_key(self) -> TicketKey | None:
+        """Makes the tickets that clients of an edge get. None if there is no edge."""
 
     @property
     def stopping(self) -> bool:
@@ -247,7 +252,9 @@ class LoginExchange:
             session.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
         session.context.note(caller.audit_entry("login"))
         session.logged_in(caller)
-        session.connection.send(0, m.Accepted(user=principal.user, host=platform.node() or "localhost"))
+        key = session.context.ticket_key if self._remote else None
+        ticket = None if key is None else key.issue(principal.user, time.time())
+        session.connection.send(0, m.Accepted(user=principal.user, host=platform.node() or "localhost", ticket=ticket))
 
     def _deadline_passed(self) -> None:
         self._deadline = None

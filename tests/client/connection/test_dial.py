@@ -66,7 +66,11 @@ async def test_a_host_that_cannot_be_encoded_is_an_address_error() -> None:
         (b"", "closed the connection during the TLS 1.3 handshake|cannot connect"),
     ],
 )
-async def test_a_server_that_does_not_speak_tls_is_refused(says: bytes, sentence: str) -> None:
+async def test_a_server_that_does_not_speak_tls_is_refused(
+    says: bytes, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_client.connection.dial.ATTEMPTS_WHEN_CLOSED", 1)
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(says)
         await reader.read(1)
@@ -88,7 +92,11 @@ async def test_a_server_that_does_not_speak_tls_is_refused(says: bytes, sentence
         (40, "does not speak TLS 1.3 as a Farhand service does"),
     ],
 )
-async def test_a_service_that_refuses_a_connection_says_why_by_a_tls_alert(alert: int, sentence: str) -> None:
+async def test_a_service_that_refuses_a_connection_says_why_by_a_tls_alert(
+    alert: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_client.connection.dial.ATTEMPTS_WHEN_REFUSED", 1)
+
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(bytes((21, 3, 3, 0, 2, 2, alert)))
         writer.close()

@@ -181,12 +181,13 @@ async def test_a_connection_that_ends_while_a_key_signs_is_reported(
     openssh.make_key(tmp_path / "id")
 
     async def sign(self: KeyFile, transcript: bytes) -> bytes:
-        service.connections[0].cut()
-        await service.connections[0].closed.wait()
+        service.connections[-1].cut()
+        await service.connections[-1].closed.wait()
         await asyncio.sleep(0)
         return b"signature"
 
     monkeypatch.setattr(KeyFile, "sign", sign)
+    monkeypatch.setattr("farhand_client.connection.login.ATTEMPTS_WHEN_CLOSED", 2)
     async with tls_service(tmp_path, greet=asking(refuse(6))) as (service, _):
         with pytest.raises(ConnectError, match="before the login was complete"):
             await connect(service.host, identities=[tmp_path / "id"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import time
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 from farhand_protocol.states import Phase, Side
 from farhand_server.admission.caller import Caller
 from farhand_server.admission.shares import Shares
@@ -23,6 +25,7 @@ from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
 from farhand_server.sharing import Tally
+from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
 from tests.support.pairs import LOGIN, hello
 
@@ -72,6 +75,7 @@ class Session:
         self.answered = asyncio.Event()
         self.shares = Shares(NoRuns())
         self.login_work = LoginWork()
+        self.ticket_key: TicketKey | None = TicketKey(b"k" * 16)
         remote = verdict is not None
         self.login = LoginExchange(
             self,
@@ -122,6 +126,11 @@ class Session:
         await self.answered.wait()
         self.answered.clear()
         return self.answers()
+
+    def received(self) -> list[m.AnyMessage]:
+        """Return the messages that the client receives."""
+        events = self.client.receive_data(b"".join(self.connection.data_to_send()))
+        return [event.message for event in events if isinstance(event, MessageReceived)]
 
     def answers(self) -> list[str]:
         data = b"".join(self.connection.data_to_send())
@@ -283,6 +292,27 @@ async def test_a_client_that_leaves_before_its_login_is_reported_as_failed() -> 
     session.login.stop()
     await asyncio.sleep(2 * session.config.login.deadline)
     assert (session.ended, session.reports) == (None, [False])
+
+
+@virtual_time
+async def test_a_client_of_an_edge_gets_a_ticket_and_a_local_one_needs_none() -> None:
+    session = Session(BY_KEY)
+    session.send(hello(features=FEATURES))
+    assert session.send(LOGIN) == []
+    await session.answered.wait()
+    (accepted,) = session.received()
+    assert isinstance(accepted, m.Accepted)
+    assert accepted.ticket is not None
+    assert session.ticket_key is not None
+    assert session.ticket_key.read(accepted.ticket, time.time()) is not None
+    local = Session(principal=peer_principal(os.getuid()))
+    local.client.send(0, replace_user(None))
+    for data in local.client.data_to_send():
+        for event in local.connection.receive_data(data):
+            assert isinstance(event, MessageReceived)
+            assert isinstance(event.message, m.Hello)
+            local.login.answer_hello(event.message)
+    assert [message.ticket for message in local.received() if isinstance(message, m.Accepted)] == [None]
 
 
 def replace_user(user: str | None) -> m.Hello:

@@ -37,6 +37,7 @@ from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry
+from farhand_server.tickets import TicketKey
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.pairs import hello
 from tests.support.processes import children, reaped
@@ -53,6 +54,7 @@ class Core:
     faults: list[Exception]
     authenticator: Authenticator | None = None
     login_work = LoginWork()
+    ticket_key: TicketKey | None = None
     sessions: OpenSessions = field(default_factory=OpenSessions)
     stopping: bool = False
 

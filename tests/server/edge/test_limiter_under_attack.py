@@ -101,8 +101,8 @@ class Person:
 
     def again(self) -> None:
         # As `farhand_client.connection.attempts` does.
-        delay = self.simulation.random.uniform(0.5, 1) * min(2.0, 0.1 * 2 ** min(self.attempts, 6))
-        if self.simulation.now + delay < self.began + CONNECT_TIMEOUT:
+        delay = self.simulation.random.uniform(0.5, 1) * min(1.0, 0.1 * 2 ** min(self.attempts, 6))
+        if self.attempts < 16:
             self.simulation.later(delay, self.attempt)
 
     def tls_done(self, slot: Slot) -> None:
