@@ -110,7 +110,10 @@ def only_account(account: Account) -> AccountLookup:
 
 
 def every_account(patterns: tuple[Path, ...]) -> AccountLookup:
-    """Return a lookup that knows every account of passwd(5), for root's service. For `patterns` see `key_files`."""
+    """Return a lookup that knows every account of passwd(5), for root's service. For `patterns` see `key_files`.
+
+    It raises OSError if the service lacks descriptors: then no account would be found.
+    """
 
     def find(user: str) -> Account | None:
         entry = _passwd_entry(user)
@@ -137,6 +140,7 @@ def key_files(patterns: tuple[Path, ...], *, user: str, home: Path, own: bool) -
 
 
 def _passwd_entry(user: str) -> pwd.struct_passwd | None:
+    _check_descriptors()
     try:
         entry = pwd.getpwnam(user)
     except (KeyError, ValueError):  # ValueError: a NUL, or text that cannot be encoded as a name
@@ -145,6 +149,11 @@ def _passwd_entry(user: str) -> pwd.struct_passwd | None:
     if entry.pw_name != user or "/" in user or user in (".", ".."):
         return None
     return entry
+
+
+def _check_descriptors() -> None:
+    """Raise OSError if this process can open no file. The C library then finds no account, and does not say why."""
+    os.close(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
 
 def _account(entry: pwd.struct_passwd, patterns: tuple[Path, ...]) -> Account:
@@ -199,6 +208,7 @@ def shadow_entry(user: str) -> Shadow | None:
     """
     found = _getspnam()(user.encode(errors="surrogateescape"))
     if not found:
+        _check_descriptors()
         return None
     entry = found.contents
     password = (entry.sp_pwdp or b"").decode(errors="replace")

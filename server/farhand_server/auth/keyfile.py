@@ -5,6 +5,8 @@ user or root, and must not be writable by anyone else. One thing is allowed that
 as /tmp, where others can add entries but cannot touch those of the user and root, and only the latter are accepted.
 """
 
+import contextlib
+import errno
 import os
 import stat
 from collections.abc import Container, Iterator
@@ -13,11 +15,26 @@ from typing import NamedTuple
 
 from farhand_server.credentials import Credentials, acting_as
 
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_UNREADABLE = frozenset({errno.EACCES, errno.EIO, errno.EPERM, errno.ESTALE, errno.ETIMEDOUT})
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class KeyFileError(Exception):
     """The file exists but must not be used. The message says which path, why, and what to do."""
+
+
+class KeyFileUnavailable(KeyFileError):
+    """The service cannot read the file now, which says nothing about the file or its user. `why` is the kernel's
+    reason."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.why}"
 
 
 class FileIdentity(NamedTuple):
@@ -70,11 +87,22 @@ def open_key_file(
     KeyFileError if the file is not a regular file, is not owned by `uid` or root, is writable by others, is below a
     directory with wrong owner or mode, is longer than `max_size` bytes, or is unreadable.
     """
-    try:
-        with acting_as(reader):
+    with contextlib.ExitStack() as acting:
+        try:
+            acting.enter_context(acting_as(reader))
+        except OSError as error:
+            raise KeyFileUnavailable(f"{path}: cannot be read as its user", _reason(error)) from None
+        try:
             return _read(path, uid, home, max_size, known)
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+        except OSError as error:
+            # What the service may not read with its own rights, or lacks descriptors for, is nobody else's fault.
+            if error.errno in _EXHAUSTED or (reader is None and error.errno in _UNREADABLE):
+                raise KeyFileUnavailable(f"{path}: cannot be read", _reason(error)) from None
+            raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _read(path: Path, uid: int, home: Path, max_size: int, known: Container[FileIdentity]) -> KeyFileContents | None:
@@ -84,6 +112,8 @@ def _read(path: Path, uid: int, home: Path, max_size: int, known: Container[File
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno in _EXHAUSTED | _UNREADABLE:
+            raise
         raise KeyFileError(f"{path}: cannot be opened: {error.strerror}") from None
     try:
         identity = _check(path, real, descriptor, uid, home)

@@ -26,7 +26,7 @@ from farhand_server.auth.authorized_keys import (
     address_allowed,
 )
 from farhand_server.auth.key_cache import KeyCache, KeyIndex
-from farhand_server.auth.keyfile import KeyFileContents, KeyFileError, open_key_file
+from farhand_server.auth.keyfile import KeyFileContents, KeyFileError, KeyFileUnavailable, open_key_file
 from farhand_server.auth.verify import VerificationError, verify_signature
 
 
@@ -54,6 +54,8 @@ class RefusalCause(StrEnum):
     KEY_NOT_AUTHORIZED = "key_not_authorized"
     EXPIRED = "expired"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
+    UNAVAILABLE = "unavailable"
+    """The service could not look at the account or its files: this says nothing about the user or the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class LoginRefusal:
     cause: RefusalCause
     detail: str
     fingerprint: str | None = None
+    fault: str | None = None
+    """The kernel's reason why the service could not decide, which is the only cause that the peer is told."""
 
 
 _Result = TypeVar("_Result")
@@ -79,6 +83,8 @@ class _KeySearch:
 
     lines: list[tuple[Path, AuthorizedKey, bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    fault: KeyFileUnavailable | None = None
+    """Why a file could not be searched, if that is the service's fault."""
 
 
 class Authenticator:
@@ -110,11 +116,19 @@ class Authenticator:
         if isinstance(checked, LoginRefusal):
             return checked
         assert isinstance(checked, PublicKey)
-        account = await offload(lambda: self._accounts(proof.user))
+        try:
+            account = await offload(lambda: self._accounts(proof.user))
+        except OSError as error:
+            why = error.strerror or str(error)
+            return LoginRefusal(
+                RefusalCause.UNAVAILABLE, f"the accounts cannot be read: {why}", checked.fingerprint, why
+            )
         assert account is None or isinstance(account, Account)
         search = _KeySearch()
         for path in (account or self._decoy).key_files:
             await self._search(account or self._decoy, path, checked, search, offload)
+        if search.fault is not None and not search.lines:
+            return LoginRefusal(RefusalCause.UNAVAILABLE, str(search.fault), checked.fingerprint, search.fault.why)
         if account is None:
             return LoginRefusal(RefusalCause.UNKNOWN_USER, f"there is no account {proof.user!r}", checked.fingerprint)
         if account.closed is not None:
@@ -157,6 +171,8 @@ class Authenticator:
                 parsed = await offload(lambda: self._cache.parse(opened.contents, time.time_ns()))
                 assert isinstance(parsed, KeyIndex)
                 found = parsed
+        except KeyFileUnavailable as error:
+            search.fault = search.fault or error
         except KeyFileError as error:
             search.problems.append(str(error))
         except AuthorizedKeysError as error:

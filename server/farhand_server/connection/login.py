@@ -28,7 +28,7 @@ from ..logs import Logger
 from ..tickets import TicketKey
 
 if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does not need
-    from ..auth.login import Authenticator
+    from ..auth.login import Authenticator, LoginRefusal
     from ..auth.work import LoginWork
 
 SERVER_SOFTWARE: Final = f"farhandd/{__version__}"
@@ -174,18 +174,23 @@ class LoginExchange:
     async def _verify(self, message: m.Login) -> None:
         """Verify one login proof, and answer. The cause of a refusal is only logged, and not sent to the client."""
         try:
-            principal = await self._authenticate(message.public_key, message.signature)
+            judged = await self._authenticate(message.public_key, message.signature)
             self._verifying = None
             if not self._session.connection.closed:  # the client may have violated the protocol meanwhile
-                self._answer_proof(principal)
+                self._answer_proof(judged)
         except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; other connections continue
             self._session.log.error("login failed because of an internal error", error=error)
             self._session.end(ErrorCode.INTERNAL, "the service failed to verify a login; its log says why")
         self._session.flush_soon()
 
-    def _answer_proof(self, principal: Principal | None) -> None:
-        if principal is not None:
-            self._accept(principal)
+    def _answer_proof(self, judged: Principal | LoginRefusal) -> None:
+        if isinstance(judged, Principal):
+            self._accept(judged)
+            return
+        if judged.fault is not None:
+            self._report = lambda logged_in: None  # the client's source is not charged for what is wrong here
+            sentence = f"the service cannot check logins now: {judged.fault}; try again in a moment"
+            self._session.end(ErrorCode.UNAVAILABLE, sentence)
             return
         self._attempts_left -= 1
         if self._attempts_left > 0:
@@ -196,7 +201,7 @@ class LoginExchange:
         sentence = f"no key offered is authorized for this user; a connection may offer {tried} (login.attempts)"
         self._session.end(ErrorCode.LOGIN_FAILED, sentence)
 
-    async def _authenticate(self, public_key: bytes, signature: bytes) -> Principal | None:
+    async def _authenticate(self, public_key: bytes, signature: bytes) -> Principal | LoginRefusal:
         from ..auth.login import LoginProof
 
         session, hello = self._session, self._hello
@@ -234,7 +239,7 @@ class LoginExchange:
                 detail=judged.detail,
             )
         )
-        return None
+        return judged
 
     def _accept(self, principal: Principal) -> None:
         session = self._session

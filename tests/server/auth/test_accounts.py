@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import time
@@ -192,3 +193,21 @@ def test_the_systems_shadow_database_is_read() -> None:
     assert nobody is not None
     assert nobody.uid == pwd.getpwnam("nobody").pw_uid
     assert nobody.closed == f"its shell is {pwd.getpwnam('nobody').pw_shell}"
+
+
+def test_without_descriptors_an_account_is_not_taken_for_one_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find = accounts.every_account((Path("~/.config/farhand/authorized_keys"),))
+    real = os.open
+
+    def fail(path: str, *rest: int) -> int:
+        if path == "/dev/null":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        find("no-such-account")
+    with pytest.raises(OSError, match="Too many open files"):
+        accounts.shadow_entry("no-such-account")

@@ -1,12 +1,16 @@
+import contextlib
+import errno
 import os
+import pickle
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from farhand_server.auth.keyfile import KeyFileError, read_key_file
+from farhand_server.auth.keyfile import KeyFileError, KeyFileUnavailable, read_key_file
 from farhand_server.credentials import Credentials
 from tests.support.processes import fields
 
@@ -180,3 +184,46 @@ def test_the_services_own_rights_are_restored_after_a_refusal(foreign_home: Path
     assert [after[name] for name in ("Uid", "Gid", "Groups", "CapEff")] == [
         before[name] for name in ("Uid", "Gid", "Groups", "CapEff")
     ]
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("reader", [None, Credentials("x", UID, os.getgid(), tuple(os.getgroups()))])
+def test_what_the_service_lacks_is_not_the_files_fault(
+    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch, code: int, reader: Credentials | None
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    if reader is not None:
+        monkeypatch.setattr("farhand_server.auth.keyfile.acting_as", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(KeyFileUnavailable) as caught:
+        read_key_file(file, uid=UID, home=home, max_size=100, reader=reader)
+    assert (str(caught.value), caught.value.why) == (f"{file}: cannot be read: {os.strerror(code)}", os.strerror(code))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_file_that_its_user_cannot_read_is_the_users_fault_and_one_of_the_service_is_not(
+    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("farhand_server.auth.keyfile.acting_as", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(KeyFileUnavailable):
+        read_key_file(file, uid=UID, home=home, max_size=100)
+    with pytest.raises(KeyFileError) as caught:
+        read_key_file(file, uid=UID, home=home, max_size=100, reader=Credentials("x", 1, 1, ()))
+    assert not isinstance(caught.value, KeyFileUnavailable)
+
+
+def test_a_service_that_cannot_act_as_the_user_is_at_fault(
+    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> NoReturn:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("farhand_server.auth.keyfile.acting_as", fail)
+    with pytest.raises(KeyFileUnavailable, match="cannot be read as its user: Operation not permitted"):
+        read_key_file(file, uid=UID, home=home, max_size=100, reader=Credentials("x", 1, 1, ()))

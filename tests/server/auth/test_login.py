@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,6 +14,7 @@ from farhand_protocol.sshformat import format_public_key_line
 from farhand_server.auth import accounts
 from farhand_server.auth.accounts import Account, Principal, peer_principal
 from farhand_server.auth.authorized_keys import IPAddress
+from farhand_server.auth.keyfile import KeyFileUnavailable
 from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
@@ -215,6 +217,28 @@ def test_a_file_that_others_can_write_is_refused_and_the_detail_says_why(service
     refusal = service.refused(proof())
     assert refusal.cause == RefusalCause.KEY_NOT_AUTHORIZED
     assert "is writable by others" in refusal.detail
+
+
+def test_a_service_without_descriptors_refuses_nobody_for_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise KeyFileUnavailable("FILE: cannot be read", "Too many open files")
+
+    service.authorize(LINE)
+    monkeypatch.setattr("farhand_server.auth.login.open_key_file", fail)
+    for user in ("alice", "nobody-here"):
+        refusal = service.refused(proof(user=user))
+        assert (refusal.cause, refusal.detail, refusal.fault) == (
+            RefusalCause.UNAVAILABLE, "FILE: cannot be read: Too many open files", "Too many open files"
+        )  # fmt: skip
+
+
+def test_accounts_that_cannot_be_read_are_the_services_fault(service: Service) -> None:
+    def fail(_: str) -> NoReturn:
+        raise OSError(24, "Too many open files")
+
+    service.authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=fail, decoy=accounts.own_account(()))
+    refusal = service.refused(proof())
+    assert (refusal.cause, refusal.fault) == (RefusalCause.UNAVAILABLE, "Too many open files")
 
 
 def test_a_key_removed_from_the_file_cannot_log_in_again(service: Service) -> None:

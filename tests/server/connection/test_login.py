@@ -327,3 +327,13 @@ async def test_a_connection_beyond_the_share_of_its_account_is_refused_without_b
     assert await session.prove() == [ErrorCode.TOO_MANY_RUNS]
     assert session.reports == [True]
     assert (session.ended, session.callers) == (ErrorCode.TOO_MANY_RUNS, [])
+
+
+@virtual_time
+async def test_what_is_wrong_with_the_service_is_neither_said_nor_charged_as_a_wrong_key() -> None:
+    fault = LoginRefusal(RefusalCause.UNAVAILABLE, "FILE: no", "SHA256:x", "Too many open files")
+    session = Session(fault)
+    session.send(hello())
+    assert await session.prove() == [ErrorCode.UNAVAILABLE]
+    session.login.stop()
+    assert (session.ended, session.reports) == (ErrorCode.UNAVAILABLE, [])
