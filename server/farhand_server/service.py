@@ -48,6 +48,7 @@ from .runs.process.process import prepare_loop
 from .runs.registry import Registry
 from .runs.run import LiveRun
 from .runtime import blocking_executor, reset_signals
+from .sources import Source, source_of_peer
 from .systemd import Notifier
 from .throttle import LogThrottle
 from .tickets import ticket_key
@@ -114,7 +115,7 @@ class Service:
         self._accepted = accepted
         self._resume = resume
         self.ticket_key = None if self.authenticator is None else ticket_key(config.state_dir)
-        self._feeds = VerdictFeeds(self.ticket_key)
+        self._feeds = VerdictFeeds(self.ticket_key, self._source_refused)
         self._throttle = LogThrottle(log, time.monotonic)
         self._gate = LocalGate(self, log)
         self._upgrader = Upgrader(self)
@@ -300,6 +301,10 @@ class Service:
 
     def _status_line(self) -> str:
         return "; ".join(["serving", *self.faults])
+
+    def _source_refused(self, source: Source) -> None:
+        """Let the runs of absent clients of a source wait longer, because an edge refuses them."""
+        self.registry.client_refused(lambda who: who.address is not None and source_of_peer(who.address) == source)
 
     def _check_state(self) -> None:
         self.ledger.check_files()

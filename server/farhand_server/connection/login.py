@@ -25,6 +25,7 @@ from ..audit import AuditEntry
 from ..auth.accounts import Principal
 from ..config import ServiceConfig
 from ..logs import Logger
+from ..sources import source_of
 from ..tickets import TicketKey
 
 if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does not need
@@ -112,6 +113,7 @@ class LoginExchange:
         self._session = session
         self._local = principal
         self._address = address
+        self._source = None if address is None else source_of(address)
         self._peer = peer
         self._report = report or (lambda logged_in: None)
         self._remote = report is not None
@@ -219,10 +221,10 @@ class LoginExchange:
         assert authenticator is not None  # only clients of an edge get here, and an edge has a host key
         work = session.context.login_work
         judged = await authenticator.authenticate(
-            proof, address=self._address, now=time.time(), offload=work.of(self._address)
+            proof, address=self._address, now=time.time(), offload=work.of(self._source)
         )
         if isinstance(judged, Principal):
-            work.logged_in(self._address)
+            work.logged_in(self._source)
             return judged
         session.log.warning(
             "login refused", user=proof.user, key=judged.fingerprint, cause=judged.cause, detail=judged.detail

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from farhand_server.listen.proxy import Endpoint
+from farhand_server.sources import Source, source_of
 
 from .client_hello import MAX_CLIENT_HELLO, expected_size
-from .limiter import Source, source_of
 
 MAX_ARRIVALS: Final = 1024
 """Connections that wait at once, with one descriptor each. Under 100,000 silent ones a minute, each has 0.6 s for its

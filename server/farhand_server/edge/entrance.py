@@ -13,12 +13,13 @@ from typing import Any
 from farhand_protocol.tickets import shown_ticket
 from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import Endpoint
+from farhand_server.sources import Source
 from farhand_server.throttle import LogThrottle
 from farhand_server.tickets import Ticket, TicketKey
 
 from .arrivals import Arrival, Arrivals
 from .client_hello import offered_protocols
-from .limiter import ConnectionRefusal, Limiter, Slot, Source
+from .limiter import ConnectionRefusal, Limiter, Slot
 
 
 class Entrance:

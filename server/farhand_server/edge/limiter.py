@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeVar
 
 from farhand_server.config import EdgeSettings
+from farhand_server.sources import Source, source_of
 from farhand_server.tickets import Ticket
 
 _Counted = TypeVar("_Counted")
-
-IPV6_PREFIX: Final = 64
-"""Bits of an IPv6 address that identify a source. One host usually controls a whole /64 (RFC 4291, section 2.5.4)."""
 
 RESERVE_DIVISOR: Final = 8
 """The part of `before_login` that is kept for sources that have logged in before, and again for tickets: an eighth
@@ -53,8 +51,6 @@ REMEMBERED_TICKETS: Final = 16_384
 REMEMBERED_SOURCES: Final = 16_384
 """Sources that have logged in and are remembered, in 3 MiB. Beyond this number, the one that logged in the longest time
 ago is forgotten."""
-
-Source = IPv4Address | IPv6Network
 
 
 class ConnectionRefusal(StrEnum):
@@ -92,16 +88,6 @@ class Slot:
     """The ticket that the connection was admitted for. Such a connection is not counted among those of its source."""
     before_login: bool = True
     held: bool = True
-
-
-def source_of(address: IPv4Address | IPv6Address) -> Source:
-    """Return the source that an address belongs to. An IPv4-mapped address (RFC 4291, 2.5.5.2) belongs to its IPv4
-    address."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return IPv6Network((int(address) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX), IPV6_PREFIX))
 
 
 class Limiter:

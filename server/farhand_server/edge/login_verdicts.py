@@ -17,13 +17,12 @@ from farhand_server.listen.feed import (
     FromCore,
     FromEdge,
     RecordReader,
-    encode_address,
     encode_record,
+    encode_source,
 )
 from farhand_server.listen.proxy import ProxyHeader, encode
 from farhand_server.logs import Logger
-
-from .limiter import Source
+from farhand_server.sources import Source
 
 CORE_STALL_TIME: Final = 3 * HEARTBEAT_INTERVAL
 """Seconds without a record after which the core counts as standing still."""
@@ -90,7 +89,7 @@ class VerdictFeed:
             return
         self._reported = {known: until for known, until in self._reported.items() if until > now}
         self._reported[source] = now + REFUSED_REPORT_INTERVAL
-        self._protocol.write(encode_record(FromEdge.REFUSING, encode_address(source)))
+        self._protocol.write(encode_record(FromEdge.REFUSING, encode_source(source)))
 
     def _record_received(self, kind: FromCore, value: bytes) -> None:
         now = asyncio.get_running_loop().time()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Generic, TypeVar
+
+from ..sources import Source, source_of
 
 VALUE_SIZE: Final = 16
 RECORD_SIZE: Final = VALUE_SIZE + 1
@@ -52,17 +54,16 @@ def encode_record(kind: FromCore | FromEdge, value: bytes = bytes(VALUE_SIZE)) -
     return value + bytes([kind])
 
 
-def encode_address(source: IPv4Address | IPv6Network) -> bytes:
+def encode_source(source: Source) -> bytes:
     """Return the value that stands for a source."""
     if isinstance(source, IPv4Address):
         return bytes(10) + b"\xff\xff" + source.packed
     return source.network_address.packed
 
 
-def decode_address(value: bytes) -> IPv4Address | IPv6Address:
-    """Return the address that a value stands for."""
-    address = IPv6Address(value)
-    return address.ipv4_mapped or address
+def decode_source(value: bytes) -> Source:
+    """Return the source that a value stands for."""
+    return source_of(IPv6Address(value))
 
 
 class RecordReader(Generic[_Kind]):

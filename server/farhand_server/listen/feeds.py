@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
 
+from ..sources import Source
 from ..tickets import TicketKey
-from .feed import HEARTBEAT_INTERVAL, FromCore, FromEdge, RecordReader, decode_address, encode_record
+from .feed import HEARTBEAT_INTERVAL, FromCore, FromEdge, RecordReader, decode_source, encode_record
 
 
 class VerdictFeeds:
     """The connections on which the core tells edges which of their clients have logged in and which were refused.
 
-    Edges learn the `ticket_key` from them. `on_refusing` is called with the address of a source that an edge refuses
-    because of its debt, and from which somebody has logged in before.
+    Edges learn the `ticket_key` from them. `on_refusing` is called with a source that an edge refuses because of its
+    debt, and from which somebody has logged in before.
     """
 
     def __init__(
         self,
         ticket_key: TicketKey | None = None,
-        on_refusing: Callable[[IPv4Address | IPv6Address], None] = lambda address: None,
+        on_refusing: Callable[[Source], None] = lambda source: None,
     ) -> None:
         self._ticket_key = ticket_key
         self._on_refusing = on_refusing
@@ -68,7 +68,7 @@ class VerdictFeeds:
                 else:
                     feed.transport.write(encode_record(FromCore.HEARTBEAT))
             case FromEdge.REFUSING:
-                self._on_refusing(decode_address(value))
+                self._on_refusing(decode_source(value))
 
     def _beat(self) -> None:
         """Write heartbeats, as long as an edge reads them."""

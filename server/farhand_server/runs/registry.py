@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from farhand_server.sharing import Tally
 
+from .attachments.attachments import ClientIdentity
 from .kept import KeptRuns, Retention
 from .left import LeftRuns, LeftRunSnapshot
 from .output.directory import SpoolDirectory
@@ -221,6 +222,12 @@ class Registry:
         for run in self._runs.values():
             run.attachments.grace = run.plan.grace
         self.kept.resume()
+
+    def client_refused(self, is_refused: Callable[[ClientIdentity], bool]) -> None:
+        """Let the grace periods of absent clients begin again, if an edge refuses their connections. See
+        `Attachments.client_refused`."""
+        for run in self._runs.values():
+            run.attachments.client_refused(is_refused)
 
     @property
     def settled(self) -> bool:

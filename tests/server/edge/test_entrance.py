@@ -11,7 +11,7 @@ import pytest
 from farhand_protocol import ALPN
 from farhand_protocol.tickets import ticket_protocol
 from farhand_server.edge import arrivals
-from farhand_server.listen.feed import FromCore, FromEdge, encode_address, encode_record
+from farhand_server.listen.feed import FromCore, FromEdge, encode_record, encode_source
 from farhand_server.tickets import TicketKey
 from tests.server.edge.harness import RunningEdge, client_context, openssl_hello, until
 
@@ -104,7 +104,7 @@ async def test_the_core_learns_that_a_known_source_is_refused_and_of_no_other(ed
     edge.edge.limiter.release(slot)
     assert await _refused(edge) == PENALTY
     assert await _refused(edge) == PENALTY
-    record = encode_record(FromEdge.REFUSING, encode_address(IPv4Address("127.0.0.1")))
+    record = encode_record(FromEdge.REFUSING, encode_source(IPv4Address("127.0.0.1")))
     assert await edge.core.feeds[0].receive(17) == record
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,6 @@ from farhand_server.edge.limiter import (
     Failure,
     Limiter,
     Slot,
-    source_of,
 )
 from farhand_server.tickets import Ticket
 
@@ -44,20 +43,6 @@ def many(limiter: Limiter, count: int, now: float = 0.0) -> list[Slot]:
 def never() -> float:
     """Stands for a random number for which no connection is dropped."""
     return 1.0
-
-
-@pytest.mark.parametrize(
-    ("address", "same", "other"),
-    [
-        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
-        ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8:0:1::1"),
-        ("::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.2"),
-    ],
-)
-def test_a_source_is_an_ipv4_address_or_an_ipv6_64(address: str, same: str, other: str) -> None:
-    source = source_of(ip_address(address))
-    assert source_of(ip_address(same)) == source
-    assert source_of(ip_address(other)) != source
 
 
 def test_each_limit_refuses_with_its_reason() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
-from farhand_server.listen.feed import FromCore, FromEdge, encode_address, encode_record
+from farhand_server.listen.feed import FromCore, FromEdge, encode_record, encode_source
 from farhand_server.listen.feeds import VerdictFeeds
+from farhand_server.sources import Source
 from farhand_server.tickets import TicketKey
 from tests.support.feeds import fed
 
@@ -68,10 +69,10 @@ async def test_an_edge_that_reads_all_gets_the_ticket_key_and_heartbeats_and_an_
 
 
 async def test_the_core_learns_which_sources_an_edge_refuses() -> None:
-    refused: asyncio.Queue[IPv4Address | IPv6Address] = asyncio.Queue()
+    refused: asyncio.Queue[Source] = asyncio.Queue()
     feeds = VerdictFeeds(None, refused.put_nowait)
     async with fed(feeds) as (_, writer), asyncio.timeout(TIMEOUT):
-        record = encode_record(FromEdge.REFUSING, encode_address(IPv4Address("192.0.2.1")))
+        record = encode_record(FromEdge.REFUSING, encode_source(IPv4Address("192.0.2.1")))
         writer.write(record[:5])
         await writer.drain()
         writer.write(record[5:])

@@ -21,6 +21,11 @@ MAX_ATTACHMENTS: Final = 256
 connection may have (`runs.max_runs_per_connection`). Each costs a kilobyte and is examined for every credit."""
 
 
+MAX_REFUSED_TIME: Final = 600.0
+"""Seconds after the loss of a client's connection for which its grace period may begin again because an edge refuses
+it. Ten minutes of being attacked are survived, and nobody keeps a run for longer by failing to log in."""
+
+
 class BadOffset(Exception):
     """An attachment asks for an offset that does not exist. The text says which offsets do."""
 
@@ -84,8 +89,8 @@ class Attachment:
     """
 
     __slots__ = (
-        "_expiry", "caught_up", "feeds", "hold", "key", "share", "size", "stdin_at", "stdin_received", "taken",
-        "watcher", "who", "window",
+        "_expiry", "absent_since", "caught_up", "feeds", "hold", "key", "share", "size", "stdin_at", "stdin_received",
+        "taken", "watcher", "who", "window",
     )  # fmt: skip
 
     def __init__(self, key: bytes, watcher: Watcher | None, *, hold: bool, taken: dict[Output, int]) -> None:
@@ -95,6 +100,8 @@ class Attachment:
         self.taken = taken
         self.feeds = False
         self.share = False
+        self.absent_since = 0.0
+        """When the client's connection was lost, by the loop's clock."""
         self.who: ClientIdentity | None = None
         """Who the client is; None for a client that has been absent since an upgrade."""
         self.caught_up = False
@@ -130,8 +137,16 @@ class Attachment:
 
     def wait_for_return(self, seconds: float, expired: Callable[[Attachment], None]) -> None:
         """Call `expired` after `seconds`, unless the client returns."""
+        loop = asyncio.get_running_loop()
         self.watcher = None
-        self._expiry = asyncio.get_running_loop().call_later(seconds, expired, self)
+        self.absent_since = loop.time()
+        self._expiry = loop.call_later(seconds, expired, self)
+
+    def wait_longer(self, until: float, expired: Callable[[Attachment], None]) -> None:
+        """Call `expired` no sooner than at `until`, by the loop's clock."""
+        if self._expiry is not None and self._expiry.when() < until:
+            self._expiry.cancel()
+            self._expiry = asyncio.get_running_loop().call_at(until, expired, self)
 
     def stop_waiting(self) -> None:
         """Stop waiting, because the client has returned or will not return."""
@@ -259,6 +274,18 @@ class Attachments:
                 attachment.wait_for_return(self.grace, self._remove)
             self._hold()
             self._check_deserted()
+
+    def client_refused(self, is_refused: Callable[[ClientIdentity], bool]) -> None:
+        """Let the grace period begin again for absent clients that cannot return because an edge refuses them. It ends
+        at the latest `MAX_REFUSED_TIME` after the loss."""
+        loop = asyncio.get_running_loop()
+        for attachment in self._all.values():
+            if attachment.hold and attachment.watcher is None and attachment.who and is_refused(attachment.who):
+                until = min(loop.time() + self.grace, attachment.absent_since + MAX_REFUSED_TIME)
+                attachment.wait_longer(until, self._remove)
+                if self._alone is not None and self._alone.when() < until:
+                    self._alone.cancel()
+                    self._alone = loop.call_at(until, self._abandoned)
 
     def left(self, attachment: Attachment) -> None:
         """Remove the attachment of a client that has detached and will not return."""

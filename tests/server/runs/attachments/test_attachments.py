@@ -11,13 +11,16 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
 from farhand_server.runs.attachments.attachments import (
     MAX_ATTACHMENTS,
+    MAX_REFUSED_TIME,
     Attachment,
     Attachments,
+    ClientIdentity,
     Output,
     TooManyAttachments,
 )
 from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
 from farhand_server.runs.plan import RunResult
+from tests.support.clock import virtual_time
 
 GRACE = 0.05
 MiB = 1 << 20
@@ -265,3 +268,50 @@ async def test_a_run_has_a_maximum_of_attachments_which_may_always_return(run: R
     returned = run.attach(bytes(16))
     run.all.left(returned)
     run.attach()
+
+
+def refused(who: ClientIdentity) -> bool:
+    return who.address == "192.0.2.1:7"
+
+
+@virtual_time
+async def test_the_grace_period_begins_again_while_the_client_is_refused_and_not_forever() -> None:
+    run = Run(grace=60.0)
+    attachment = run.attach(b"k" * 16)
+    attachment.who = ClientIdentity("ada", "SHA256:one", "192.0.2.1:7")
+    began = asyncio.get_running_loop().time()
+    run.all.lost(attachment)
+    for _ in range(30):
+        await asyncio.sleep(30)
+        run.all.client_refused(refused)
+        if run.abandoned.is_set():
+            break
+    assert run.all.get(b"k" * 16) is None
+    assert MAX_REFUSED_TIME <= asyncio.get_running_loop().time() - began <= MAX_REFUSED_TIME + 30
+
+
+@virtual_time
+@pytest.mark.parametrize("address", ["192.0.2.2:7", None])
+async def test_the_refusal_of_others_changes_no_grace_period(address: str | None) -> None:
+    run = Run(grace=60.0)
+    attachment = run.attach(b"k" * 16)
+    attachment.who = ClientIdentity("ada", None, address)
+    run.all.lost(attachment)
+    await asyncio.sleep(50)
+    run.all.client_refused(refused)
+    await asyncio.sleep(11)
+    assert run.abandoned.is_set()
+
+
+@virtual_time
+async def test_a_connected_client_has_no_grace_period_to_begin_again() -> None:
+    run = Run(grace=60.0)
+    attachment = run.attach(b"k" * 16)
+    attachment.who = ClientIdentity("ada", None, "192.0.2.1:7")
+    run.all.client_refused(refused)
+    await asyncio.sleep(1000)
+    assert not run.abandoned.is_set()
+    run.all.lost(attachment)
+    run.all.client_refused(refused)
+    await asyncio.sleep(61)
+    assert run.abandoned.is_set()
