@@ -163,7 +163,7 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(blocking_executor())
         before = self._resume
-        prepare_loop(() if before is None else before.snapshot.unreaped_leaders())
+        prepare_loop(() if before is None else before.snapshot.unreaped_leaders(), sole_parent=True)
         if before is not None:
             self.registry.restore(before.snapshot.runs, before.snapshot.left_runs, before.get)
             before.close()

@@ -86,9 +86,9 @@ async def started(
 
 
 @asynccontextmanager
-async def nothing_left() -> AsyncIterator[None]:
+async def nothing_left(*, sole_parent: bool = False) -> AsyncIterator[None]:
     """Prepare the loop for processes; at the end check that no child, zombie or descriptor is left."""
-    prepare_loop()
+    prepare_loop(sole_parent=sole_parent)
     others = children(os.getpid())
     open_before = descriptors(os.getpid())
     yield

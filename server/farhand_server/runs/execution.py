@@ -232,6 +232,7 @@ class Execution:
         outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
         if ladder.reason is not None:
             await ladder.grace_over(process)
+        await process.examined()
         lingered = not await self._linger(process, outcome)
         if ladder.reason == "output" and not self._exit_announced:
             # Output that was still in the pipes counts, too.

@@ -31,26 +31,43 @@ Take = Callable[[int, Callable[..., object], tuple[Any, ...]], bool]
 """A function that may accept a child. Its arguments are the pid, the callback to call at the exit with the pid, the
 exit code and further arguments, and these further arguments. If it returns False, asyncio waits for the child."""
 
+Reaped = Callable[[int], object]
+"""A function that is called with the pid of a child for which asyncio has waited."""
+
+
+def _calling(reaped: Reaped, callback: Callable[[int, int, *_Ts], object]) -> Callable[[int, int, *_Ts], None]:
+    """Return a callback that calls `reaped` first."""
+
+    def ended(pid: int, code: int, *args: *_Ts) -> None:
+        reaped(pid)
+        callback(pid, code, *args)
+
+    return ended
+
 
 if sys.version_info >= (3, 14):
 
     class _Watcher:
         """Wraps the loop's watcher. asyncio calls only this method."""
 
-        def __init__(self, take: Take, others: Any) -> None:
+        def __init__(self, take: Take, reaped: Reaped, others: Any) -> None:
             self._take = take
+            self._reaped = reaped
             self._others = others
 
         def add_child_handler(self, pid: int, callback: Callable[..., object], *args: Any) -> None:
             if not self._take(pid, callback, args):
-                self._others.add_child_handler(pid, callback, *args)
+                self._others.add_child_handler(pid, _calling(self._reaped, callback), *args)
 
-    def install(take: Take) -> None:
-        """Offer the children of the running loop to `take`. Raises RuntimeError if asyncio has no such hook."""
+    def install(take: Take, reaped: Reaped) -> None:
+        """Offer the children of the running loop to `take`, and report to `reaped` those that it has not taken.
+
+        Raises RuntimeError if asyncio has no such hook.
+        """
         attributes = vars(asyncio.get_running_loop())
         if not hasattr(attributes.get("_watcher"), "add_child_handler"):
             raise RuntimeError("the event loop of this Python has no child watcher; the service runs on asyncio's own")
-        attributes["_watcher"] = _Watcher(take, attributes["_watcher"])
+        attributes["_watcher"] = _Watcher(take, reaped, attributes["_watcher"])
 
 else:
     with warnings.catch_warnings():
@@ -61,17 +78,18 @@ else:
         class _Watcher(asyncio.PidfdChildWatcher):
             """Uses pidfds for all other children, because the default on 3.11 is a thread for each child."""
 
-            def __init__(self, take: Take) -> None:
+            def __init__(self, take: Take, reaped: Reaped) -> None:
                 super().__init__()
                 self._take = take
+                self._reaped = reaped
 
             def add_child_handler(self, pid: int, callback: Callable[[int, int, *_Ts], object], *args: *_Ts) -> None:
                 if not self._take(pid, callback, args):
-                    super().add_child_handler(pid, callback, *args)
+                    super().add_child_handler(pid, _calling(self._reaped, callback), *args)
 
-    def install(take: Take) -> None:
-        """Offer the children of the running loop to `take`."""
-        watcher = _Watcher(take)
+    def install(take: Take, reaped: Reaped) -> None:
+        """Offer the children of the running loop to `take`, and report to `reaped` those that it has not taken."""
+        watcher = _Watcher(take, reaped)
         watcher.attach_loop(asyncio.get_running_loop())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # as above

@@ -65,15 +65,17 @@ class LaunchError(Exception):
         return errnos.errorcode.get(self.errno, f"E{self.errno}")
 
 
-def prepare_loop(expecting: Iterable[int] = ()) -> None:
+def prepare_loop(expecting: Iterable[int] = (), *, sole_parent: bool = False) -> None:
     """Make the service the subreaper of its runs on this event loop.
 
     Call this in the main thread, before the first start.
 
     `expecting` are the pids of children that were started before an execve of the service. They are not reaped until
-    `Process.restore` is called for them. Raises OSError before Linux 3.4, which has no subreapers (prctl(2)).
+    `Process.restore` is called for them. With `sole_parent`, nothing else in this process starts children but through
+    asyncio, so that all others can be reaped when they end. Raises OSError before Linux 3.4, which has no subreapers
+    (prctl(2)).
     """
-    subreaper.prepare(expecting)
+    subreaper.prepare(expecting, sole_parent=sole_parent)
 
 
 class LeaderSnapshot(NamedTuple):
@@ -219,10 +221,15 @@ class Process:
         self._tracked.tree.kill()
         return frozenset(self._tracked.tree.untouchable)
 
+    async def examined(self) -> None:
+        """Wait until it is known which orphans belong to the run. There may be very many."""
+        await self._subreaper.examined()
+
     def others(self) -> list[Member]:
         """Return the processes of the run that are alive, except the leader and those that are about to end.
 
-        Call this after the leader's exit. If they cannot be examined for lack of descriptors, the list is empty.
+        Call this after the leader's exit, and after `examined`. If they cannot be examined for lack of descriptors, the
+        list is empty.
         """
         try:
             return others(self._tracked, self._cgroup)

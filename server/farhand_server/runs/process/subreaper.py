@@ -9,8 +9,11 @@ Each run's processes carry a mark that fork, exec, setsid and a new environment 
 locks, which Linux has ignored since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number unique to the run. Anybody may
 read it (/proc/PID/limits), even for setuid programs and zombies. Because anybody may also set it, session, process
 group and cgroup take precedence if they identify a run. A program that changes its mark can still be recognized by
-FARHAND_RUN_ID in its environment. A child that none of these identifies is left alone: another part of the service may
-have started it and be waiting for it.
+FARHAND_RUN_ID in its environment.
+
+A child that none of these identifies is left running. When it ends, it is reaped, too, unless somebody else waits for
+it: a child that asyncio has started for another part of the service. Nobody examines a child twice, so the processes
+that one user has let escape cost others nothing but their place in the list of children.
 """
 
 from __future__ import annotations
@@ -36,6 +39,18 @@ _RLIMIT_LOCKS: Final = 10
 _MARK_BITS: Final = 30
 """Bits of a mark that identify the run. The 32 bits above them identify the service, which may run inside another
 service."""
+
+
+MAX_EXAMINE_TIME: Final = 0.005
+"""Seconds of one turn of the loop for examining or reaping children: a user may leave thousands at once."""
+
+RETRIES: Final = (0.01, 0.1, 1.0)
+"""Seconds after which a child is examined again that seems to have no environment. It may be in the middle of an
+execve(2), which takes milliseconds, or have an empty one."""
+
+MAX_EXAMINE_TURNS: Final = 200
+"""Turns for which the end of a run waits for the examination of children: a second of work. Whoever starts processes
+faster than they can be examined must not keep the runs of others from ending."""
 
 
 class _PendingStart:
@@ -68,8 +83,11 @@ class Subreaper:
     Create it in the main thread, on the event loop running there.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, sole_parent: bool) -> None:
+        """`sole_parent` is whether no other part of the process starts children but through asyncio, so that all others
+        are orphans."""
         self.loop = loop
+        self._sole_parent = sole_parent
         self._tasks: set[asyncio.Task[None]] = set()
         self._expecting: set[int] = set()
         self._leaders: dict[int, TrackedRun] = {}
@@ -79,10 +97,18 @@ class Subreaper:
         self._marks: dict[int, TrackedRun] = {}
         self._ids: dict[str, TrackedRun] = {}
         self._adopted: dict[int, TrackedRun | None] = {}
-        """The run of each child that is not a leader, by pid. A pid is not reused before the child is reaped."""
+        """The run of each child that is not a leader, by pid; None if nobody claims it. A pid is not reused before the
+        child is reaped."""
+        self._others: set[int] = set()
+        """Children that others wait for."""
+        self._retries: dict[int, tuple[int, float]] = {}
+        """Children whose run could not be determined: how often, and when to try again."""
+        self._retrying: asyncio.TimerHandle | None = None
+        self._last_listed = b""
+        self.census = tree.Census()
         self._unchecked: set[TrackedRun] = set()
         """Runs that have left processes running, one of which has just ended: the others may have ended, too."""
-        self._nobody = TrackedRun(0, 0, None, self._orphans)
+        self._nobody = self._track(0, 0, None)
         """A stand-in that owns the orphans of runs that are over. They are killed."""
         self._start: _PendingStart | None = None
         """The leader that asyncio is currently starting. asyncio does not yield to the loop before it hands over the
@@ -97,9 +123,12 @@ class Subreaper:
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
         tree.become_subreaper()
-        childwatcher.install(self._take_over)
+        childwatcher.install(self._take_over, self._others.discard)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # children that have already ended
+
+    def _track(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
+        return TrackedRun(pid, mark, run_id, self._orphans, counted, self.census)
 
     def expect(self, pids: Iterable[int]) -> None:
         """Do not reap these children until they are adopted. They are leaders that were started before an execve of the
@@ -177,6 +206,7 @@ class Subreaper:
         """Take a child over from asyncio if it is a leader. The next start may follow at once."""
         start = self._start
         if start is None or asyncio.get_running_loop() is not self.loop:
+            self._others.add(pid)
             return False
         self._start = None
         start.unmark()
@@ -190,7 +220,8 @@ class Subreaper:
 
     def enter(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
         """Track a leader that was just started, and all processes that it leaves behind."""
-        run = self._leaders[pid] = self._sessions[pid] = TrackedRun(pid, mark, run_id, self._orphans, counted)
+        run = self._leaders[pid] = self._sessions[pid] = self._track(pid, mark, run_id, counted)
+        self._last_listed = b""  # children that were examined while leaders were expected are examined again
         if mark:
             self._marks[mark] = run
         if run_id:
@@ -258,24 +289,89 @@ class Subreaper:
         if self._sessions.get(run.tree.leader) is run:
             del self._sessions[run.tree.leader]
         # These orphans will be examined again, and then belong to a run that is over.
-        self._adopted = {pid: whose for pid, whose in self._adopted.items() if whose is not run}
+        self._last_listed = b""
+        for pid in run.orphans:
+            del self._adopted[pid]
+        run.orphans.clear()
 
-    def _orphans(self, run: TrackedRun) -> list[int]:
+    def _orphans(self, run: TrackedRun) -> Iterable[int]:
         """Return the children of this process that are orphans of `run`, including zombies."""
-        children = set(map(int, self._listed().split()))
-        known = self._adopted
-        # In the usual case, the listed children are the leaders and the known orphans, and need not be examined one by
-        # one.
-        if len(children) == len(self._leaders) + len(known) and known.keys() <= children:
-            return [pid for pid, whose in known.items() if whose is run]
-        strangers = [pid for pid in children if pid not in self._leaders and pid not in self._expecting]
-        self._adopted = {}
-        for pid in strangers:
-            with contextlib.suppress(LookupError):
-                self._adopted[pid] = known[pid] if pid in known else self._owner(pid)
-        if run is not self._nobody and self._nobody in self._adopted.values():
+        self.examine()
+        return run.orphans
+
+    def examine(self) -> None:
+        """Determine to which run each child belongs that has not been examined, as far as there is time."""
+        listed = self._listed()
+        if listed == self._last_listed and not self.census.unexamined and not self._retries:
+            return
+        self._last_listed = listed
+        children = set(map(int, listed.split()))
+        for pid in (self._adopted.keys() | self._retries.keys()) - children:  # somebody else has reaped them
+            self._disown(pid)
+        now = self.loop.time()
+        examined, until = 0, now + MAX_EXAMINE_TIME
+        self.census.unexamined = False
+        for pid in children - self._adopted.keys() - self._leaders.keys() - self._expecting - self._others:
+            tries, due = self._retries.get(pid, (0, now))
+            if due > now:
+                continue
+            if examined and self.loop.time() > until:
+                self.census.unexamined = True
+                self.loop.call_soon(self._examine_rest)
+                break
+            examined += 1
+            try:
+                owner = self._owner(pid, tree.EXEC_LOOKS if tries == 0 else 1)
+            except LookupError:
+                self._try_again(pid, tries, now)
+                continue
+            if owner is not None or not self._expecting:  # otherwise its run may not be known yet
+                self._adopt(pid, owner)
+        self.census.undetermined = bool(self._retries)
+        if self._nobody.orphans:
             self.loop.call_soon(self._nobody.tree.kill)
-        return [pid for pid, whose in self._adopted.items() if whose is run]
+
+    async def examined(self) -> None:
+        """Wait until all children have been examined, but no longer than `MAX_EXAMINE_TURNS`."""
+        with contextlib.suppress(OSError):  # no descriptor is left to examine them
+            for _ in range(MAX_EXAMINE_TURNS):
+                self.examine()
+                if not self.census.unexamined:
+                    return
+                await asyncio.sleep(0)
+
+    def _examine_rest(self) -> None:
+        with contextlib.suppress(OSError):  # no descriptor is left to examine them
+            self.examine()
+
+    def _try_again(self, pid: int, tries: int, now: float) -> None:
+        if tries == len(RETRIES):
+            self._adopt(pid, None)
+            return
+        due = now + RETRIES[tries]
+        self._retries[pid] = tries + 1, due
+        if self._retrying is None:
+            self._retrying = self.loop.call_at(due, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = None
+        self._examine_rest()
+        if self._retries and self._retrying is None:
+            self._retrying = self.loop.call_at(min(due for _, due in self._retries.values()), self._retry)
+
+    def _adopt(self, pid: int, run: TrackedRun | None) -> None:
+        self._retries.pop(pid, None)
+        self._adopted[pid] = run
+        if run is not None:
+            run.orphans.add(pid)
+
+    def _disown(self, pid: int) -> TrackedRun | None:
+        """Forget a child that has been or is about to be reaped, and return its run."""
+        self._retries.pop(pid, None)
+        run = self._adopted.pop(pid, None)
+        if run is not None:
+            run.orphans.discard(pid)
+        return run
 
     def _listed(self) -> bytes:
         """Return the pids of this process's children, including zombies, with a space after each."""
@@ -286,7 +382,7 @@ class Subreaper:
             at += len(chunk)
         return b"".join(chunks)
 
-    def _owner(self, pid: int) -> TrackedRun | None:
+    def _owner(self, pid: int, looks: int = tree.EXEC_LOOKS) -> TrackedRun | None:
         """Return the run to which a child belongs, or None. Raises LookupError if the run cannot be determined at
         present."""
         member = tree.look(pid)
@@ -305,7 +401,7 @@ class Subreaper:
         # While some leaders are still expected, the marks of their runs are not known yet.
         if self._is_ours(mark) and not self._expecting:
             return self._nobody
-        run_id = tree.run_id_of(pid) if member.alive else None
+        run_id = tree.run_id_of(pid, looks) if member.alive else None
         if run_id == "":
             raise LookupError
         return self._ids.get(run_id) if run_id else None
@@ -314,12 +410,16 @@ class Subreaper:
         return mark >> _MARK_BITS << _MARK_BITS == self._mark
 
     def reap(self) -> None:
-        """Reap all leaders and orphans that have ended."""
+        """Reap leaders and orphans that have ended, as far as there is time; the others in the next turns."""
+        until = self.loop.time() + MAX_EXAMINE_TIME
         with contextlib.suppress(ChildProcessError):  # there are no children
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if not self._take(found):
                     # This child is left to another part of the service, but it hides the children behind it.
                     self._reap_behind()
+                    return
+                if self.loop.time() > until:
+                    self.loop.call_soon(self.reap)
                     return
 
     def _reap_behind(self) -> None:
@@ -331,6 +431,9 @@ class Subreaper:
     def _take(self, found: os.waitid_result) -> bool:
         """Reap a zombie. Return False if it is not ours to reap."""
         pid = found.si_pid
+        if pid in self._others or pid in self._expecting:
+            return False
+        self._last_listed = b""  # the pid may be used again
         run = self._leaders.pop(pid, None)
         if run is not None:
             _, status, usage = os.wait4(pid, 0)
@@ -339,11 +442,19 @@ class Subreaper:
                 self._forget(run)
             return True
         try:
-            whose = self._adopted.pop(pid, None) or self._owner(pid)  # for a zombie, the owner can always be determined
+            if pid not in self._adopted:
+                self._adopt(pid, self._owner(pid))  # for a zombie, the owner can always be determined
         except OSError:
             return False  # no descriptor is left to examine it; it is reaped when the next child ends
-        if whose is None:
+        whose = self._adopted[pid]
+        if whose is None and (self._expecting or not self._sole_parent):
+            if self._expecting:  # its run may not be known yet
+                self._disown(pid)
             return False
+        self._disown(pid)
+        if whose is None:
+            os.wait4(pid, 0)
+            return True
         whose.orphan_ended(found)
         whose.meter.add(os.wait4(pid, 0)[2])
         if whose.on_left_ended is not None:
@@ -356,15 +467,15 @@ class Subreaper:
 _current: Subreaper | None = None
 
 
-def prepare(expecting: Iterable[int] = ()) -> Subreaper:
+def prepare(expecting: Iterable[int] = (), *, sole_parent: bool = False) -> Subreaper:
     """Make this process a subreaper whose children are reaped on the running event loop. May be called repeatedly.
 
-    Call this in the main thread. For `expecting` see `Subreaper.expect`.
+    Call this in the main thread. For `expecting` see `Subreaper.expect`, for `sole_parent` see `Subreaper`.
     """
     global _current
     loop = asyncio.get_running_loop()
     if _current is None or _current.loop is not loop:
-        _current = Subreaper(loop)
+        _current = Subreaper(loop, sole_parent=sole_parent)
     _current.expect(expecting)
     return _current
 

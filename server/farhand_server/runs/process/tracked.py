@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .tree import Tree, is_exiting, look, name_of, pending_signals
+from .tree import Census, Tree, is_exiting, look, name_of, pending_signals
 from .usage import MeterSnapshot, UsageMeter
 
 _FATAL: Final = sum(1 << number - 1 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
@@ -31,10 +31,13 @@ class TrackedRun:
         run_id: str | None,
         orphans: Callable[[TrackedRun], Iterable[int]],
         counted: MeterSnapshot | None = None,
+        census: Census | None = None,
     ) -> None:
         self.mark = mark
         self.run_id = run_id
-        self.tree = Tree(pid, lambda: orphans(self))
+        self.orphans: set[int] = set()
+        """The pids of its processes that have become children of the service."""
+        self.tree = Tree(pid, lambda: orphans(self), census)
         self.meter = UsageMeter(counted)
         self.closed = False
         self.hung_up: dict[tuple[int, int], str] = {}

@@ -14,6 +14,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 RUN_ID_VARIABLE: Final = b"FARHAND_RUN_ID"
@@ -84,13 +85,13 @@ def children(pid: int) -> list[int]:
     return [int(child) for thread in threads for child in read(f"/proc/{pid}/task/{thread}/children").split()]
 
 
-def run_id_of(pid: int) -> str | None:
+def run_id_of(pid: int, looks: int = EXEC_LOOKS) -> str | None:
     """Return the run's id from the environment with which a program was started; None if there is none.
 
-    Return "" if no environment can be read: it is empty, we may not read it, or the process is in the middle of an
-    execve(2).
+    Return "" if no environment can be read `looks` times: it is empty, we may not read it, or the process is in the
+    middle of an execve(2).
     """
-    for _ in range(EXEC_LOOKS):
+    for _ in range(looks):
         environment = read(f"/proc/{pid}/environ", MAX_ENVIRONMENT)
         if environment:
             break
@@ -196,10 +197,24 @@ def send(member: Member, number: int) -> None:
         os.close(fd)
 
 
-class Tree:
-    """All processes of a run. `orphans` returns the pids of the processes that have become children of the service."""
+@dataclass(slots=True)
+class Census:
+    """How complete it is what the service knows about its children."""
 
-    def __init__(self, leader: int, orphans: Callable[[], Iterable[int]]) -> None:
+    unexamined: bool = False
+    """Whether there was no time to examine all of them."""
+    undetermined: bool = False
+    """Whether it is not known yet to which run some of them belong."""
+
+
+class Tree:
+    """All processes of a run.
+
+    `orphans` returns the pids of the processes that have become children of the service. There may be more of them if
+    the `census` says so; then `orphans` continues when called again.
+    """
+
+    def __init__(self, leader: int, orphans: Callable[[], Iterable[int]], census: Census | None = None) -> None:
         self.leader = leader
         self.reaped = False
         """Whether the leader has been reaped. Its pid is then free, unless it is still the id of a process group or
@@ -209,15 +224,25 @@ class Tree:
         self.killed: set[tuple[int, int]] = set()
         """Pid and start time of each process that `kill` has found."""
         self._orphans = orphans
+        self._census = census or Census()
         self._killing = False
+        self._over = False
+        """Whether no process is left. Never for the stand-in that has no leader (`subreaper`)."""
 
     def members(self, limit: int | None = None) -> list[Member]:
-        """Return the processes that are alive now; with `limit`, not more of them than that."""
+        """Return the processes that are alive now; with `limit`, not more of them than that.
+
+        Once there is none, there never will be again: every process of a run has another as its parent.
+        """
+        if self._over:
+            return []
         found: dict[int, Member] = {}
         seen: set[int] = set()
         roots = set(self._orphans())
         if not self.reaped:
             roots.add(self.leader)
+        if not roots and self.leader and not self._census.unexamined and not self._census.undetermined:
+            self._over = True
         while roots:
             for member in descend(roots):
                 found[member.pid] = member
@@ -269,18 +294,25 @@ class Tree:
     def kill(self) -> None:
         """Kill all processes, including those started meanwhile. From now on, `ended` kills any further ones that it
         finds."""
+        # Without a free descriptor no process can be examined. Orphans of a run that is over are killed later.
+        with contextlib.suppress(OSError):
+            self._kill_all()
+
+    def _kill_all(self) -> list[Member]:
+        """Kill all processes, and return those that are still alive."""
         self._killing = True
         if not self.reaped:
             self.signal_group(signal.SIGKILL)
-        # Without a free descriptor no process can be examined. Orphans of a run that is over are killed later.
-        with contextlib.suppress(OSError):
-            for _ in range(SWEEPS):
-                fresh = [member for member in self.members() if (member.pid, member.started) not in self.killed]
-                if not fresh:
-                    return
-                for member in fresh:
-                    self._send(member, signal.SIGKILL)
-                    self.killed.add((member.pid, member.started))
+        alive: list[Member] = []
+        for _ in range(SWEEPS):
+            alive = self.members()
+            fresh = [member for member in alive if (member.pid, member.started) not in self.killed]
+            if not fresh:
+                break
+            for member in fresh:
+                self._send(member, signal.SIGKILL)
+                self.killed.add((member.pid, member.started))
+        return alive
 
     async def ended(self) -> None:
         """Wait until all processes have ended. After `kill`, do not wait for processes that may not be signalled.
@@ -289,8 +321,12 @@ class Tree:
         """
         while True:
             if self._killing:
-                self.kill()
-            members = [m for m in self.members() if not (self._killing and m.pid in self.untouchable)]
+                members = [member for member in self._kill_all() if member.pid not in self.untouchable]
+            else:
+                members = self.members()
+            if not members and self._census.unexamined:
+                await asyncio.sleep(0)
+                continue
             if not members:
                 return
             for member in members:

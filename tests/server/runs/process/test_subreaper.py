@@ -58,6 +58,99 @@ async def test_an_orphan_that_is_hung_up_is_named_before_it_is_reaped(rest: str,
         assert list(run.process.hung_up.values()) == names
 
 
+ESCAPE = (
+    "ulimit -S -x unlimited; for i in $(seq {0}); do"
+    " (setsid env -i sh -c 'echo $$; exec {1} /bin/sleep 999 >&- <&- 2>&-' &); done"
+)
+"""Nothing connects these processes with their run once it is over: they have another session and mark and no id."""
+
+
+@pytest.mark.parametrize("clear", ["", "env -i"])
+async def test_an_orphan_that_nobody_claims_lives_on_and_is_reaped_at_its_end(clear: str) -> None:
+    async with nothing_left(sole_parent=True):
+        async with started("bash", "-c", ESCAPE.format(1, clear)) as run:
+            pid = await run.pid()
+            await run.code()
+            await run.killed()
+            assert (orphan := tree.look(pid)) is not None
+            assert orphan.alive
+        os.kill(pid, signal.SIGKILL)
+        await wait_until_reaped(pid)
+
+
+async def test_a_child_that_asyncio_waits_for_is_no_orphan_that_nobody_claims() -> None:
+    async with nothing_left(sole_parent=True):
+        child = await asyncio.create_subprocess_exec("sh", "-c", "read x; exit 7", stdin=subprocess.PIPE)
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # the loop must not run meanwhile
+        subreaper.current().reap()
+        assert await child.wait() == 7
+
+
+async def test_an_orphan_that_nobody_claims_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with nothing_left(sole_parent=True):
+        async with started("bash", "-c", ESCAPE.format(5, "")) as run:
+            pids = [await run.pid() for _ in range(5)]
+            await run.code()
+            await run.killed()
+        await subreaper.current().examined()
+        looked_at: list[int] = []
+        look = tree.look
+
+        def noting(pid: int) -> tree.Member | None:
+            looked_at.append(pid)
+            return look(pid)
+
+        monkeypatch.setattr(tree, "look", noting)
+        async with started("true") as another:
+            await another.code()
+            await another.killed()
+        assert not set(looked_at) & set(pids)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_child_that_seems_to_have_no_environment_is_examined_a_few_times_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subreaper, "RETRIES", (0.0, 0.0))
+    looks: dict[int, list[int]] = {}
+    done = asyncio.Event()
+    run_id_of = tree.run_id_of
+
+    def noting(child: int, count: int) -> str | None:
+        looks.setdefault(child, []).append(count)
+        if len(looks[child]) == 3:
+            done.set()
+        return run_id_of(child, count)
+
+    async with nothing_left(sole_parent=True):
+        async with started("bash", "-c", ESCAPE.format(1, "env -i")) as run:
+            pid = await run.pid()
+            await run.code()
+            async with asyncio.timeout(TIMEOUT):
+                while tree.name_of(pid) != "sleep":  # noqa: ASYNC110  # an execve has no event
+                    await asyncio.sleep(0)
+            monkeypatch.setattr(tree, "run_id_of", noting)
+            run.process.others()
+            async with asyncio.timeout(TIMEOUT):
+                await done.wait()
+            run.process.others()
+        os.kill(pid, signal.SIGKILL)
+        await wait_until_reaped(pid)
+    assert looks[pid] == [tree.EXEC_LOOKS, 1, 1]
+
+
+@pytest.mark.usefixtures("ready")
+async def test_children_are_examined_over_many_turns_if_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subreaper, "MAX_EXAMINE_TIME", 0.0)
+    async with started("bash", "-c", "for i in 1 2 3 4 5; do (setsid sleep 999 >&- &); done") as run:
+        await run.code()
+        await run.process.examined()
+        assert len(run.process.others()) == 5
+
+
 @pytest.mark.usefixtures("ready")
 async def test_a_process_that_outlives_its_run_is_killed_and_reaped() -> None:
     async with started("sh", "-c", "(setsid sh -c 'echo $$; exec sleep 999' &)") as run:
