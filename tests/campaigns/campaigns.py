@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cuts, idle, streaming, trees, volume
+from . import cuts, flips, fuzzing, idle, streaming, trees, volume
 from .harness import Campaign
 
 ALL: Final[tuple[Campaign, ...]] = (
@@ -13,4 +13,6 @@ ALL: Final[tuple[Campaign, ...]] = (
     volume.CAMPAIGN,
     cuts.CAMPAIGN,
     trees.CAMPAIGN,
+    fuzzing.CAMPAIGN,
+    flips.CAMPAIGN,
 )

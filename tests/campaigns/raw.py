@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import socket
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, NamedTuple, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -27,6 +26,7 @@ TIMEOUT = 30.0
 """Seconds for anything awaited from the service."""
 
 Kind = TypeVar("Kind", bound=m.Message)
+Result = TypeVar("Result")
 
 
 class Key:
@@ -58,22 +58,42 @@ class RefusedError(Exception):
     """The service refused the login or ended the connection."""
 
 
+Place = Literal["hello", "proof", "to the service", "to the client"]
+"""Where bytes of a login can be changed: the client's two messages inside TLS, and both directions outside it."""
+
+
+class Flip(NamedTuple):
+    """One bit to change, counted from the first of its place."""
+
+    place: Place
+    bit: int
+
+
 class RawTLSClient:
     """One connection to a service over TLS, logged in after `log_in`."""
 
-    def __init__(self, address: tuple[str, int], *, source: str = "") -> None:
+    def __init__(
+        self, address: tuple[str, int], *, source: str = "", timeout: float = TIMEOUT, flip: Flip | None = None
+    ) -> None:
         self.connection = Connection(Side.CLIENT)
-        plain = socket.create_connection(address, TIMEOUT, source_address=(source, 0) if source else None)
+        self.sizes: dict[Place, int] = {"hello": 0, "proof": 0, "to the service": 0, "to the client": 0}
+        """The bytes so far at each place."""
+        self._flip = flip
+        self._until = time.monotonic() + timeout
+        self._timeout = timeout
+        self._events: list[Event] = []
+        self._arrived, self._departing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context().wrap_bio(self._arrived, self._departing)
+        self._socket = socket.create_connection(address, timeout, source_address=(source, 0) if source else None)
         try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket = context().wrap_socket(plain)
-        except OSError:
-            plain.close()
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._complete(self._tls.do_handshake)
+        except BaseException:
+            self._socket.close()
             raise
-        certificate = self.socket.getpeercert(binary_form=True)
+        certificate = self._tls.getpeercert(binary_form=True)
         assert certificate is not None
         self.spki_sha256 = service_key(certificate).spki_sha256
-        self._events: list[Event] = []
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +101,8 @@ class RawTLSClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def log_in(self, user: str, key: Key, *, changed: Callable[[int, bytes], bytes] | None = None) -> m.Accepted:
-        """Log in. `changed` may alter what is sent: it gets the number of the message, 0 or 1, and its bytes."""
+    def log_in(self, user: str, key: Key) -> m.Accepted:
+        """Log in. Raises RefusedError, OSError."""
         hello = m.Hello(
             versions=(1,),
             software="campaign",
@@ -92,7 +112,7 @@ class RawTLSClient:
             nonce=os.urandom(32),
         )
         self.connection.send(0, hello)
-        self.flush(changed and (lambda data: changed(0, data)))
+        self.flush("hello")
         welcome = self.receive(m.Welcome)
         transcript = login.login_transcript(
             spki_sha256=self.spki_sha256,
@@ -104,17 +124,19 @@ class RawTLSClient:
             public_key=key.blob,
         )
         self.connection.send(0, m.Login(public_key=key.blob, signature=key.sign(transcript)))
-        self.flush(changed and (lambda data: changed(1, data)))
+        self.flush("proof")
         return self.receive(m.Accepted)
 
-    def flush(self, changed: Callable[[bytes], bytes] | None = None) -> None:
+    def flush(self, place: Place | None = None) -> None:
         """Send what is queued."""
         data = b"".join(self.connection.data_to_send())
-        self.socket.sendall(changed(data) if changed else data)
+        if data:
+            data = self._passing(place, data) if place else data
+            self._complete(lambda: self._tls.write(data))
 
     def receive(self, kind: type[Kind], channel: int = 0) -> Kind:
         """Wait for a message of this kind on a channel. Raises RefusedError, OSError."""
-        until = time.monotonic() + TIMEOUT
+        self._until = time.monotonic() + self._timeout
         while True:
             for event in self._events:
                 if isinstance(event, ConnectionFailed):
@@ -126,8 +148,7 @@ class RawTLSClient:
                     return event.message
                 if isinstance(event.message, m.Error | m.Refused):
                     raise RefusedError(repr(event.message))
-            self.socket.settimeout(max(0.01, until - time.monotonic()))
-            data = self.socket.recv(1 << 16)
+            data = self._complete(lambda: self._tls.read(1 << 16))
             if not data:
                 raise RefusedError("the service closed the connection")
             self._events += self.connection.receive_data(data)
@@ -135,5 +156,36 @@ class RawTLSClient:
 
     def close(self) -> None:
         """Close the connection without waiting for the service."""
-        with contextlib.suppress(OSError):
-            self.socket.close()
+        self._socket.close()
+
+    def _complete(self, step: Callable[[], Result]) -> Result:
+        """Do one step of TLS, with as many exchanges as it takes."""
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                self._send()
+                self._socket.settimeout(max(0.01, self._until - time.monotonic()))
+                data = self._socket.recv(1 << 16)
+                if not data:
+                    raise RefusedError("the service closed the connection") from None
+                self._arrived.write(self._passing("to the client", data))
+            else:
+                self._send()
+                return result
+
+    def _send(self) -> None:
+        if data := self._departing.read():
+            self._socket.sendall(self._passing("to the service", data))
+
+    def _passing(self, place: Place, data: bytes) -> bytes:
+        """Count the bytes, and change the bit that is to be changed if it is among them."""
+        begin = self.sizes[place]
+        self.sizes[place] += len(data)
+        if self._flip is not None and self._flip.place == place:
+            at, bit = divmod(self._flip.bit, 8)
+            if begin <= at < begin + len(data):
+                changed = bytearray(data)
+                changed[at - begin] ^= 1 << bit
+                return bytes(changed)
+        return data
