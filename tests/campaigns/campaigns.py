@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cuts, flips, fuzzing, idle, streaming, trees, volume
+from . import cuts, flips, fuzzing, idle, opens, streaming, trees, volume
 from .harness import Campaign
 
 ALL: Final[tuple[Campaign, ...]] = (
     idle.CAMPAIGN,
+    opens.CAMPAIGN,
     streaming.CAMPAIGN,
     volume.CAMPAIGN,
     cuts.CAMPAIGN,

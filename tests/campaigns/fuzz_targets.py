@@ -34,7 +34,7 @@ def _frames() -> Check:
     from farhand_protocol.errors import ErrorCode, RemoteProtocolError
     from farhand_protocol.frames import FrameDecoder
 
-    def header(kind: int, length: int) -> None:
+    def header(kind: int, channel: int, length: int) -> None:
         if kind > 8 or length > 1 << 16:
             raise RemoteProtocolError(ErrorCode.INTERNAL, "refused")
 
@@ -51,7 +51,7 @@ def _frames() -> Check:
 def _json() -> Check:
     from farhand_protocol.errors import RemoteProtocolError
     from farhand_protocol.limits import Limits
-    from farhand_protocol.messages.codec import check_json
+    from farhand_protocol.strict_json import check_json
 
     limits = Limits()
 
