@@ -133,6 +133,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._events: Iterator[Event | LargeMessage] | None = None
         """What was received and not acted on yet."""
         self._reading_paused = False
+        self._held = False
         self._flooded = False
         """Whether what was received waits until the peer has read its answers."""
         self._flush_due = False
@@ -200,6 +201,19 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._closing = True
             self._transport.abort()
 
+    def hold(self) -> None:
+        """Act on nothing more that is received, until `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """Act on what is received again."""
+        if self._held:
+            self._held = False
+            if self._events is not None:
+                self.loop_time.wait(self._go_on)
+            elif not self._flooded:
+                self._resume_reading()
+
     def _write(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
         rest: list[bytes] | list[memoryview] = buffers
         if self._descriptor >= 0 and len(buffers) > 1 and not transport.get_write_buffer_size():
@@ -259,8 +273,8 @@ class ConnectionTransport(asyncio.BufferedProtocol):
 
     def _act(self) -> None:
         """Act on what was received for as long as there is time, then let others have their turn."""
-        if self._events is None or self._closing:
-            return
+        if self._events is None or self._closing or self._held or self._flooded:
+            return  # `release` or `resume_writing` goes on
         left = self.loop_time.left()
         if left <= 0:
             self._pause(self.loop_time.wait)
@@ -278,6 +292,9 @@ class ConnectionTransport(asyncio.BufferedProtocol):
                 return
             self._handler.received(event)
             if self._closing:
+                return
+            if self._held:
+                self._pause(None)
                 return
             if self.connection.flooded:
                 break
@@ -337,10 +354,10 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self.flush()
         if self._flooded and not self._paused:
             self._flooded = False
-            if self._events is None:
-                self._resume_reading()
-            else:
+            if self._events is not None:
                 self.loop_time.wait(self._go_on)
+            elif not self._held:
+                self._resume_reading()
         if self._starved and not self._paused:
             self._starved = False
             self._writable()

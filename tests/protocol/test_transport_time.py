@@ -167,3 +167,27 @@ async def test_without_turns_of_others_everything_is_taken_in_slices() -> None:
         assert len(set(seen)) >= 5, "the loop did not turn while the frames of one read were acted on"
         recorder.transport.abort()
         await recorder.end()
+
+
+@on_each_loop
+async def test_a_connection_that_is_held_takes_nothing_until_it_is_released() -> None:
+    ours, peer = sockets()
+
+    def hold(transport: ConnectionTransport, _: object) -> None:
+        transport.hold()
+
+    recorder = Recorder(hold)
+    loop = asyncio.get_running_loop()
+    with peer:
+        await loop.create_connection(lambda: ConnectionTransport(serving(), recorder), sock=ours)
+        for number in range(1, 4):
+            await loop.sock_sendall(peer, encode_frame(Kind.STDIN, 1, b"x") * 2)
+            await recorder.wait_for_events(2 * number - 1)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(recorder.events) == 2 * number - 1
+            recorder.transport.release()
+            await recorder.wait_for_events(2 * number)
+            recorder.transport.release()
+        recorder.transport.abort()
+        await recorder.end()

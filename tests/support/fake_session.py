@@ -9,7 +9,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.connection import DEFAULT_LIMITS, Connection, MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
-from farhand_server.connection.channels.handler import ChannelHandler
+from farhand_server.connection.channels.handler import ChannelHandler, ReceivingChannel
 
 
 class FakeSession:
@@ -20,6 +20,7 @@ class FakeSession:
         self.client = Connection(Side.CLIENT, limits)
         self.waiting: deque[ChannelHandler] = deque()
         """Handlers that have something to send."""
+        self.holding: set[ReceivingChannel] = set()
         self.forgotten: list[ChannelHandler] = []
         self.received: dict[int, list[m.AnyMessage]] = {}
         self._changed = asyncio.Event()
@@ -78,6 +79,12 @@ class FakeSession:
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         channel.scheduled = True
         self.waiting.append(channel)
+
+    def hold(self, channel: ReceivingChannel) -> None:
+        self.holding.add(channel)
+
+    def release(self, channel: ReceivingChannel) -> None:
+        self.holding.discard(channel)
 
     def forget(self, channel: ChannelHandler) -> None:
         self.forgotten.append(channel)

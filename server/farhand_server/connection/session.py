@@ -25,7 +25,7 @@ from ..admission.admission import Admission
 from ..admission.caller import Caller
 from ..auth.accounts import Principal
 from ..logs import Logger, LogValue
-from .channels.handler import ChannelHandler
+from .channels.handler import ChannelHandler, ReceivingChannel
 from .context import SessionContext
 from .dispatch import dispatch
 from .login import LoginExchange
@@ -74,6 +74,8 @@ class ServerSession:
         self._last_ping_sent = False
         self._unacknowledged: dict[int, ChannelHandler] = {}
         """Handlers that have sent their final message, until the client closes the channel."""
+        self._holding: set[ReceivingChannel] = set()
+        """Channels for whose stdin there is no memory left."""
         self._keepalive = Keepalive(CLIENT_KEEPALIVE_INTERVAL)
         self._keepalive_timer: asyncio.TimerHandle | None = None
 
@@ -146,6 +148,15 @@ class ServerSession:
             self._transport.flush()
 
     def _check_keepalive(self) -> None:
+        for channel in tuple(self._holding):
+            if not channel.overfull:  # others have released memory
+                self.release(channel)
+        if self._holding:
+            # The client is silent because it is not read from. Whether it is still there, a ping shows nevertheless.
+            self._keepalive.received()
+            if self.connection.phase is Phase.READY:
+                self.connection.send(0, m.Ping(id=1))
+                self.flush_soon()
         match self._keepalive.check(self._loop.time()):
             case KeepaliveAction.GIVE_UP:
                 self.log.warning("client does not respond", seconds=self._keepalive.silence)
@@ -170,6 +181,18 @@ class ServerSession:
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         """Arrange for the channel to get its turn to send."""
         self._turns.add(channel, awaited=awaited)
+
+    def hold(self, channel: ReceivingChannel) -> None:
+        """Receive nothing more until this channel's program has read some of its stdin."""
+        self._holding.add(channel)
+        if self._transport is not None:
+            self._transport.hold()
+
+    def release(self, channel: ReceivingChannel) -> None:
+        """Receive again if no other channel holds the connection."""
+        self._holding.discard(channel)
+        if not self._holding and self._transport is not None:
+            self._transport.release()
 
     def forget(self, channel: ChannelHandler) -> None:
         """Remove a channel that has sent its final message."""
@@ -249,5 +272,6 @@ class ServerSession:
         for channel in (*self.channels.values(), *self._unacknowledged.values()):
             channel.lost()
         self.channels.clear()
+        self._holding.clear()
         self._unacknowledged.clear()
         self._turns.clear()

@@ -95,7 +95,7 @@ class LiveRun:
         self.attachments: Attachments
         self.stdin: PipeInput | TerminalInput
         self._streams: ProgramStreams
-        self._make_streams()
+        self._make_streams(memory)
         self._execution = Execution(
             plan,
             self._start,
@@ -286,6 +286,7 @@ class LiveRun:
         self.stdout.close()
         self.stderr.close()
         self.timeline.close()
+        self.stdin.close()  # a run that never started may have some waiting
 
     # Called for clients
 
@@ -333,18 +334,18 @@ class LiveRun:
         if self.result is None:
             self._execution.stop(reason, kill_after, message)
 
-    def _make_streams(self) -> None:
+    def _make_streams(self, memory: SpoolMemory) -> None:
         plan, record = self.plan, self.timeline.fed if self.plan.record_input else None
         if plan.terminal is None:
             spools: dict[Output, RunSpool] = {"stdout": self.stdout, "stderr": self.stderr}
             self.attachments = Attachments(spools, plan.grace, self._abandoned)
-            self.stdin = PipeInput(self.attachments, record)
+            self.stdin = PipeInput(self.attachments, memory, record)
             self._streams = PipeStreams(plan, self.stdin, self.stdout, self.stderr, self._stream_ended)
             return
         assert isinstance(self.stdout, FileSpool)
         first = TerminalSize(plan.terminal.columns, plan.terminal.rows)
         self.attachments = attachments = TerminalAttachments(self.stdout, first, plan.grace, self._abandoned)
-        self.stdin, shared_size = TerminalInput(attachments, record), attachments.shared_size
+        self.stdin, shared_size = TerminalInput(attachments, memory, record), attachments.shared_size
         shared_size.listeners.append(lambda: self.timeline.resized(*shared_size.size))
         self._streams = TerminalStreams(plan, self.stdin, shared_size, self.stdout, self._stream_ended)
 

@@ -45,6 +45,14 @@ class ChannelHandler(Protocol):
         """Handle a lost connection or a failed channel: send nothing more."""
 
 
+class ReceivingChannel(Protocol):
+    """A channel on which a client sends more than messages."""
+
+    @property
+    def overfull(self) -> bool:
+        """Whether there is no memory for more of what the channel receives."""
+
+
 class ChannelOutlet(Protocol):
     """What a handler needs from its session."""
 
@@ -61,6 +69,13 @@ class ChannelOutlet(Protocol):
         With `awaited`, for output that somebody typing is waiting for, the call happens at once if nothing else is
         queued.
         """
+
+    def hold(self, channel: ReceivingChannel) -> None:
+        """Receive nothing more on the connection until `release`, because what the channel has received is not taken
+        and there is no memory for more."""
+
+    def release(self, channel: ReceivingChannel) -> None:
+        """Receive again, unless another channel holds the connection."""
 
     def forget(self, channel: ChannelHandler) -> None:
         """Remove a channel on which the final message was sent. Its `closed` or `lost` is still called, once."""

@@ -75,6 +75,7 @@ class RunChannel:
         self._follow = isinstance(request, m.RunRequest) or request.follow
         self._result: RunResult | None = None
         self._over = False
+        self._holding = False
         self._started = False
         self._stdin_credited = 0
         self._pausing: asyncio.TimerHandle | None = None
@@ -191,6 +192,18 @@ class RunChannel:
     def received_data(self, data: bytes) -> None:
         """Pass stdin on to the program."""
         self.run.stdin.write(self._attachment, data)
+        if self.overfull:
+            self._holding = True
+            self._outlet.hold(self)
+
+    @property
+    def overfull(self) -> bool:
+        return not self._over and self.run.stdin.full
+
+    def _release(self) -> None:
+        if self._holding and not self.overfull:
+            self._holding = False
+            self._outlet.release(self)
 
     def closed(self) -> None:
         """Leave the run, since the client has received everything."""
@@ -228,6 +241,7 @@ class RunChannel:
             self._outlet.connection.send(self.number, m.Resize(columns=size.columns, rows=size.rows))
 
     def stdin_taken(self) -> None:
+        self._release()
         if not self._started:
             return  # `Started` must be the first message
         done = self.run.stdin.credit(self._attachment)
@@ -273,6 +287,7 @@ class RunChannel:
 
     def _stop_sending(self) -> None:
         self._over = True
+        self._release()
         self._cancel_pause()
         for position in self._positions:
             if self._changed in position.spool.listeners:

@@ -10,15 +10,24 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from farhand_protocol.limits import MiB
+from farhand_protocol.limits import KiB, MiB
 
 from ..attachments.attachments import Attachment, Attachments
+from ..output.spool import SpoolMemory
 from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
 
 MAX_STDIN_AHEAD: Final = 4 * MiB
 """Number of bytes not read by the program, beyond which no other attachment may continue. It equals what an attachment
 may send without credit, so that a client can continue where its predecessor was accepted, but one that attaches again
 and again cannot fill the memory."""
+
+
+MIN_STDIN: Final = 64 * KiB
+"""Bytes of stdin that each run may have waiting even if the memory is used up: the capacity of another pipe (pipe(7)),
+so that its program always has something to read."""
+
+STDIN_CHUNK: Final = 64 * KiB
+"""Size in bytes up to which frames in the queue are joined: a frame of one byte must not cost 300 bytes of memory."""
 
 
 class StdinSnapshot(SnapshotRecord):
@@ -34,24 +43,32 @@ class StdinSnapshot(SnapshotRecord):
 
 class PipeWriter:
     """Writes to a program's stdin. `taken` is called with the number of bytes that were written to the pipe or
-    dropped."""
+    dropped. What waits counts in `memory`."""
 
-    def __init__(self, taken: Callable[[int], None]) -> None:
+    def __init__(self, taken: Callable[[int], None], memory: SpoolMemory) -> None:
         self._loop = asyncio.get_running_loop()
         self._fd = -1
         self._taken = taken
-        self._queue: deque[memoryview] = deque()
+        self._memory = memory
+        self._queue: deque[bytearray] = deque()
+        self._written = 0
+        """Bytes of the first chunk that are in the pipe already."""
+        self.queued = 0
+        """Bytes that wait for the program."""
         self._closed = False
         self._ending = False
         self._waiting = False
 
     def snapshot(self, put: Put, *, received: int, taken: int) -> StdinSnapshot:
         """Return the state for `restore`, including the owner's offsets."""
+        chunks = [bytes(chunk) for chunk in self._queue]
+        if chunks:
+            chunks[0] = chunks[0][self._written :]
         return StdinSnapshot(
             received=received,
             taken=taken,
             pipe=self._fd if self._fd >= 0 else None,
-            queue=put([bytes(chunk) for chunk in self._queue]),
+            queue=put(chunks),
             ending=self._ending,
             closed=self._closed,
         )
@@ -60,7 +77,8 @@ class PipeWriter:
         """Continue from a snapshot. Call this only on a new object. Raises OSError."""
         self._closed, self._ending = snapshot.closed, snapshot.ending
         queued = get(snapshot.queue)
-        self._queue = deque([memoryview(queued)] if queued else ())
+        for at in range(0, len(queued), STDIN_CHUNK):
+            self._append(queued[at : at + STDIN_CHUNK])
         if snapshot.pipe is not None:
             self.connect(snapshot.pipe)
 
@@ -75,7 +93,7 @@ class PipeWriter:
         if self._closed:
             self._taken(len(data))
             return
-        self._queue.append(memoryview(data))
+        self._append(data)
         if self._fd >= 0 and not self._waiting:
             self._writable()
 
@@ -92,16 +110,30 @@ class PipeWriter:
             self._stop_waiting()
             os.close(self._fd)
             self._fd = -1
-        dropped = sum(map(len, self._queue))
         self._queue.clear()
-        if dropped:
-            self._taken(dropped)
+        self._written = 0
+        if self.queued:
+            self._took(self.queued)
+
+    def _append(self, data: bytes) -> None:
+        if self._queue and len(self._queue[-1]) + len(data) <= STDIN_CHUNK:
+            self._queue[-1] += data
+        else:
+            self._queue.append(bytearray(data))
+        self.queued += len(data)
+        self._memory.used += len(data)
+
+    def _took(self, count: int) -> None:
+        self.queued -= count
+        self._memory.used -= count
+        self._taken(count)
 
     def _writable(self) -> None:
         while self._queue:
             head = self._queue[0]
             try:
-                count = os.write(self._fd, head)
+                with memoryview(head) as whole:
+                    count = os.write(self._fd, whole[self._written :])
             except (BlockingIOError, InterruptedError):
                 self._wait()
                 return
@@ -110,11 +142,11 @@ class PipeWriter:
                     raise
                 self.close()
                 return
-            if count == len(head):
+            self._written += count
+            if self._written == len(head):
                 self._queue.popleft()
-            else:
-                self._queue[0] = head[count:]
-            self._taken(count)
+                self._written = 0
+            self._took(count)
         self._stop_waiting()
         if self._ending:
             self.close()
@@ -136,10 +168,13 @@ class PipeInput:
     `received` and `taken` are offsets: how much the service has received, and how much the program has read.
     """
 
-    def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, attachments: Attachments, memory: SpoolMemory, record: Callable[[bytes], None] | None = None
+    ) -> None:
         self.received = 0
         self.taken = 0
-        self.pipe = PipeWriter(self._taken)
+        self.pipe = PipeWriter(self._taken, memory)
+        self._memory = memory
         self._attachments = attachments
         self._record = record
 
@@ -151,6 +186,12 @@ class PipeInput:
         """Continue from a snapshot. Call this only on a new object. Raises OSError."""
         self.received, self.taken = snapshot.received, snapshot.taken
         self.pipe.restore(snapshot, get)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be received until the program has read some of what waits, because the account's
+        part of the memory is used up."""
+        return self.pipe.queued >= MIN_STDIN and self._memory.used_up
 
     def refusal(self, key: bytes | None, offset: int) -> str | None:
         """Return why stdin cannot begin at `offset` now, as the predicate of a sentence; None if it can."""
@@ -175,6 +216,10 @@ class PipeInput:
         """Close the program's stdin once everything has been written."""
         if attachment.feeds:
             self.pipe.end()
+
+    def close(self) -> None:
+        """Close the program's stdin now, and drop what it has not read."""
+        self.pipe.close()
 
     def credit(self, attachment: Attachment) -> int:
         """Return how many of the bytes sent by `attachment` the program has read or the service has dropped."""

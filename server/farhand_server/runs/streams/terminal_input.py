@@ -13,8 +13,9 @@ from typing import Final
 
 from ..attachments.attachments import MAX_ATTACHMENTS, Attachment, Attachments
 from ..attachments.terminal import MAX_TYPING
+from ..output.spool import SpoolMemory
 from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
-from .pipe_input import MAX_STDIN_AHEAD, StdinSnapshot
+from .pipe_input import MAX_STDIN_AHEAD, MIN_STDIN, StdinSnapshot
 from .pty import PseudoTerminal
 
 MAX_QUEUED_INPUT: Final = MAX_TYPING * MAX_STDIN_AHEAD
@@ -24,6 +25,9 @@ type at once can send. Beyond `MAX_STDIN_AHEAD`, no new client may begin to type
 _MERGE_SIZE: Final = 4096
 """Size in bytes up to which chunks in the queue are joined: each chunk costs about 300 bytes of memory, and each key
 may arrive in its own frame."""
+
+_CHUNK_COST: Final = 300
+"""Bytes of memory for each chunk in the queue besides its own: what several clients type by turns is not joined."""
 
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 """Only input with one of these bytes can contain a key that causes a signal."""
@@ -75,7 +79,12 @@ class TerminalInput:
     The offsets are remembered for as many keys as there may be attachments.
     """
 
-    def __init__(self, attachments: Attachments, record: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, attachments: Attachments, memory: SpoolMemory, record: Callable[[bytes], None] | None = None
+    ) -> None:
+        self._memory = memory
+        self._counted = 0
+        """What the queue counts for in `memory`."""
         self.received = 0
         """Number of bytes received from all clients."""
         self._attachments = attachments
@@ -124,6 +133,18 @@ class TerminalInput:
             data = None if blob is None else memoryview(get(blob))
             self._queue.append((None if key is None else self._typist(key), data))
             self._queued += 0 if key is None or data is None else len(data)
+        self._count()
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be received until the program has read some of what waits, because the account's
+        part of the memory is used up."""
+        return self._counted >= MIN_STDIN and self._memory.used_up
+
+    def _count(self) -> None:
+        needed = self._queued + _CHUNK_COST * len(self._queue)
+        self._memory.used += needed - self._counted
+        self._counted = needed
 
     # Who types
 
@@ -165,6 +186,7 @@ class TerminalInput:
                 typist.ended = True
                 self._queue.append((typist, None))
                 self._pump()
+                self._count()
 
     def credit(self, attachment: Attachment) -> int:
         """Return how many of the bytes sent by `attachment` the terminal has accepted or the service has dropped."""
@@ -196,6 +218,7 @@ class TerminalInput:
         if not self._closed:
             self._terminal = terminal
             self._pump()
+            self._count()
 
     def close(self) -> None:
         """Stop typing, because the program reads no more. Input that the terminal has not accepted is dropped."""
@@ -233,9 +256,11 @@ class TerminalInput:
             self._queue.append((typist, memoryview(data)))
         self._queued += len(data)
         self._pump()
+        self._count()
 
     def _drop(self) -> None:
         dropped, self._queue, self._queued = self._queue, deque(), 0
+        self._count()
         for typist, data in dropped:
             if typist is not None and data is not None:
                 self._took(typist, len(data))
@@ -273,6 +298,7 @@ class TerminalInput:
     def _writable(self) -> None:
         self._stop_waiting()
         self._pump()
+        self._count()
 
     def _stop_waiting(self) -> None:
         if self._waiting and self._terminal is not None:

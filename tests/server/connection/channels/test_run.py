@@ -15,13 +15,14 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
-from farhand_server.connection.channels.handler import ChannelHandler
+from farhand_server.connection.channels.handler import ChannelHandler, ReceivingChannel
 from farhand_server.connection.channels.run import MAX_ECHO, RunChannel
 from farhand_server.runs.attachments.attachments import BadOffset
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan, RunResult
 from farhand_server.runs.run import LiveRun
+from farhand_server.runs.streams.pipe_input import MIN_STDIN
 from tests.support.client import new_id
 
 LIMITS = Connection(Side.CLIENT).announced_limits
@@ -45,6 +46,7 @@ class Outlet:
         )
         self.connection.send(0, m.Accepted(user="ada", host="here"))
         self.exchange()
+        self.holding: set[ReceivingChannel] = set()
         self.awaited = False
         """Whether the channel that was scheduled last may send in this loop iteration."""
 
@@ -61,6 +63,12 @@ class Outlet:
                     assert isinstance(event, MessageReceived), event
                     arrived.append(event.message.type)
         return arrived
+
+    def feed(self, channel: RunChannel, data: bytes) -> None:
+        """Let the client send stdin."""
+        self.client.send_data(channel.number, "stdin", data)
+        self.exchange()
+        channel.received_data(data)
 
     def open(self, run: LiveRun, request: m.RunRequest | m.Attach) -> RunChannel:
         """Open a channel with the client's request."""
@@ -80,6 +88,12 @@ class Outlet:
     def schedule(self, channel: ChannelHandler, *, awaited: bool = False) -> None:
         channel.scheduled = True
         self.awaited = awaited
+
+    def hold(self, channel: ReceivingChannel) -> None:
+        self.holding.add(channel)
+
+    def release(self, channel: ReceivingChannel) -> None:
+        self.holding.discard(channel)
 
     def forget(self, channel: ChannelHandler) -> None:
         """Do nothing: the test flushes."""
@@ -314,3 +328,31 @@ async def test_a_read_error_of_the_disk_is_sent_to_the_client(outlet: Outlet, tm
     turn(channel)
     assert outlet.exchange() == ["started", "error"]
     run.close()
+
+
+async def test_a_connection_is_held_while_there_is_no_memory_for_its_stdin(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"sleep",), stdin=True)
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    begin(run)
+    outlet.feed(channel, bytes(MIN_STDIN))
+    assert not outlet.holding
+    memory = run.stdin._memory  # noqa: SLF001  # a run has no other way to its account's part
+    memory.used += memory.limit
+    outlet.feed(channel, b"more")
+    assert outlet.holding == {channel}
+    run.stdin.close()
+    assert not outlet.holding
+
+
+async def test_a_channel_that_is_lost_holds_nothing(outlet: Outlet) -> None:
+    request = m.RunRequest(id=ID, argv=(b"sleep",), stdin=True)
+    run = run_of(request)
+    channel = outlet.open(run, request)
+    begin(run)
+    memory = run.stdin._memory  # noqa: SLF001  # a run has no other way to its account's part
+    memory.used += memory.limit
+    outlet.feed(channel, bytes(MIN_STDIN))
+    assert outlet.holding == {channel}
+    channel.lost()
+    assert not outlet.holding

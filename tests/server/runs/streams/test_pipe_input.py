@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from farhand_server.runs.attachments.attachments import Attachment, Attachments
 from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
-from farhand_server.runs.streams.pipe_input import PipeInput, PipeWriter
+from farhand_server.runs.snapshots import Blob
+from farhand_server.runs.streams.pipe_input import MIN_STDIN, PipeInput, PipeWriter
 from tests.server.runs.attachments.test_attachments import Client
 
 KEY = b"k" * 16
@@ -24,9 +26,9 @@ class Feeding:
     """The stdin of a run, whose pipe the test connects."""
 
     def __init__(self) -> None:
-        memory = SpoolMemory(1 << 20)
+        self.memory = memory = SpoolMemory(1 << 20)
         self.all = Attachments({"stdout": MemorySpool(1, memory), "stderr": MemorySpool(1, memory)}, 60.0, lambda: None)
-        self.stdin = PipeInput(self.all)
+        self.stdin = PipeInput(self.all, self.memory)
         self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def attach(self, feeds: int | None, key: bytes = KEY) -> Attachment:
@@ -157,7 +159,7 @@ class Writing:
 
     def __init__(self) -> None:
         self.taken = 0
-        self.writer = PipeWriter(self._took)
+        self.writer = PipeWriter(self._took, SpoolMemory(1 << 20))
         self.read_end, self._write_end = os.pipe2(os.O_CLOEXEC)
 
     def connect(self) -> None:
@@ -241,3 +243,57 @@ async def test_closing_drops_the_queue_and_counts_it_as_taken() -> None:
     pipe.writer.close()
     assert pipe.taken == 1_000_000
     os.close(pipe.read_end)
+
+
+class TestMemory:
+    def _fed(self, feeding: Feeding, count: int) -> None:
+        attachment = feeding.attach(0)
+        for _ in range(count):
+            feeding.stdin.write(attachment, b"x")
+
+    async def test_frames_of_one_byte_cost_about_a_byte_each(self, feeding: Feeding) -> None:
+        tracemalloc.start()
+        self._fed(feeding, 200_000)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1_000_000
+        assert feeding.memory.used == 200_000
+
+    async def test_what_waits_counts_until_the_program_has_read_it_or_is_gone(self, feeding: Feeding) -> None:
+        self._fed(feeding, 100_000)
+        feeding.connect()
+        assert feeding.memory.used == 100_000 - feeding.stdin.taken
+        feeding.stdin.close()
+        assert feeding.memory.used == 0
+        assert feeding.stdin.taken == 100_000
+
+    async def test_the_input_is_full_only_if_the_memory_is_used_up_and_a_pipe_of_it_waits(
+        self, feeding: Feeding
+    ) -> None:
+        attachment = feeding.attach(0)
+        full = []
+        feeding.memory.used += feeding.memory.limit
+        for data in (bytes(MIN_STDIN - 1), b"x"):
+            feeding.stdin.write(attachment, data)
+            full.append(feeding.stdin.full)
+        feeding.memory.used -= feeding.memory.limit
+        full.append(feeding.stdin.full)
+        assert full == [False, True, False]
+
+    async def test_a_restored_queue_counts_and_is_written_from_where_it_was(self, feeding: Feeding) -> None:
+        data = bytes(range(256)) * 2000
+        feeding.stdin.write(feeding.attach(0), data)
+        feeding.connect()
+        kept: list[bytes] = []
+
+        def put(chunks: list[bytes]) -> Blob:
+            kept.extend(chunks)
+            return 0, 0
+
+        snapshot = feeding.stdin.pipe.snapshot(put, received=len(data), taken=feeding.stdin.taken)
+        assert b"".join(kept) == data[feeding.stdin.taken :]
+        memory = SpoolMemory(1 << 20)
+        other = PipeWriter(lambda count: None, memory)
+        other.restore(snapshot.model_copy(update={"pipe": None}), lambda blob: b"".join(kept))
+        assert memory.used == other.queued == len(data) - feeding.stdin.taken
+        assert feeding.received() == data[: feeding.stdin.taken]

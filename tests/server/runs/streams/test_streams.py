@@ -136,7 +136,11 @@ async def test_a_terminal_has_the_clients_size_at_the_time_it_is_opened(tmp_path
     spool = FileSpool(tmp_path / "spool", 1 << 20)
     attachments = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
     streams = TerminalStreams(
-        plan("true", terminal=TERMINAL), TerminalInput(attachments), attachments.shared_size, spool, lambda: None
+        plan("true", terminal=TERMINAL),
+        TerminalInput(attachments, SpoolMemory(1 << 20)),
+        attachments.shared_size,
+        spool,
+        lambda: None,
     )
     attachments.add(Client(), key=None, hold=True, taken={}, feeds=0, size=TerminalSize(33, 7))
     with contextlib.ExitStack() as stack:

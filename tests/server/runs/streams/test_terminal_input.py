@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from farhand_server.runs.attachments.attachments import MAX_ATTACHMENTS, Attachment
 from farhand_server.runs.attachments.terminal import MAX_TYPING, TerminalAttachments
 from farhand_server.runs.output.filespool import FileSpool
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import TerminalSize
 from farhand_server.runs.streams.pipe_input import MAX_STDIN_AHEAD
 from farhand_server.runs.streams.pty import PseudoTerminal
@@ -43,8 +44,9 @@ class Typing:
 
     def __init__(self, spool: FileSpool) -> None:
         self.all = TerminalAttachments(spool, TerminalSize(80, 24), 60.0, lambda: None)
+        self.memory = SpoolMemory(1 << 20)
         self.recorded = b""
-        self.input = TerminalInput(self.all, self._record)
+        self.input = TerminalInput(self.all, self.memory, self._record)
 
     def _record(self, data: bytes) -> None:
         self.recorded += data
@@ -391,3 +393,18 @@ async def test_an_interrupt_is_an_ordinary_character_in_raw_mode(typing: Typing)
     assert seen == LINES + b"\x03"
     typing.input.close()
     terminal.close()
+
+
+async def test_what_two_clients_type_by_turns_counts_with_what_it_costs(typing: Typing) -> None:
+    first, second = typing.attach(), typing.attach(key=OTHER, share=True)
+    for _ in range(1000):
+        typing.type(first, b"a")
+        typing.type(second, b"b")
+    assert typing.memory.used > 2000 * 100
+    full = [typing.input.full]
+    typing.memory.used += typing.memory.limit
+    full.append(typing.input.full)
+    typing.memory.used -= typing.memory.limit
+    assert full == [False, True]
+    typing.input.close()
+    assert typing.memory.used == 0
