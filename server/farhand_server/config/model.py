@@ -172,8 +172,8 @@ class RunSettings(Section):
     program must wait. 4 MiB is also a client's window: 40 MB/s at a round trip of 100 ms."""
 
     memory: ByteSize = Field(default=512 << 20, ge=1 << 20)
-    """Bytes of output held in memory for all runs together. Beyond this, each stream may use 1 MiB. Ended runs may use
-    at most half of the memory."""
+    """Bytes of output, and of stdin that programs have not read, held in memory for all runs together. Beyond this,
+    each stream may use 1 MiB, and stdin 64 KiB. Ended runs may use at most half of the memory."""
 
     max_spool: ByteSize = Field(default=1 << 30, ge=64 << 10)
     """The largest spool on disk, in bytes for each stream. A request for more gets this size, and so does a run that
