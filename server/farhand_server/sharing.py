@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterator
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 ALPHA: Final = 2
 """With 1, one user alone would leave half of a pool unused; with 4, ten users that want everything would leave only
@@ -71,6 +71,49 @@ class Tally(Generic[_Key]):
                 self.remove(user)
 
         return release
+
+
+class Rate(NamedTuple):
+    """`number` things in each `seconds`, and as many at once after a pause."""
+
+    number: int
+    seconds: float
+
+    def __str__(self) -> str:
+        unit = {1.0: "s", 60.0: "min", 3600.0: "h"}.get(self.seconds, f"{self.seconds:g}s")
+        return f"{self.number}/{unit}"
+
+
+class TokenBucket:
+    """Allows things at a rate. It begins full."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate: Final = rate
+        self._left = float(rate.number)
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one at the time `now`, in seconds of any monotonic clock, and return whether there was one."""
+        self._fill(now)
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def wait(self, now: float, after: int = 0) -> float:
+        """Return the seconds until there is one, once `after` others were taken."""
+        self._fill(now)
+        return max(0.0, 1 + after - self._left) * self.rate.seconds / self.rate.number
+
+    def full(self, now: float) -> bool:
+        """Return whether nothing was taken for so long that it is like new."""
+        self._fill(now)
+        return self._left >= self.rate.number
+
+    def _fill(self, now: float) -> None:
+        number, seconds = self.rate
+        self._left = min(float(number), self._left + (now - self._at) * number / seconds)
+        self._at = now
 
 
 def bound_by_shares(uid: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.sharing import ALPHA, RESERVE, Tally, bound_by_shares, fair_part
+from farhand_server.sharing import ALPHA, RESERVE, Rate, Tally, TokenBucket, bound_by_shares, fair_part
 
 
 def test_a_tally_counts_what_each_user_has_and_forgets_users_that_have_nothing() -> None:
@@ -68,3 +68,23 @@ def test_a_part_is_what_a_user_has_once_it_is_full(total: int, used: int, by_use
     part = fair_part(total, used + by_user, by_user)
     assert part == fair_part(total, used + part, part)  # it does not depend on what the user has taken
     assert part <= total
+
+
+def test_a_bucket_fills_with_time() -> None:
+    bucket = TokenBucket(Rate(3, 1.5))
+    assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
+    assert [bucket.take(100.5), bucket.take(100.6), bucket.take(200.0)] == [True, False, True]
+    assert not bucket.full(200.1)
+    assert bucket.full(300.0)
+
+
+def test_a_bucket_says_how_long_to_wait() -> None:
+    bucket = TokenBucket(Rate(2, 60.0))
+    assert [bucket.wait(100.0), bucket.wait(100.0, 1), bucket.wait(100.0, 2)] == [0.0, 0.0, 30.0]
+    assert [bucket.take(100.0), bucket.take(100.0), bucket.take(100.0)] == [True, True, False]
+    assert bucket.wait(110.0) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(("rate", "text"), [((10, 1.0), "10/s"), ((1, 60.0), "1/min"), ((5, 3600.0), "5/h")])
+def test_a_rate_reads_as_it_is_written(rate: tuple[int, float], text: str) -> None:
+    assert str(Rate(*rate)) == text

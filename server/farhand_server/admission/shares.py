@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from farhand_server.config import ServiceConfig
 from farhand_server.runs.plan import Plan
+from farhand_server.runs.start_queue import MAX_START_WAIT, StartQueue
 from farhand_server.sharing import Tally, bound_by_shares, fair_part
 
 MAX_ALL_WAITS: Final = 1024
@@ -55,6 +56,10 @@ class SharedRuns(Protocol):
     def by_rule(self) -> Tally[tuple[int, str]]:
         """The active runs of each account by the policy's rule that allowed them."""
 
+    @property
+    def starts(self) -> StartQueue:
+        """The runs that wait to be launched."""
+
 
 class Shares:
     """The pools of one service. `connections` and `waits` are counted by those who open and close them."""
@@ -84,6 +89,9 @@ class Shares:
                 f"the policy allows {user} {rule.runs} of these runs at once, and all are active; end one, or wait "
                 "until one has ended"
             )
+        delay = self._runs.starts.delay(uid, rule)
+        if delay > MAX_START_WAIT:
+            raise ShareUsedUp(f"the policy lets {user} start {rule.starts} of these runs; try again in {delay:.0f} s")
         if bound_by_shares(uid):
             runs, _, descriptors, _ = self.of(uid, config)
             if runs.used >= runs.limit:

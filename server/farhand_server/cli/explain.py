@@ -96,6 +96,7 @@ def _report(
         "output": decision.output,
         "timeout": decision.timeout,
         "runs": decision.share.runs,
+        "starts": None if decision.share.starts is None else str(decision.share.starts),
     }
     report: dict[str, Any] = {
         "decision": "allowed" if decision.allowed else "denied",

@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, InstanceOf, ValidationInfo
 
 from farhand_protocol.quantities import TIME_FORMS, bytes_from, seconds_from
+from farhand_server.sharing import Rate
 
 SYSTEM_CONFIG_FILE = Path("/etc/farhand/farhandd.toml")
 
@@ -25,6 +26,10 @@ SYSTEM_KEY_FILES = ("/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/
 line there that restricts a key applies, whatever the user writes about the same key."""
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+[^\]\s]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+_RATE = re.compile(r"(?P<count>[1-9][0-9]{0,3}|10000) ?/ ?(?P<unit>s|min|h)", re.ASCII)
+_RATE_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,19 @@ def parse_duration(value: object) -> object:
     return seconds_from(value) if isinstance(value, str) else value
 
 
+def parse_rate(value: object) -> object:
+    """Return the `Rate` that a string such as `"10/s"` stands for. Anything else is returned unchanged.
+
+    Raises ValueError for any other string.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _RATE.fullmatch(value)
+    if match is None:
+        raise ValueError('must be a number of 1 to 10000 per second, minute or hour, such as "10/s", "60/min" or "5/h"')
+    return Rate(int(match["count"]), _RATE_UNITS[match["unit"]])
+
+
 def parse_listen_address(value: object) -> object:
     """Return the `ListenAddress` that `"HOST:PORT"` stands for. With port 0, the system chooses the port.
 
@@ -152,6 +170,7 @@ def _tuple(value: object) -> object:
 
 ByteSize = Annotated[int, BeforeValidator(parse_size)]
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
+ConfiguredRate = Annotated[InstanceOf[Rate], BeforeValidator(parse_rate)]
 ConfiguredAddress = Annotated[InstanceOf[ListenAddress], BeforeValidator(parse_listen_address)]
 ConfiguredPath = Annotated[Path, BeforeValidator(_expand)]
 KeyFile = Annotated[Path, BeforeValidator(_expand_key_file)]

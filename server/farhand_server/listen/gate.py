@@ -32,22 +32,19 @@ from ..auth.accounts import peer_principal, user_name
 from ..connection.context import SessionContext
 from ..logs import Logger
 from ..policy import Policy, has_rule_for
-from ..sharing import bound_by_shares
+from ..sharing import Rate, TokenBucket, bound_by_shares
 from ..throttle import LOG_INTERVAL, LogThrottle
 
 JUDGEMENT_TIME: Final = 2.0
 """Seconds for which it is remembered whether an account may use the service. Looking it up may mean asking a directory
 server about groups. Who has just been given a rule by a new group waits no longer than this."""
 
-CONNECTS: Final = 200
-"""New connections a second of one account: a loop of `farhand run` in eight shells. Each costs the core half a
-millisecond, so this is a tenth of its time."""
+CONNECTS: Final = Rate(400, 2.0)
+"""New connections of one account: 200 a second, as of `farhand run` in a loop in eight shells, and twice as many at
+once after a pause. Each costs the core half a millisecond, so this is a tenth of its time."""
 
-CONNECT_BURST: Final = 400
-"""Connections that an account may open at once after a pause: two seconds of `CONNECTS`."""
-
-EXPLANATIONS: Final = 10
-"""Refusals a second that one account is told the reason of. More than that, nobody reads."""
+EXPLANATIONS: Final = Rate(10, 1.0)
+"""Refusals that one account is told the reason of. More than that, nobody reads."""
 
 MAX_ACCOUNTS: Final = 1024
 """Accounts that are remembered, in 0.5 MiB; the one that has not connected for the longest time is forgotten first. In
@@ -59,25 +56,6 @@ message when the connection is closed never reads the answer (EPIPE)."""
 
 EXPLAINED_TIME: Final = 1.0
 """Seconds for which such a connection stays open."""
-
-
-class Bucket:
-    """A token bucket: `rate` a second, and up to `burst` at once. It begins full."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._left = burst
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        """Take one at the time `now`, if there is one."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +74,8 @@ class _Account:
         self.policy: Policy | None = None
         self.judged = 0.0
         self.refusal: LocalRefusal | None = None
-        self.connects = Bucket(CONNECTS, CONNECT_BURST)
-        self.explanations = Bucket(EXPLANATIONS, EXPLANATIONS)
+        self.connects = TokenBucket(CONNECTS)
+        self.explanations = TokenBucket(EXPLANATIONS)
         self.next_entry = 0.0
         self.kept_back = 0
 
@@ -180,9 +158,8 @@ class LocalGate:
             return LocalRefusal(ErrorCode.TOO_MANY_RUNS, str(error))
         if account.connects.take(now):
             return None
-        sentence = (
-            f"{user_name(uid)} opens more than {CONNECTS} connections a second; use one connection for several runs"
-        )
+        often = f"{user_name(uid)} opens connections too often, more than {CONNECTS.number} in {CONNECTS.seconds:g} s"
+        sentence = f"{often}; use one connection for several runs"
         return LocalRefusal(ErrorCode.TOO_MANY_RUNS, sentence)
 
     def _note(self, uid: int, account: _Account, refusal: LocalRefusal, now: float) -> None:

@@ -194,7 +194,7 @@ def _allowed(result: RuleResult, request: PolicyRequest) -> Decision:
         limits=stricter_limits(request.limits, rule.limits),
         output=stricter(request.output, rule.limits.output),
         timeout=stricter(request.timeout, rule.limits.timeout),
-        share=RuleShare(rule.name, rule.limits.runs),
+        share=RuleShare(rule.name, rule.limits.runs, rule.limits.starts),
     )
 
 

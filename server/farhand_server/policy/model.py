@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from farhand_protocol.model import MAX_SECONDS
 from farhand_server.config.model import Section
-from farhand_server.config.values import ArrayAsTuple, ByteSize, Seconds
+from farhand_server.config.values import ArrayAsTuple, ByteSize, ConfiguredRate, Seconds
 
 from .patterns import ANYTHING, MORE_ARGUMENTS
 from .subject import Action, Subject
@@ -129,6 +129,9 @@ class RuleLimits(Section):
 
     runs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Maximum number of runs that one account may have at once by this rule."""
+
+    starts: ConfiguredRate | None = None
+    """How many runs one account may start by this rule, such as `10/s`. Others wait, or are refused."""
 
 
 class Rule(Section):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
+from farhand_server.sharing import Rate
 
 from .process.usage import ResourceLimits, ResourceUsage
 
@@ -38,12 +39,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class RuleShare:
-    """A rule of the policy by its name, and what it allows one account: `runs` at once, and `starts` a second. None
+    """A rule of the policy by its name, and what it allows one account: `runs` at once, and a rate of `starts`. None
     means that it sets no limit."""
 
     name: str = ""
     runs: int | None = None
-    starts: float | None = None
+    starts: Rate | None = None
 
 
 class TerminalSize(NamedTuple):

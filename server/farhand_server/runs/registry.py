@@ -27,6 +27,7 @@ from .plan import KillReason, Plan, RunResult
 from .process.cgroup import Cgroups
 from .run import AnyRun, LiveRun, RunSnapshot
 from .snapshots import Get, Put
+from .start_queue import StartQueue
 
 MIN_RETURN_TIME: Final = 30.0
 """Seconds that every client has at least to return after an upgrade, whatever its grace period, because it was the
@@ -111,6 +112,7 @@ class Registry:
         """The active runs of each account, by its uid."""
         self.by_rule: Final[Tally[tuple[int, str]]] = Tally()
         """The active runs of each account by the policy's rule that allowed them."""
+        self.starts: Final = StartQueue()
         self._ledger = ledger
         self.directory: Final = directory
         self._cgroups = cgroups
@@ -189,6 +191,7 @@ class Registry:
     def refuse_new(self) -> None:
         """Start no more runs from now on."""
         self._draining = True
+        self.starts.stop_pacing()
 
     def stop_all(self, reason: KillReason, *, kill_after: float) -> None:
         """Stop every active run, with its own grace period, but with no more than `kill_after` seconds."""
@@ -236,9 +239,13 @@ class Registry:
 
     async def settle(self) -> None:
         """Wait until the registry is `settled`. Meanwhile no new run may be started."""
-        while not self.settled:
-            self.moved.clear()
-            await self.moved.wait()
+        self.starts.stop_pacing()
+        try:
+            while not self.settled:
+                self.moved.clear()
+                await self.moved.wait()
+        finally:
+            self.starts.pace()
 
     def snapshot(self, put: Put) -> tuple[RunSnapshot, ...]:
         """Return the states of all runs that can be recorded now, for `restore`, oldest first. Changes nothing."""
@@ -311,10 +318,12 @@ class Registry:
                     self._on_failure(run, error)
                 run.close()
                 continue
-            self._execute(run)
+            rule = run.plan.rule
+            self.starts.add(run.plan.uid, run.id, rule, partial(self._execute, run))
         self.moved.set()
 
     def _started(self, run: LiveRun) -> None:
+        self.starts.launched(run.plan.uid, run.id)
         self._ledger.started(run)
         self.moved.set()
 
@@ -329,6 +338,7 @@ class Registry:
         except Exception as error:  # noqa: BLE001  # any failure concerns only this run, and is logged
             self._on_failure(run, error)
             result = run.mark_lost()
+        self.starts.launched(run.plan.uid, run.id)
         if run.left_tree is not None:
             self.left.add(run.past, run.left_tree)
         try:

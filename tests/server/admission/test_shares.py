@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 
@@ -17,7 +18,8 @@ from farhand_server.admission.shares import (
 )
 from farhand_server.config import ServiceConfig, load
 from farhand_server.runs.plan import RuleShare
-from farhand_server.sharing import Tally
+from farhand_server.runs.start_queue import StartQueue
+from farhand_server.sharing import Rate, Tally
 from tests.support.registry import plan
 
 ADA, BOB = 50_001, 50_002
@@ -27,6 +29,7 @@ class Runs:
     def __init__(self) -> None:
         self.by_user: Tally[int] = Tally()
         self.by_rule: Tally[tuple[int, str]] = Tally()
+        self.starts = StartQueue()
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def config() -> ServiceConfig:
     return load(None, overrides={})
 
 
-def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_more_for_root(
+async def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_more_for_root(
     shares: Shares, runs: Runs, config: ServiceConfig
 ) -> None:
     runs.by_user.add(ADA, 640)
@@ -59,7 +62,9 @@ def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_more_for
         shares.check_run(plan("true", uid=uid, owner="root"), config)
 
 
-def test_a_rule_bounds_one_account_only_and_the_service_too(shares: Shares, runs: Runs, config: ServiceConfig) -> None:
+async def test_a_rule_bounds_one_account_and_the_service_itself(
+    shares: Shares, runs: Runs, config: ServiceConfig
+) -> None:
     rule = RuleShare("deploy", runs=2)
     runs.by_rule.add((ADA, "deploy"), 2)
     runs.by_rule.add((0, "deploy"), 2)
@@ -83,7 +88,7 @@ def test_connections_and_waits_are_shared_like_runs(shares: Shares, config: Serv
     shares.check_wait(0, "root", config)
 
 
-def test_descriptors_bound_what_runs_and_connections_use_together(
+async def test_descriptors_bound_what_runs_and_connections_use_together(
     shares: Shares, runs: Runs, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
@@ -106,3 +111,19 @@ def test_a_share_is_shown_with_what_is_used_of_it(shares: Shares, runs: Runs, co
     assert shown["connections"] == (0, 5000, 8000)
     assert shown["waits"] == (0, 640, MAX_ALL_WAITS)
     assert {share.resource: share.limit for share in shares.of(0, config)}["runs"] == 1024
+
+
+async def test_a_start_that_a_rule_would_delay_for_long_is_refused(
+    shares: Shares, runs: Runs, config: ServiceConfig
+) -> None:
+    rule = RuleShare("deploy", starts=Rate(2, 60.0))
+    for number in range(3):
+        shares.check_run(plan("true", uid=ADA, owner="ada", rule=RuleShare()), config)
+        if number < 2:
+            shares.check_run(plan("true", uid=ADA, owner="ada", rule=rule), config)
+            runs.starts.add(ADA, str(number), rule, lambda: None)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    with pytest.raises(ShareUsedUp, match=r"the policy lets ada start 2/min of these runs; try again in (29|30) s"):
+        shares.check_run(plan("true", uid=ADA, owner="ada", rule=rule), config)
+    shares.check_run(plan("true", uid=BOB, owner="bob", rule=rule), config)

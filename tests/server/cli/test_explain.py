@@ -19,7 +19,7 @@ POLICY = f"""
 name = "by-key"
 who = {{ users = ["{ME}"], keys = ["{KEY}"] }}
 commands = [["/bin/sh", "-c", "*"]]
-limits = {{ memory = "1 MiB", timeout = 5, runs = 7 }}
+limits = {{ memory = "1 MiB", timeout = 5, runs = 7, starts = "10/s" }}
 audit = "hash"
 
 [[rules]]
@@ -60,7 +60,7 @@ def test_an_allowed_request_is_explained_with_rule_program_and_limits(
         f"program: {SH}",
         "directory: /srv",
         'environment: LANG "LC_*" TERM',
-        "limits: memory=1048576 timeout=5.0 runs=7",
+        "limits: memory=1048576 timeout=5.0 runs=7 starts=10/s",
         "audit: hash",
         "record: -",
         "leave_processes: -",
@@ -114,7 +114,7 @@ def test_json_has_the_same_content(config: str, capsys: pytest.CaptureFixture[st
     assert explain(config, "--json", "--key", KEY, "--", "sh", "-c", "true") == 0
     output = json.loads(capsys.readouterr().out)
     assert (output["decision"], output["rule"], output["program"]) == ("allowed", "by-key", SH)
-    assert output["limits"] == {"memory": 1 << 20, "timeout": 5.0, "runs": 7}
+    assert output["limits"] == {"memory": 1 << 20, "timeout": 5.0, "runs": 7, "starts": "10/s"}
     assert output["considered"] == [
         {"rule": "by-key", "stage": "admitted", "reason": "the rule by-key allows it"},
     ]

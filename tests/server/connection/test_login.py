@@ -24,6 +24,7 @@ from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
+from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
 from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
@@ -56,6 +57,7 @@ class Judge(Authenticator):
 class NoRuns:
     by_user: Tally[int] = Tally()
     by_rule: Tally[tuple[int, str]] = Tally()
+    starts = StartQueue()
 
 
 class Session:

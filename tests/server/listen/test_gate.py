@@ -22,18 +22,17 @@ from farhand_server.config import load
 from farhand_server.connection.context import SessionContext
 from farhand_server.listen import gate as gate_module
 from farhand_server.listen.gate import (
-    CONNECT_BURST,
     CONNECTS,
     EXPLAINED_TIME,
     EXPLANATIONS,
     JUDGEMENT_TIME,
     MAX_ACCOUNTS,
     MAX_EXPLAINED,
-    Bucket,
     EdgeGate,
     LocalGate,
 )
 from farhand_server.policy import Policy, Rule
+from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
 from farhand_server.throttle import LOG_INTERVAL, LogThrottle
 from tests.support.clock import virtual_time
@@ -47,6 +46,7 @@ class NoRuns:
 
     by_user: Tally[int] = Tally()
     by_rule: Tally[tuple[int, str]] = Tally()
+    starts = StartQueue()
 
 
 class Core:
@@ -137,7 +137,7 @@ async def test_refused_connections_that_stay_open_are_few_and_not_kept_for_long(
 @virtual_time
 async def test_a_flood_of_one_account_is_neither_answered_nor_logged_in_full(core: Core) -> None:
     told = [answer(core.connect()[1]) for _ in range(1000)]
-    assert sum(error is not None for error in told) == EXPLANATIONS
+    assert sum(error is not None for error in told) == EXPLANATIONS.number
     assert (len(core.lines()), [entry.event for entry in core.entries]) == (1, ["login_refused"])
     core.now += LOG_INTERVAL
     core.connect()
@@ -175,15 +175,14 @@ async def test_a_flood_costs_one_look_at_the_policy_and_a_new_rule_is_found_soon
 @virtual_time
 async def test_with_roots_service_an_account_with_a_rule_is_admitted_at_a_bounded_rate(core: Core) -> None:
     core.allow("nobody")
-    assert [core.connect()[0] for _ in range(CONNECT_BURST)] == [True] * CONNECT_BURST
+    assert [core.connect()[0] for _ in range(CONNECTS.number)] == [True] * CONNECTS.number
     admitted, theirs = core.connect()
     error = answer(theirs)
     assert not admitted
     assert error is not None
     assert error.code == ErrorCode.TOO_MANY_RUNS
-    assert error.message == (
-        f"nobody opens more than {CONNECTS} connections a second; use one connection for several runs"
-    )
+    sentence = "nobody opens connections too often, more than 400 in 2 s; use one connection for several runs"
+    assert error.message == sentence
     assert core.entries == [], "it is not denied anything"
     assert core.connect(0)[0], "root is not bound"
     core.now += 1
@@ -254,9 +253,3 @@ def test_only_the_edges_account_and_root_may_announce_clients(core: Core, uid: i
     assert gate.admits(ours, uid) == admitted
     assert (ours.fileno() == -1) != admitted
     assert ("edge refused" in str(core.log)) != admitted
-
-
-def test_a_bucket_fills_with_time() -> None:
-    bucket = Bucket(rate=2, burst=3)
-    assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
-    assert [bucket.take(100.5), bucket.take(100.6), bucket.take(200.0)] == [True, False, True]

@@ -215,3 +215,14 @@ async def test_signals_after_the_end_are_not_delivered(service: Service) -> None
     run.stdin.write(watcher.place, b"late")
     run.stdin.end(watcher.place)
     assert watcher.calls == ["started", "ended"]
+
+
+async def test_a_flood_of_one_accounts_runs_does_not_hold_up_anothers(service: Service) -> None:
+    for number in range(30):
+        service.start(plan("true", run_id=f"eve {number}", uid=50_001), max_runs=100)
+    service.start(plan("true", run_id="ada", uid=50_002), max_runs=100)
+    assert (service.registry.by_user.of(50_001), service.registry.by_rule.of((50_002, ""))) == (30, 1)
+    await service.idle()
+    started = [record for record in service.ledger.records if record.startswith("started")]
+    assert (len(started), started.index("started ada") < 10) == (31, True)
+    assert (service.registry.by_user.total, service.registry.by_rule.total) == (0, 0)

@@ -1,0 +1,102 @@
+"""A flood of starts holds up the account that causes it, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from farhand_server.runs.plan import RuleShare
+from farhand_server.runs.start_queue import MAX_LAUNCHES, StartQueue
+from farhand_server.sharing import Rate
+from tests.support.clock import virtual_time
+
+ADA, BOB, EVE = 50_001, 50_002, 50_003
+FREE = RuleShare("free")
+
+
+class Launches:
+    """A queue, and what it has launched, in order. Unless each `ends`, the launches hang."""
+
+    def __init__(self, *, ends: bool = True) -> None:
+        self.queue = StartQueue()
+        self.done: list[str] = []
+        self.times: list[float] = []
+        self._ends = ends
+
+    def add(self, uid: int, run_id: str, rule: RuleShare = FREE) -> None:
+        self.queue.add(uid, run_id, rule, lambda: self._launch(uid, run_id))
+
+    def _launch(self, uid: int, run_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.done.append(run_id)
+        self.times.append(loop.time())
+        if self._ends:
+            loop.call_soon(self.queue.launched, uid, run_id)
+
+
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_accounts_take_turns_and_each_turn_of_the_loop_launches_one() -> None:
+    launches = Launches()
+    for number in range(100):
+        launches.add(EVE, f"eve {number}")
+    assert launches.done == ["eve 0"], "the first one does not wait"
+    launches.add(ADA, "ada 0")
+    launches.add(BOB, "bob 0")
+    launches.add(ADA, "ada 1")
+    await turns(1)
+    assert len(launches.done) == 2
+    await turns(4)
+    assert launches.done == ["eve 0", "eve 1", "ada 0", "bob 0", "eve 2", "ada 1"]
+    await turns(120)
+    assert launches.done[6:] == [f"eve {number}" for number in range(3, 100)]
+
+
+async def test_launches_that_hang_hold_up_only_their_account() -> None:
+    launches = Launches(ends=False)
+    for number in range(MAX_LAUNCHES + 5):
+        launches.add(EVE, f"eve {number}")
+    await turns(50)
+    assert len(launches.done) == MAX_LAUNCHES
+    launches.add(ADA, "ada")
+    await turns(2)
+    assert launches.done[-1] == "ada"
+    for _ in range(2):
+        launches.queue.launched(EVE, "eve 0")
+    await turns(3)
+    assert launches.done[MAX_LAUNCHES + 1 :] == [f"eve {MAX_LAUNCHES}"]
+
+
+@virtual_time
+async def test_a_rule_paces_the_starts_of_each_account_and_holds_up_no_other_rule() -> None:
+    launches, paced = Launches(), RuleShare("paced", starts=Rate(2, 1.0))
+    for number in range(5):
+        launches.add(ADA, f"paced {number}", paced)
+    assert launches.queue.delay(ADA, paced) == pytest.approx(2.0)
+    assert (launches.queue.delay(BOB, paced), launches.queue.delay(ADA, FREE)) == (0.0, 0.0)
+    launches.add(ADA, "free")
+    launches.add(BOB, "bob", paced)
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(3.0)
+    assert launches.done == ["paced 0", "paced 1", "free", "bob", "paced 2", "paced 3", "paced 4"]
+    assert [round(at - began, 2) for at in launches.times] == [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.5]
+
+
+@virtual_time
+async def test_a_service_that_stops_does_not_wait_for_the_pace_of_a_rule() -> None:
+    launches, paced = Launches(), RuleShare("paced", starts=Rate(1, 3600.0))
+    for number in range(5):
+        launches.add(ADA, f"paced {number}", paced)
+    await turns(10)
+    assert len(launches.done) == 1
+    launches.queue.stop_pacing()
+    await turns(10)
+    assert len(launches.done) == 5
+    launches.queue.pace()
+    launches.add(ADA, "paced again", paced)
+    await turns(10)
+    assert len(launches.done) == 5
