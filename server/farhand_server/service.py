@@ -93,13 +93,13 @@ class Service:
         self.sessions = OpenSessions()
         self.ledger = ledger
         ledger.configure(config)
-        ledger.on_change = self._show_status
+        self._cgroups = Cgroups.find()
         self.registry = Registry(
             ledger,
             memory=SpoolMemory(config.runs.memory),
             retention=_retention(config),
             directory=ledger.spools,
-            cgroups=Cgroups.find(),
+            cgroups=self._cgroups,
             on_end=self._run_ended,
             on_failure=self._run_failed,
         )
@@ -124,6 +124,7 @@ class Service:
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
+        ledger.on_change = self._show_status
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT, then drain. `ready` is called once the core accepts clients.
@@ -156,6 +157,8 @@ class Service:
             self._feeds.close()
             if self.edge is not None:
                 await self.edge.stop()
+            if self._cgroups is not None:
+                self._cgroups.close()
         self.log.info("stopped")
 
     def _start_loop(self) -> None:

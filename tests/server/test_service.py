@@ -18,6 +18,7 @@ from farhand_server.ledger import open_ledger
 from farhand_server.listen.unix import ListenError, SocketAccess, bind_unix
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import policy_in_force
+from farhand_server.runs.process.cgroup import own_cgroup
 from farhand_server.service import Service, make_authenticator
 from farhand_server.systemd import Notifier
 from tests.support.client import TIMEOUT, RawClient
@@ -78,6 +79,8 @@ async def running(config: ServiceConfig) -> AsyncIterator[Running]:
         await one.stopped()
         one.service.registry.close()
         await reaped(others)
+        own = own_cgroup(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+        assert own is None or not list(own.glob(f"farhand-{os.getpid()}-*"))
 
 
 async def test_a_service_serves_until_it_is_stopped_and_removes_its_socket(running: Running) -> None:

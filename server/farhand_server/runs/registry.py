@@ -159,11 +159,12 @@ class Registry:
         run.on_started = self._started
         try:
             self._ledger.starting(run)
-        except RecordUnavailable:
+            batch = self._current_batch()
+        except BaseException:  # also a bug must not leave files behind
             run.close()
             raise
         self._add(run)
-        self._current_batch().starting.append(run)
+        batch.starting.append(run)
         return run
 
     def find(self, run_id: str, owner: str | None) -> AnyRun | None:

@@ -128,6 +128,21 @@ async def test_a_run_whose_output_cannot_be_kept_does_not_start(service: Service
     assert len(service.registry) == 0
 
 
+async def test_a_start_that_fails_leaves_no_file_and_can_be_tried_again(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> None:
+        raise AttributeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.ledger, "soon", failing)
+        with pytest.raises(AttributeError, match="a bug"):
+            service.start(plan("true", run_id="one", disk_spool=MiB))
+    assert list((tmp_path / "spool").iterdir()) == []
+    service.start(plan("true", run_id="one", disk_spool=MiB))
+    await service.idle()
+
+
 async def test_no_more_runs_are_started_than_allowed(service: Service) -> None:
     service.start(plan("true"), max_runs=1)
     with pytest.raises(TooManyRuns, match="1 runs"):

@@ -27,6 +27,12 @@ _DELEGATED: Final = ("user.delegate", "trusted.delegate")
 """Attributes that systemd sets to 1: the first exists since version 251; only root can read the second."""
 
 
+MAX_DEAD_HOMES: Final = 32
+"""Parts of dead services that one start removes. The kernel takes up to 3 ms for each; the next start continues."""
+
+_HOME: Final = re.compile(r"farhand-([0-9]+)-([0-9]+)")
+
+
 class Cgroups:
     """The service's part of the cgroup tree."""
 
@@ -45,12 +51,13 @@ class Cgroups:
         myself = tree.look(os.getpid())
         if own is None or myself is None:
             return None
-        name = f"farhand-{myself.pid}-{myself.started}"
+        name = f"farhand-{myself.pid}-{myself.started}"  # as in _HOME
         if own.name == "core" and own.parent.name == name:
             return cls(own.parent, _enabled(own.parent))
         if not delegated(own):
             return None
         home = own / name
+        remove_dead_homes(own)
         try:
             (home / "core").mkdir(parents=True, exist_ok=True)
             (home / "core" / "cgroup.procs").write_text("0")
@@ -94,9 +101,19 @@ class Cgroups:
         return RunCgroup(path, frozenset(enforced))
 
     def close(self) -> None:
-        """Leave our part of the tree and remove it, except for cgroups that still contain a process."""
+        """Leave our part of the tree and remove it, except for cgroups that still contain a process.
+
+        Where controllers are enabled next to us, we cannot leave it (cgroups(7), "no internal processes"). Then the
+        next service removes it, or systemd.
+        """
+        own = self.home.parent
+        if [entry.name for entry in os.scandir(own) if entry.is_dir()] == [self.home.name]:
+            for directory in (self.home, own):
+                for name in self.controllers:
+                    with contextlib.suppress(OSError):
+                        (directory / "cgroup.subtree_control").write_text(f"-{name}")
         with contextlib.suppress(OSError):
-            (self.home.parent / "cgroup.procs").write_text("0")
+            (own / "cgroup.procs").write_text("0")
         _remove_all(self.home)
 
 
@@ -229,6 +246,19 @@ def delegated(directory: Path) -> bool:
     return False
 
 
+def remove_dead_homes(own: Path) -> None:
+    """Remove what dead services have left in this cgroup, except for cgroups that contain a process: a program may have
+    left it behind."""
+    homes = [entry for entry in os.scandir(own) if _HOME.fullmatch(entry.name)]
+    for home in homes[:MAX_DEAD_HOMES]:
+        found = _HOME.fullmatch(home.name)
+        assert found is not None
+        service = tree.look(int(found[1]))
+        # A service in another pid namespace is not seen, but is in its cgroup.
+        if (service is None or service.started != int(found[2])) and not tree.read(f"{home.path}/core/cgroup.procs"):
+            _remove_all(Path(home.path))
+
+
 def _enable(directory: Path) -> None:
     available = tree.read(f"{directory}/cgroup.controllers").decode().split()
     for name in CONTROLLERS:
@@ -243,15 +273,16 @@ def _enabled(directory: Path) -> frozenset[str]:
 
 
 def _remove_all(directory: Path) -> bool:
-    """Remove a cgroup and all cgroups below it. Return False if one of them contains a process."""
+    """Remove a cgroup and all cgroups below it, except those that contain a process. Return whether that is all."""
+    empty = True
     for path, _, _ in os.walk(directory, topdown=False):
         try:
             os.rmdir(path)  # noqa: PTH106  # os.walk yields strings
         except FileNotFoundError:
             pass
         except OSError:
-            return False
-    return True
+            empty = False
+    return empty
 
 
 def _unescape(field: str) -> str:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.runs.process.cgroup import CONTROLLERS, Cgroups, RunCgroup, delegated, own_cgroup
+from farhand_server.runs.process import tree
+from farhand_server.runs.process.cgroup import (
+    CONTROLLERS,
+    Cgroups,
+    RunCgroup,
+    delegated,
+    own_cgroup,
+    remove_dead_homes,
+)
 from farhand_server.runs.process.usage import ResourceLimits, ResourceUsage
 from tests.support.processes import TIMEOUT, status
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
@@ -91,6 +99,29 @@ def test_events_of_limits_are_read(tmp_path: Path) -> None:
     assert not group.oom_killed()
     (tmp_path / "memory.events").write_text("oom 1\noom_kill 1\n")
     assert group.oom_killed()
+
+
+def test_what_dead_services_have_left_is_removed(tmp_path: Path) -> None:
+    myself = tree.look(os.getpid())
+    assert myself is not None
+    (tmp_path / "farhand-run").mkdir()
+    alive, dead = f"farhand-{myself.pid}-{myself.started}", f"farhand-{myself.pid}-1"
+    for name in (alive, dead, "farhand-0-2"):
+        (tmp_path / name / "core").mkdir(parents=True)
+        (tmp_path / name / "run-one").mkdir()
+    (tmp_path / "farhand-0-2" / "core" / "cgroup.procs").write_text("0\n")  # a process in another pid namespace
+    remove_dead_homes(tmp_path)
+    assert not (tmp_path / dead).exists()
+    kept = [path.name for path in tmp_path.iterdir()]
+    assert sorted(kept) == sorted([alive, "farhand-0-2", "farhand-run"])
+
+
+def test_one_start_removes_only_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farhand_server.runs.process.cgroup.MAX_DEAD_HOMES", 2)
+    for number in range(3):
+        (tmp_path / f"farhand-0-{number}" / "core").mkdir(parents=True)
+    remove_dead_homes(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.fixture
