@@ -13,32 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from farhand_protocol import messages as m
-from farhand_protocol.outcome import Lost, Outcome
-
-from .audit import AuditEntry, AuditError, AuditEvent, AuditLog, Recorded
+from .audit import AuditEntry, AuditError, AuditLog
 from .config import ServiceConfig
 from .filewatch import described_change, file_id
 from .history import NOT_STARTED, ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
 from .logs import Logger
+from .runrecords import audit_entry, left_detail, past_run
 from .runs.output.directory import SpoolDirectory
 from .runs.past import PastRun
-from .runs.plan import Plan, RunResult
+from .runs.plan import RunResult
 from .runs.process.orphans import boot_id, end_orphans
 from .runs.process.tree import look
-from .runs.process.usage import ResourceUsage
 from .runs.registry import RecordUnavailable, RunExpired
 from .runs.run import LiveRun
-
-_OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
 
 LITTLE_SPACE: Final = "the state directory has little space left, so spools keep less output (runs.keep_free)"
 
@@ -54,6 +46,7 @@ class Ledger:
         """Called when `faults` may have changed."""
         self.spools: Final = spools
         self._shown: tuple[str | None, ...] = ()
+        self._count_timer: asyncio.TimerHandle | None = None
         self._sweep: asyncio.Task[None] | None = None
         self._log = log
         self._history = history
@@ -74,6 +67,9 @@ class Ledger:
         if self._sweep is not None:
             await self._sweep
         await self._group.close()
+        if self._count_timer is not None:
+            self._count_timer.cancel()
+            self._count_timer = None
 
     def close(self) -> None:
         """Close history and audit log."""
@@ -174,6 +170,12 @@ class Ledger:
     def _flushed(self) -> None:
         self.audit.flush()
         self._note_faults()
+        if self._count_timer is None and (due := self.audit.count_due) is not None:
+            self._count_timer = asyncio.get_running_loop().call_at(due, self._write_counts)
+
+    def _write_counts(self) -> None:
+        self._count_timer = None
+        self._group.flush_soon()
 
     def _opened(self) -> None:
         """End what a dead service has left, if the history could only be opened now."""
@@ -202,7 +204,7 @@ class Ledger:
     def starting(self, run: LiveRun) -> None:
         plan, origin = run.plan, run.plan.origin
         try:
-            self.audit.record_start(_entry(run, "start"))
+            self.audit.record_start(audit_entry(run, "start"))
         except AuditError as error:
             raise RecordUnavailable(str(error)) from None
         self._history.starting(
@@ -247,8 +249,8 @@ class Ledger:
             lingered=result.lingered,
             left_processes=None if left is None else left.model_dump_json().encode(),
         )
-        detail = None if left is None else _left_detail(left)
-        self.audit.record(_entry(run, "end", outcome=result.outcome.status, detail=detail))
+        detail = None if left is None else left_detail(left)
+        self.audit.record(audit_entry(run, "end", outcome=result.outcome.status, detail=detail))
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         return self._group.flush_soon()
@@ -260,7 +262,7 @@ class Ledger:
             raise RecordUnavailable(str(error)) from None
         match state:
             case KnownRun(record):
-                return _past(record)
+                return past_run(record)
             case ForgottenRun(reason):
                 raise RunExpired(reason)
             case _:
@@ -271,7 +273,7 @@ class Ledger:
             records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
-        return [_past(record) for record in records]
+        return [past_run(record) for record in records]
 
 
 @asynccontextmanager
@@ -308,91 +310,3 @@ def _open_audit(config: ServiceConfig, log: Logger, history: History) -> AuditLo
     except BaseException:
         history.close()
         raise
-
-
-def _entry(run: LiveRun, event: AuditEvent, *, outcome: str | None = None, detail: str | None = None) -> AuditEntry:
-    plan, origin = run.plan, run.plan.origin
-    starts = event == "start"
-    return AuditEntry(
-        event,
-        time.time(),
-        user=plan.owner,
-        how=origin.how,
-        key=origin.key,
-        peer=origin.peer,
-        run=plan.id,
-        argv=plan.argv if starts else None,
-        argv0=plan.argv0 if starts else None,
-        terminal=plan.terminal.name if starts and plan.terminal is not None else None,
-        recorded=_recorded(plan) if starts else (),
-        commands=origin.audit,
-        outcome=outcome,
-        detail=detail,
-    )
-
-
-def _left_detail(left: m.LeftProcesses) -> str:
-    return f"left {left.counted} behind, {'stopped' if left.stopped else 'still running'}: {', '.join(left.names)}"
-
-
-def _recorded(plan: Plan) -> tuple[Recorded, ...]:
-    output: tuple[Recorded, ...] = ("output",) if plan.record else ()
-    return (*output, "stdin") if plan.record_input else output
-
-
-def _past(record: RunRecord) -> PastRun:
-    request = _request(record.request)
-    return PastRun(
-        id=record.id,
-        owner=record.owner,
-        key=record.fingerprint,
-        fingerprint=record.request_sha256,
-        command=str(request.get("command", "")),
-        keep=request.get("on_disconnect") == "keep",
-        has_terminal=isinstance(request.get("terminal"), dict),
-        login=request.get("login") is True,
-        internal=request.get("internal") is True,
-        began=record.requested_at,
-        pid=record.pid,
-        result=RunResult(
-            _outcome(record.outcome),
-            record.stdout or 0,
-            record.stderr or 0,
-            record.duration or 0.0,
-            record.lingered,
-            _usage(record.usage),
-            left_processes=_left_processes(record.left_processes),
-        ),
-    )
-
-
-def _request(text: bytes) -> dict[str, object]:
-    try:
-        request = json.loads(text)
-    except ValueError:
-        return {}
-    return request if isinstance(request, dict) else {}
-
-
-def _outcome(text: bytes | None) -> Outcome:
-    try:
-        return Lost() if text is None else _OUTCOME.validate_json(text)
-    except ValidationError:
-        return Lost()  # written by another version, or by someone else
-
-
-def _usage(text: bytes | None) -> ResourceUsage | None:
-    try:
-        counted = m.UsageReport.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
-    return None if counted is None else ResourceUsage(counted.user, counted.system, counted.peak_memory)
-
-
-def _left_processes(text: bytes | None) -> m.LeftProcesses | None:
-    try:
-        left = m.LeftProcesses.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
-    # Which of them are still alive is not on record.
-    return None if left is None else left.model_copy(update={"pids": ()})

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Lost
-from farhand_server.audit import AuditEntry
+from farhand_server.audit import AuditEntry, budget
 from farhand_server.config import ServiceConfig, load
 from farhand_server.history import StateDirectoryInUse
+from farhand_server.history.writer import HistoryWriter
 from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.logs import Logger, Sink
 from farhand_server.runs.plan import Origin, RunResult, TerminalPlan
@@ -214,6 +216,45 @@ async def test_a_forgotten_run_is_expired(ledger: Ledger, config: ServiceConfig)
     with pytest.raises(RunExpired):
         ledger.find(ancient, "ada")
     await asyncio.sleep(0)
+
+
+async def test_a_count_of_entries_is_written_even_if_nothing_else_happens(
+    config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "COUNT_EVERY", 0.01)
+    prepare_loop()
+    small = config.model_copy(update={"audit": config.audit.model_copy(update={"max_size": 64 << 10, "keep": 2})})
+    async with open_ledger(small, LOG) as ledger:
+        ledger.configure(small)
+        for _ in range(300):
+            ledger.note(AuditEntry("denial", 0.0, user="eve"))
+        async with asyncio.timeout(10):
+            while "counted" not in events(small):  # noqa: ASYNC110  # the log has no event
+                await asyncio.sleep(0.005)
+        for _ in range(100):
+            ledger.note(AuditEntry("denial", 0.0, user="eve"))
+    assert events(small)[-1] == "counted", "what was counted last is written at the end"
+
+
+async def test_a_full_disk_is_a_fault_until_the_history_can_be_written(
+    ledger: Ledger, live: LiveRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = list[tuple[str, ...]]()
+    ledger.on_change = lambda: changes.append(ledger.faults)
+    broken = sqlite3.OperationalError("database or disk is full")
+
+    def fail(writer: HistoryWriter) -> None:
+        writer.keep(broken)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(HistoryWriter, "flush", fail)
+        ledger.starting(live)
+        (sentence,) = (await ledger.soon()).values()
+    assert "disk is full; a run whose start cannot be recorded is not started" in sentence
+    ledger.starting(live)
+    assert await ledger.soon() == {}
+    (fault,), nothing = changes
+    assert (fault.endswith("disk is full; no run is started"), nothing) == (True, ())
 
 
 def remove_directory(state: Path) -> None:

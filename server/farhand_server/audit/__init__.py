@@ -6,11 +6,13 @@ run starts) and `flush` at the end of a turn of the event loop. Entries that can
 `verify_state` and `verify_files` check a log without a running service. The parts:
 
 - `entry`: what is recorded about an event, and how much of it is shown (never environment values, input or output).
+- `budget`: how much of the log each user may cause; the rest is counted.
 - `chain`: writes and checks lines, and finds the files that hold them.
 - `log`: pending entries, rotation, and recovery after a crash. Only the last line is ever read back.
 - `verify`: checks every line against its hash and the previous line, and both ends against `audit.head`.
 """
 
+from .chain import ChainAnchor
 from .entry import AuditEntry, AuditEvent, Recorded
 from .log import AuditError, AuditLog
 from .verify import BrokenChain, VerifiedChain, verify_files, verify_state
@@ -21,6 +23,7 @@ __all__ = [
     "AuditEvent",
     "AuditLog",
     "BrokenChain",
+    "ChainAnchor",
     "Recorded",
     "VerifiedChain",
     "verify_files",

@@ -5,7 +5,8 @@ previous line (64 zeros in the first line), and `hash`, the SHA-256 in hexadecim
 comma before `"hash"`, with a closing brace in place of that comma. So a line can be checked without a JSON parser.
 
 `audit.jsonl` is the file being written; `audit.NUMBER.jsonl` are older files, named after their first entry.
-`audit.head` tells where the chain begins and ends, so that a missing first or last entry is noticed.
+`audit.head` tells where the chain begins and ends, so that a missing first or last entry is noticed. Once rotation has
+deleted entries, it also has the place and the time of the last one of these.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 GENESIS: Final = "0" * 64
 """The `prev` of the first line of all."""
@@ -31,7 +33,10 @@ HEAD_FILE: Final = "audit.head"
 
 _TAIL: Final = re.compile(rb'^(\{"seq":(\d{1,18}),.*"prev":"([0-9a-f]{64})"),"hash":"([0-9a-f]{64})"\}\n$', re.DOTALL)
 _OLDER: Final = re.compile(r"audit\.(\d{18})\.jsonl")
-_HEAD: Final = re.compile(rb"first=(\d{18}) last=(\d{18}) hash=([0-9a-f]{64})\n")
+_HEAD: Final = re.compile(
+    rb"first=(\d{18}) last=(\d{18}) hash=([0-9a-f]{64})\n"
+    rb"(?:dropped=(\d{18}) hash=([0-9a-f]{64}) time=(\d{15}) at=(\d{15})\n)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +89,47 @@ def check_line(raw: bytes, after: ChainedLine | None) -> ChainedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ChainAnchor:
+    """The last entry that rotation has deleted, which the first one kept follows. Both times are in seconds since
+    1970."""
+
+    place: ChainedLine
+    time: float
+    """When the entry was written."""
+    dropped_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ChainHead:
-    """Where the chain begins (the number of the oldest entry kept) and ends."""
+    """Where the chain begins (the number of the oldest entry kept) and ends, and what came before, once anything was
+    deleted."""
 
     first: int
     last: ChainedLine
+    anchor: ChainAnchor | None = None
 
     def encode(self) -> bytes:
-        """Return one line of a fixed length, so that a single write replaces it."""
-        return f"first={self.first:018} last={self.last.seq:018} hash={self.last.hash}\n".encode()
+        """Return lines of a fixed length, so that a single write replaces them."""
+        head = f"first={self.first:018} last={self.last.seq:018} hash={self.last.hash}\n"
+        if (anchor := self.anchor) is not None:
+            written, dropped = round(anchor.time * 1000), round(anchor.dropped_at * 1000)
+            head += f"dropped={anchor.place.seq:018} hash={anchor.place.hash} time={written:015} at={dropped:015}\n"
+        return head.encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self | None:
-        """Return the head that `encode` wrote, or None if `raw` is not such a line."""
+        """Return the head that `encode` wrote, or None if `raw` is not such a head.
+
+        The second line is ignored if it does not belong to the first, which an earlier program has then written alone.
+        """
         match = _HEAD.fullmatch(raw)
-        return cls(int(match[1]), ChainedLine(int(match[2]), match[3].decode())) if match else None
+        if match is None:
+            return None
+        first, anchor = int(match[1]), None
+        if match[4] is not None and int(match[4]) == first - 1:
+            place = ChainedLine(int(match[4]), match[5].decode())
+            anchor = ChainAnchor(place, int(match[6]) / 1000, int(match[7]) / 1000)
+        return cls(first, ChainedLine(int(match[2]), match[3].decode()), anchor)
 
     @classmethod
     def read(cls, state_dir: Path) -> Self | None:
@@ -125,11 +156,29 @@ def first_entry(file: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def read_lines(file: Path) -> Iterator[bytes]:
+def read_lines(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of a file, each with its newline. A line longer than `MAX_AUDIT_LINE` is truncated."""
+    while raw := stream.readline(MAX_AUDIT_LINE + 1):
+        yield raw
+
+
+def last_line(file: Path) -> tuple[ChainedLine, float | None] | None:
+    """Return the place and the time of the last line of a file; None if that is not a line of a log.
+
+    Raises OSError. Only the end of the file is read.
+    """
     with file.open("rb") as stream:
-        while raw := stream.readline(MAX_AUDIT_LINE + 1):
-            yield raw
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 2 * MAX_AUDIT_LINE))
+        raw = stream.read().rstrip(b"\n").rpartition(b"\n")[2] + b"\n"
+    try:
+        place = parse_line(raw)[0]
+    except BrokenLine:
+        return None
+    try:
+        return place, datetime.fromisoformat(json.loads(raw)["time"]).timestamp()
+    except (ValueError, KeyError, TypeError):
+        return place, None
 
 
 def open_private(file: Path, flags: int) -> int:

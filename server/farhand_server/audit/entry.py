@@ -10,9 +10,21 @@ from typing import Final, Literal
 from farhand_protocol.model import bytes_to_json
 
 AuditEvent = Literal[
-    "login", "login_refused", "start", "end", "denial", "attach", "signal", "repaired", "missing", "dropped"
+    "login",
+    "login_refused",
+    "start",
+    "end",
+    "denial",
+    "attach",
+    "signal",
+    "counted",
+    "repaired",
+    "missing",
+    "dropped",
+    "rotated",
 ]
-"""The events that an entry can report. The last three concern the log itself: a crash, a loss, a full disk."""
+"""The events that an entry can report. The last five concern the log itself: entries that were only counted, a crash, a
+loss, a full disk, and old entries that were deleted."""
 
 Recorded = Literal["output", "stdin"]
 
@@ -53,6 +65,11 @@ class AuditEntry:
     detail: str | None = None
     """A sentence, or a signal's name."""
 
+    count: int | None = None
+    """Of `counted`: how many entries."""
+    since: float | None = None
+    """Of `counted`: the time of the first one."""
+
     def members(self, commands: Literal["argv", "hash"]) -> dict[str, object]:
         """Return the members of the line, in order. `commands` is the log's own setting."""
         members: dict[str, object] = {"time": timestamp(self.time), "event": self.event}
@@ -70,6 +87,10 @@ class AuditEntry:
             members["terminal"] = self.terminal
         if self.recorded:
             members["recorded"] = list(self.recorded)
+        if self.count is not None:
+            members["count"] = self.count
+        if self.since is not None:
+            members["since"] = timestamp(self.since)
         for name in ("outcome", "detail"):
             if (value := getattr(self, name)) is not None:
                 members[name] = value[:MAX_AUDIT_TEXT]

@@ -5,23 +5,36 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import time
 from collections import deque
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from farhand_server.config import AuditSettings
 from farhand_server.filewatch import file_id
 from farhand_server.logs import Logger
+from farhand_server.sharing import Tally
 
 from . import chain
-from .chain import CHAIN_START, CURRENT_FILE, HEAD_FILE, MAX_AUDIT_LINE, BrokenLine, ChainedLine, ChainHead, parse_line
-from .entry import AuditEntry, AuditEvent
+from .budget import LONG_ARGV, AuditBudget
+from .chain import (
+    CHAIN_START,
+    CURRENT_FILE,
+    HEAD_FILE,
+    MAX_AUDIT_LINE,
+    BrokenLine,
+    ChainAnchor,
+    ChainedLine,
+    ChainHead,
+    parse_line,
+)
+from .entry import AuditEntry, AuditEvent, timestamp
 
 MAX_PENDING_BYTES: Final = 8 << 20
-"""Maximum bytes of entries kept while they cannot be written: about 16,000 of the usual size. Further entries are only
-counted."""
+"""Maximum bytes of entries kept while they cannot be written: about 16,000 of the usual size. Each user may use as much
+as is still free. Further entries are only counted."""
 
 ENTRY_BASE_SIZE: Final = 300
 """Bytes assumed for an entry besides its arguments."""
@@ -29,6 +42,14 @@ ENTRY_BASE_SIZE: Final = 300
 
 class AuditError(Exception):
     """The audit log cannot be written. The text says which file, why, and what follows from that."""
+
+
+class _Pending(NamedTuple):
+    """A line that is not written yet, about how long it will be, and the entry that caused it, if it is a user's."""
+
+    members: dict[str, object]
+    size: int
+    entry: AuditEntry | None
 
 
 class AuditLog:
@@ -44,8 +65,10 @@ class AuditLog:
         self._size = 0
         self._first = self._first_here = 1
         self._last = CHAIN_START
-        self._pending: deque[tuple[dict[str, object], int]] = deque()
-        self._pending_bytes = 0
+        self._anchor: ChainAnchor | None = None
+        self._budget = AuditBudget(_capacity(settings), settings.keep_for)
+        self._pending: deque[_Pending] = deque()
+        self._pending_bytes: Tally[str | None] = Tally()
         self._dropped = 0
         self._fault: str | None = None
         self._written: ChainHead | None = None
@@ -69,15 +92,12 @@ class AuditLog:
     def configure(self, settings: AuditSettings) -> None:
         """Apply new settings from now on, after a reload of the configuration."""
         self._settings = settings
+        self._budget.capacity, self._budget.keep_for = _capacity(settings), settings.keep_for
 
     def record(self, entry: AuditEntry) -> None:
-        """Add an event; the next `flush` writes it."""
-        size = ENTRY_BASE_SIZE + sum(map(len, entry.argv or ()))
-        if self._pending_bytes + size > MAX_PENDING_BYTES:
-            self._dropped += 1
-            return
-        self._pending.append((entry.members(self._settings.commands), size))
-        self._pending_bytes += size
+        """Add an event; the next `flush` writes it. If its user has caused too many of them, it is only counted; see
+        `AuditBudget`."""
+        self._record(entry)
 
     def record_start(self, entry: AuditEntry) -> None:
         """Add the start of a run. With `audit.required`, write it at once, together with all pending entries.
@@ -85,17 +105,26 @@ class AuditLog:
         Raises `AuditError` if it must be written but cannot be. The entry is then withdrawn, and the caller must not
         start the run.
         """
-        dropped = self._dropped
-        self.record(entry)
+        added = self._record(entry, counts=not self._settings.required)
         if not self._settings.required:
             return
+        if added is None:
+            raise AuditError(
+                f"{entry.user} has caused so many entries of the audit log that this run would not be in it, and then "
+                "it is not started (audit.required); try again later"
+            )
         self.flush()
         if self._fault is not None:
-            if self._dropped > dropped:
+            if added and self._pending:
+                self._taken(self._pending.pop())
+            elif not added:
                 self._dropped -= 1
-            elif self._pending:
-                self._pending_bytes -= self._pending.pop()[1]
             raise AuditError(self._sentence())
+
+    @property
+    def count_due(self) -> float | None:
+        """When `flush` has to be called to write what was counted, on the monotonic clock; None if nothing was."""
+        return self._budget.due
 
     @property
     def fault(self) -> str | None:
@@ -110,6 +139,7 @@ class AuditLog:
     def flush(self) -> None:
         """Write all pending entries. Never raises: on failure the entries remain pending, and the failure is logged
         once."""
+        self._write_counts(time.monotonic())
         if not self._pending:
             return
         try:
@@ -141,7 +171,7 @@ class AuditLog:
         lost = [file for file, fd in zip(self.files, (self._file, self._head), strict=True) if not _is_open(file, fd)]
         if self._file < 0 or not lost:
             return
-        self._written = ChainHead(self._first, self._last)
+        self._written = ChainHead(self._first, self._last, self._anchor)
         self._close()
         try:
             self._open()
@@ -151,21 +181,50 @@ class AuditLog:
             self._log.error("audit log was removed or replaced; it continues in a new file", file=lost[0])
 
     def close(self) -> None:
-        """Write the pending entries and close the files."""
+        """Write the pending entries and what was counted, and close the files."""
+        self._write_counts(math.inf)
         self.flush()
         if self._pending:
             self._log.error("audit log is incomplete", count=len(self._pending) + self._dropped)
         self._close()
 
+    def _record(self, entry: AuditEntry, *, counts: bool = True) -> bool | None:
+        """Add an entry. Return whether there was space for it, or None if its user may not cause any more entries; it
+        is then counted, if it `counts`."""
+        now = time.monotonic()
+        shown = self._budget.admit(entry, now)
+        if shown is None:
+            if counts:
+                self._budget.count(entry, now)
+            return None
+        length = sum(map(len, entry.argv or ()))
+        hidden = shown == "short" and length > LONG_ARGV
+        return self._append(entry, "hash" if hidden else self._settings.commands, 0 if hidden else length)
+
+    def _append(self, entry: AuditEntry, commands: Literal["argv", "hash"], length: int) -> bool:
+        size, kept = ENTRY_BASE_SIZE + length, self._pending_bytes
+        if kept.of(entry.user) + size > MAX_PENDING_BYTES - kept.total:
+            self._dropped += 1
+            return False
+        self._pending.append(_Pending(entry.members(commands), size, entry))
+        kept.add(entry.user, size)
+        self._budget.charge(entry, size, time.monotonic())
+        return True
+
+    def _taken(self, pending: _Pending) -> None:
+        if pending.entry is not None:
+            self._pending_bytes.remove(pending.entry.user, pending.size)
+
+    def _write_counts(self, now: float) -> None:
+        for entry in self._budget.counted(now, time.time()):
+            self._append(entry, "hash", 0)
+
     def _write(self) -> None:
-        lines, last = [], self._last
-        for members, _ in self._pending:
-            raw, last = chain.encode_line(last, members)
-            lines.append(raw)
-        data = memoryview(b"".join(lines))
-        if self._size and self._size + len(data) > self._settings.max_size:
+        lines = self._encode()
+        if self._size and self._size + sum(map(len, lines)) > self._settings.max_size:
             self._rotate()
-        written = 0
+            lines = self._encode()
+        data, written = memoryview(b"".join(lines)), 0
         try:
             while written < len(data):
                 written += os.write(self._file, data[written:])
@@ -174,13 +233,24 @@ class AuditLog:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(data)
-        self._last = last
+        self._last = parse_line(lines[-1])[0]
+        now = time.monotonic()
+        for pending, raw in zip(self._pending, lines, strict=True):
+            self._taken(pending)
+            if pending.entry is not None:
+                self._budget.charge(pending.entry, len(raw) - pending.size, now)
         self._pending.clear()
-        self._pending_bytes = 0
         self._save_head()
 
+    def _encode(self) -> list[bytes]:
+        lines, last = [], self._last
+        for pending in self._pending:
+            raw, last = chain.encode_line(last, pending.members)
+            lines.append(raw)
+        return lines
+
     def _save_head(self) -> None:
-        os.pwrite(self._head, ChainHead(self._first, self._last).encode(), 0)
+        os.pwrite(self._head, ChainHead(self._first, self._last, self._anchor).encode(), 0)
 
     def _rotate(self) -> None:
         current = self._state_dir / CURRENT_FILE
@@ -190,16 +260,40 @@ class AuditLog:
         self._file = chain.open_private(current, os.O_RDWR | os.O_APPEND)
         self._size, self._first_here = 0, self._last.seq + 1
         older = chain.older_files(self._state_dir)
-        excess = len(older) - (self._settings.keep - 1)
+        excess = max(0, len(older) - (self._settings.keep - 1))
         self._first = self._first_here
-        for file in reversed(older[max(0, excess) :]):
+        for file in reversed(older[excess:]):
             self._first = chain.first_entry(file) or self._first
+        if excess:
+            self._drop_anchor(older[excess - 1])
         # Save the head first: a file that it no longer covers may be left over, but a file that it covers must not be
         # missing.
         self._save_head()
-        for file in older[: max(0, excess)]:
+        for file in older[:excess]:
             file.unlink()
         self._log.info("audit log continues in a new file", entry=self._last.seq, hash=self._last.hash)
+
+    def _drop_anchor(self, file: Path) -> None:
+        """Note the last entry of the newest file that is about to be deleted."""
+        found, now = chain.last_line(file), time.time()
+        if found is None or found[0].seq != self._first - 1:
+            if self._anchor is not None and self._anchor.place.seq != self._first - 1:
+                self._anchor = None
+            return
+        place, written = found
+        self._anchor = anchor = ChainAnchor(place, now if written is None else written, now)
+        said = f"entries up to {place.seq} were deleted; the last one is of {timestamp(anchor.time)}, hash {place.hash}"
+        self._note("rotated", said)
+        if anchor.time > now - self._settings.keep_for:
+            self._log.error(
+                "audit log has deleted entries that audit.keep_for promises; raise audit.keep or audit.max_size",
+                entry=place.seq,
+                hash=place.hash,
+                written=timestamp(anchor.time),
+                keep_for=self._settings.keep_for,
+            )
+        else:
+            self._log.info("audit log has deleted old entries", entry=place.seq, hash=place.hash)
 
     def _open(self) -> None:
         self._head = chain.open_private(self._state_dir / HEAD_FILE, os.O_RDWR)
@@ -220,7 +314,7 @@ class AuditLog:
         older = chain.older_files(self._state_dir)
         last = self._cut_incomplete_line()
         if last is None and older and self._size == 0:
-            last = _last_line(older[-1])
+            last = found[0] if (found := chain.last_line(older[-1])) is not None else None
         noted = head.last if head is not None else CHAIN_START
         if last is None or noted.seq > last.seq:
             if last is None and self._size:
@@ -235,6 +329,7 @@ class AuditLog:
         self._first_here = self._first_line() or last.seq + 1
         oldest = chain.first_entry(older[0]) if older else None
         self._first = (head.first if head is not None else oldest) or self._first_here
+        self._anchor = None if head is None else head.anchor
 
     def _report_missing(self, what: str, last: ChainedLine) -> None:
         self._log.error("audit log has changed since it was closed", reason=what, last=last.seq)
@@ -262,8 +357,8 @@ class AuditLog:
 
     def _note(self, event: AuditEvent, detail: str) -> None:
         # Put this before all pending entries, regardless of the bound on them.
-        self._pending.appendleft((AuditEntry(event, time.time(), detail=detail).members("hash"), ENTRY_BASE_SIZE))
-        self._pending_bytes += ENTRY_BASE_SIZE
+        members = AuditEntry(event, time.time(), detail=detail).members("hash")
+        self._pending.appendleft(_Pending(members, ENTRY_BASE_SIZE, None))
 
     def _failed(self, error: OSError | AuditError) -> None:
         reason = str(error) if isinstance(error, AuditError) else str(error.strerror)
@@ -289,8 +384,6 @@ def _is_open(file: Path, descriptor: int) -> bool:
     return file_id(file) == (opened.st_dev, opened.st_ino)
 
 
-def _last_line(file: Path) -> ChainedLine | None:
-    data = file.read_bytes()[-2 * MAX_AUDIT_LINE :].rstrip(b"\n")
-    with contextlib.suppress(BrokenLine):
-        return parse_line(data[data.rfind(b"\n") + 1 :] + b"\n")[0]
-    return None
+def _capacity(settings: AuditSettings) -> int:
+    """Return how many bytes rotation keeps at least: all files but the current one, which may just have begun."""
+    return max(1, settings.keep - 1) * settings.max_size

@@ -7,9 +7,10 @@ import argparse
 import os
 import re
 import sys
+import time
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from farhand_server.auth.accounts import own_account
 from farhand_server.auth.authorized_keys import MAX_KEY_FILE, AuthorizedKeysError, parse_authorized_keys
@@ -17,6 +18,9 @@ from farhand_server.config import effective_toml
 
 from .command import configuration
 from .report import CommandFailed, print_result
+
+if TYPE_CHECKING:
+    from farhand_server.audit import ChainAnchor
 
 _KEY: Final = re.compile(r"(^|\s)(ssh|ecdsa|sk)-\S+ AAAA")
 """How a key in an argument is told from a file's name: a key's type, and the beginning of every key in base64."""
@@ -92,7 +96,27 @@ def verify_audit(options: argparse.Namespace) -> int:
     print_result(f"{chain.entries} entries, chain unbroken")
     if chain.entries:
         print_result(f"from entry {chain.first} to {chain.last.seq}, hash {chain.last.hash}")
+    if chain.first > 1 and not options.files:
+        _report_deleted(chain.first, chain.anchor, config.audit.keep_for)
     return 0
+
+
+def _report_deleted(first: int, anchor: ChainAnchor | None, keep_for: float) -> None:
+    """Print what came before the first entry. Raises `CommandFailed` if it should still be there."""
+    from farhand_server.audit.entry import timestamp
+
+    if anchor is None:
+        print_result(f"entries 1 to {first - 1} were deleted by rotation; nothing else is known about them")
+        return
+    print_result(
+        f"entries 1 to {anchor.place.seq} were deleted by rotation, the last of them at "
+        f"{timestamp(anchor.dropped_at)}; that was of {timestamp(anchor.time)}, hash {anchor.place.hash}"
+    )
+    if anchor.time > time.time() - keep_for:
+        raise CommandFailed(
+            f"entries are missing that audit.keep_for ({keep_for:g} s) promises, up to {anchor.place.seq} of "
+            f"{timestamp(anchor.time)}; raise audit.keep or audit.max_size"
+        )
 
 
 def _append(target: Path, lines: list[bytes]) -> None:

@@ -249,6 +249,11 @@ class AuditSettings(Section):
     keep: int = Field(default=8, ge=1, le=10_000)
     """Number of files kept, including the current one: half a gigabyte, more than half a million runs."""
 
+    keep_for: Seconds = Field(default=86400.0, ge=60, le=10 * 366 * 86400)
+    """Seconds for which every entry is kept, whatever others do: a day, so that who looks in the morning finds the
+    night. Usually the files reach back much further. From this and their size follows how much each user may write
+    before entries are only counted, so a longer time needs more or larger files."""
+
 
 class DrainSettings(Section):
     """The section `drain`: how the service stops."""

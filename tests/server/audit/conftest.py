@@ -26,11 +26,11 @@ class AuditDirectory:
         """Open the audit log with these settings."""
         return AuditLog.open(self.state, AuditSettings.model_validate(settings), self.log.logger)
 
-    def write(self, count: int, **settings: object) -> None:
-        """Open the audit log, write `count` entries, one per flush, and close it."""
+    def write(self, count: int, *, user: str = "ada", **settings: object) -> None:
+        """Open the audit log, write `count` entries, one per flush, and close it. Only root may write any number."""
         audit = self.open(**settings)
         for number in range(count):
-            audit.record(entry(detail=f"entry {number}"))
+            audit.record(entry(detail=f"entry {number}", user=user))
             audit.flush()
         audit.close()
 
@@ -43,9 +43,9 @@ class AuditDirectory:
         return [found["event"] for found in self.entries()]
 
 
-def entry(event: AuditEvent = "start", detail: str | None = None) -> AuditEntry:
-    """Return an entry of the user ada."""
-    return AuditEntry(event, 1_800_000_000.125, user="ada", how="peer", run="r1", argv=(b"true",), detail=detail)
+def entry(event: AuditEvent = "start", detail: str | None = None, *, user: str = "ada") -> AuditEntry:
+    """Return an entry of a user."""
+    return AuditEntry(event, 1_800_000_000.125, user=user, how="peer", run="r1", argv=(b"true",), detail=detail)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farhand_server.audit import BrokenChain, verify_files, verify_state
+from farhand_server.audit.chain import parse_line
 from tests.server.audit.conftest import AuditDirectory
 
 Lines = list[bytes]
@@ -94,7 +96,7 @@ def test_missing_last_lines_are_detected(directory: AuditDirectory) -> None:
 
 
 def test_missing_older_files_are_detected(directory: AuditDirectory) -> None:
-    directory.write(800, max_size=64 << 10, keep=4)
+    directory.write(800, user="root", max_size=64 << 10, keep=4)
     oldest, middle, *_ = sorted(directory.state.glob("audit.0*.jsonl"))
     data = middle.read_bytes()
     middle.unlink()
@@ -119,6 +121,45 @@ def test_a_missing_head_is_an_error(directory: AuditDirectory) -> None:
     directory.head.unlink()
     with pytest.raises(BrokenChain, match=r"audit\.head is missing"):
         verify_state(directory.state)
+
+
+def test_a_first_entry_that_does_not_follow_the_deleted_ones_is_detected(directory: AuditDirectory) -> None:
+    directory.write(400, user="root", max_size=64 << 10, keep=1)
+    lines = directory.file.read_bytes().splitlines(keepends=True)
+    first, anchor = directory.head.read_bytes().splitlines(keepends=True)
+    place = parse_line(lines[0])[0]
+    directory.file.write_bytes(b"".join(lines[1:]))
+    moved = first.replace(b"first=%018d" % place.seq, b"first=%018d" % (place.seq + 1))
+    directory.head.write_bytes(moved + re.sub(rb"dropped=\d+", b"dropped=%018d" % place.seq, anchor))
+    with pytest.raises(BrokenChain, match=r"line 1: .*: it does not follow the previous line"):
+        verify_state(directory.state)
+
+
+def test_a_line_that_is_just_being_written_is_no_break(directory: AuditDirectory) -> None:
+    directory.write(3)
+    with directory.file.open("ab") as file:
+        file.write(b'{"seq":4,"time":"20')
+    assert verify_state(directory.state).entries == 3
+    with pytest.raises(BrokenChain, match="cut short"):
+        verify_files([directory.file])
+
+
+def test_files_that_are_rotated_while_they_are_read_are_no_break(directory: AuditDirectory) -> None:
+    directory.write(400, user="root", max_size=64 << 10, keep=3)
+    stop = threading.Event()
+
+    def rotate() -> None:
+        while not stop.is_set():
+            directory.write(120, user="root", max_size=64 << 10, keep=3)
+
+    thread = threading.Thread(target=rotate)
+    thread.start()
+    try:
+        seen = {verify_state(directory.state).first for _ in range(60)}
+    finally:
+        stop.set()
+        thread.join()
+    assert len(seen) > 1
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)

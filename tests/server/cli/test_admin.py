@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +212,40 @@ class TestAuditVerify:
             f"farhandd: the audit log is broken: {file}: line 2: at entry 2: the line was changed: "
             "its hash is not that of its text\n"
         )
+
+    @pytest.mark.parametrize(("age", "code"), [(90_000, 0), (3_600, 1)])
+    def test_deleted_entries_are_reported_and_an_error_within_the_promised_time(
+        self, farhandd: CommandLine, state: Path, age: float, code: int
+    ) -> None:
+        log = LogFile(state)
+        audit = AuditLog.open(state, AuditSettings(max_size=64 << 10, keep=1), log.logger)
+        for _ in range(400):
+            audit.record(AuditEntry("login", time.time() - age, user="root"))
+            audit.flush()
+        audit.close()
+        log.close()
+        result = farhandd("audit", "verify")
+        assert result.code == code
+        said = result.out.splitlines()
+        assert said[0].endswith("entries, chain unbroken")
+        assert re.match(
+            r"entries 1 to \d+ were deleted by rotation, the last of them at .*; that was of .*, hash ", said[2]
+        )
+        assert ("entries are missing that audit.keep_for (86400 s) promises, up to " in result.err) == bool(code)
+
+    def test_entries_that_an_earlier_version_has_deleted_are_reported(self, farhandd: CommandLine, state: Path) -> None:
+        log = LogFile(state)
+        audit = AuditLog.open(state, AuditSettings(max_size=64 << 10, keep=1), log.logger)
+        for _ in range(400):
+            audit.record(AuditEntry("login", time.time(), user="root"))
+            audit.flush()
+        audit.close()
+        log.close()
+        head = state / "audit.head"
+        head.write_bytes(head.read_bytes().splitlines(keepends=True)[0])
+        result = farhandd("audit", "verify")
+        assert result.code == 0
+        assert result.out.endswith("were deleted by rotation; nothing else is known about them\n")
 
     def test_a_missing_audit_log_is_an_error(self, farhandd: CommandLine, tmp_path: Path) -> None:
         (tmp_path / "state/farhand").mkdir(parents=True)

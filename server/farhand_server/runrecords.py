@@ -1,0 +1,114 @@
+"""What history and audit log have about a run: entries from runs, and runs from records."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from farhand_protocol import messages as m
+from farhand_protocol.outcome import Lost, Outcome
+
+from .audit import AuditEntry, AuditEvent, Recorded
+from .history import RunRecord
+from .runs.past import PastRun
+from .runs.plan import Plan, RunResult
+from .runs.process.usage import ResourceUsage
+from .runs.run import LiveRun
+
+_OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
+
+
+def audit_entry(
+    run: LiveRun, event: AuditEvent, *, outcome: str | None = None, detail: str | None = None
+) -> AuditEntry:
+    """Return the entry about the start or the end of a run."""
+    plan, origin = run.plan, run.plan.origin
+    starts = event == "start"
+    return AuditEntry(
+        event,
+        time.time(),
+        user=plan.owner,
+        how=origin.how,
+        key=origin.key,
+        peer=origin.peer,
+        run=plan.id,
+        argv=plan.argv if starts else None,
+        argv0=plan.argv0 if starts else None,
+        terminal=plan.terminal.name if starts and plan.terminal is not None else None,
+        recorded=_recorded(plan) if starts else (),
+        commands=origin.audit,
+        outcome=outcome,
+        detail=detail,
+    )
+
+
+def left_detail(left: m.LeftProcesses) -> str:
+    """Return the detail of an entry about processes that were left behind."""
+    return f"left {left.counted} behind, {'stopped' if left.stopped else 'still running'}: {', '.join(left.names)}"
+
+
+def _recorded(plan: Plan) -> tuple[Recorded, ...]:
+    output: tuple[Recorded, ...] = ("output",) if plan.record else ()
+    return (*output, "stdin") if plan.record_input else output
+
+
+def past_run(record: RunRecord) -> PastRun:
+    """Return the run that a record of the history describes."""
+    request = _request(record.request)
+    return PastRun(
+        id=record.id,
+        owner=record.owner,
+        key=record.fingerprint,
+        fingerprint=record.request_sha256,
+        command=str(request.get("command", "")),
+        keep=request.get("on_disconnect") == "keep",
+        has_terminal=isinstance(request.get("terminal"), dict),
+        login=request.get("login") is True,
+        internal=request.get("internal") is True,
+        began=record.requested_at,
+        pid=record.pid,
+        result=RunResult(
+            _outcome(record.outcome),
+            record.stdout or 0,
+            record.stderr or 0,
+            record.duration or 0.0,
+            record.lingered,
+            _usage(record.usage),
+            left_processes=_left_processes(record.left_processes),
+        ),
+    )
+
+
+def _request(text: bytes) -> dict[str, object]:
+    try:
+        request = json.loads(text)
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+def _outcome(text: bytes | None) -> Outcome:
+    try:
+        return Lost() if text is None else _OUTCOME.validate_json(text)
+    except ValidationError:
+        return Lost()  # written by another version, or by someone else
+
+
+def _usage(text: bytes | None) -> ResourceUsage | None:
+    try:
+        counted = m.UsageReport.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+    return None if counted is None else ResourceUsage(counted.user, counted.system, counted.peak_memory)
+
+
+def _left_processes(text: bytes | None) -> m.LeftProcesses | None:
+    try:
+        left = m.LeftProcesses.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+    # Which of them are still alive is not on record.
+    return None if left is None else left.model_copy(update={"pids": ()})
