@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited
 
+from .admission.admission import Judgement
+from .admission.judging import Judging
 from .admission.shares import Shares
 from .audit import AuditEntry
 from .auth.work import LoginWork
@@ -54,6 +56,7 @@ from .throttle import LogThrottle
 from .tickets import ticket_key
 from .upgrade.replace import Upgrader
 from .upgrade.snapshot import ReceivedSnapshot
+from .worker import workers
 
 if TYPE_CHECKING:  # `make_authenticator` loads it if it is needed
     from .auth.login import Authenticator
@@ -104,6 +107,7 @@ class Service:
             on_failure=self._run_failed,
         )
         self.shares = Shares(self.registry)
+        self.judging: dict[str, Judging[Judgement]] = {}
         self.listeners: list[UnixListener] = []
         self.sockets = SocketKeeper(self.listeners, log, self._show_status)
         self.edge = edge
@@ -157,6 +161,7 @@ class Service:
             self._feeds.close()
             if self.edge is not None:
                 await self.edge.stop()
+            await workers.current().close()
             if self._cgroups is not None:
                 self._cgroups.close()
         self.log.info("stopped")

@@ -11,6 +11,7 @@ from pathlib import Path
 from farhand_server.runs.process.cgroup import RunCgroup
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.process.usage import ResourceLimits
+from farhand_server.worker.workers import current
 from tests.support.processes import TIMEOUT, children, descriptors, end_of, reaped
 
 
@@ -92,6 +93,7 @@ async def nothing_left(*, sole_parent: bool = False) -> AsyncIterator[None]:
     others = children(os.getpid())
     open_before = descriptors(os.getpid())
     yield
+    await current().close()
     await reaped(others)
     assert descriptors(os.getpid()) <= open_before
 

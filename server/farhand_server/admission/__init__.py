@@ -6,6 +6,7 @@
 
 `caller`     who has logged in, with everything looked up about the account
 `admission`  judges each request once, writes denials to the audit log, and returns a run or a refusal
+`judging`    requests whose judgement waits for a worker that looks at the caller's files
 `plan`       turns a request and the policy's decision into the plan of a new run; raises `Denied`
 `command`    renders a command as text for listings and for the record
 

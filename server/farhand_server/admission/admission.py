@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.messages.run import request_fingerprint
+from farhand_protocol.messages.run import request_fingerprint as _fingerprint
 from farhand_server.audit import AuditEntry, AuditEvent
 from farhand_server.config import ServiceConfig
-from farhand_server.policy import Action, Owner, Policy, may_act_on
+from farhand_server.policy import Action, KnownFiles, Lookup, Owner, Policy, may_act_on
 from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired, ServiceDraining, TooManyRuns
 from farhand_server.runs.run import AnyRun
+from farhand_server.worker.messages import LookedUp, LookUp
+from farhand_server.worker.workers import Answered, NoAnswer, current
 
 from .caller import Caller
-from .plan import Denied, plan_run
+from .judging import Awaited, Judging
+from .plan import Denied, LookNeeded, plan_run
 from .shares import Shares, ShareUsedUp
 
 
@@ -39,6 +44,10 @@ class AdmissionContext(Protocol):
     def shares(self) -> Shares:
         """What each user may use."""
 
+    @property
+    def judging(self) -> dict[str, Judging[Judgement]]:
+        """The requests that are being judged, by the ids of their runs."""
+
     def note(self, entry: AuditEntry) -> None:
         """Add an event to the audit log, to be written soon."""
 
@@ -59,6 +68,9 @@ class RunRefusal:
     sentence: str
 
 
+Judgement: TypeAlias = AdmittedRun | RunRefusal
+
+
 class Admission:
     """Judges one caller's requests by the configuration and policy in force at that moment.
 
@@ -71,23 +83,70 @@ class Admission:
         self.caller: Final = caller
         self._context = context
 
-    def start(self, request: m.RunRequest) -> AdmittedRun | RunRefusal:
+    def start(self, request: m.RunRequest) -> Judgement | Awaited[Judgement]:
         """Start the requested run, or return the run that the same request has started earlier on any connection.
 
-        It is a conflict if the id belongs to a run with a different request, of another owner, or to which the caller
-        may not attach. The refusal does not reveal which.
+        If the judgement depends on the caller's files, it follows once a worker has looked at them. It is a conflict if
+        the id belongs to a run with a different request, of another owner, or to which the caller may not attach. The
+        refusal does not reveal which.
         """
         context = self._context
         try:
+            judging = context.judging.get(request.id)
+            if judging is not None:
+                same = judging.owner == self.caller.principal.user and judging.fingerprint == _fingerprint(request)
+                if same and self.allows("attach", Owner(judging.owner, judging.key)):
+                    return judging.wait()
+                return _conflict(request.id)
             run = context.registry.find(request.id, self.caller.principal.user)
             if run is not None:
                 return self._existing_run(run, request)
-            plan = plan_run(request, self.caller, context.config, context.policy)
-            context.registry.check_not_draining()
-            context.shares.check_run(plan, context.config)
-            return AdmittedRun(context.registry.start(plan, max_runs=context.config.runs.max_runs), new=True)
+            return self._judge(request, context.config, context.policy)
+        except LookNeeded as needed:
+            return self._look(request, needed.question)
         except tuple(_CODES) as error:
             return self._refused(request.id, error)
+
+    def _judge(
+        self, request: m.RunRequest, config: ServiceConfig, policy: Policy, lookup: Lookup | None = None
+    ) -> AdmittedRun:
+        plan = plan_run(request, self.caller, config, policy, lookup)
+        self._context.registry.check_not_draining()
+        self._context.shares.check_run(plan, config)
+        return AdmittedRun(self._context.registry.start(plan, max_runs=config.runs.max_runs), new=True)
+
+    def _look(self, request: m.RunRequest, question: LookUp) -> Awaited[Judgement]:
+        """Let the caller's worker look at files, then judge, by the configuration and policy that are in force now."""
+        context, who = self._context, self.caller.principal
+        config, policy = context.config, context.policy
+        judging: Judging[Judgement] = Judging(
+            request.id, owner=who.user, key=who.fingerprint, fingerprint=_fingerprint(request)
+        )
+        asked = current().ask(self.caller.home.credentials, question)
+
+        def looked(asked: asyncio.Future[Answered]) -> None:
+            if judging.over:
+                return
+            del context.judging[request.id]
+            admitted: Judgement
+            try:
+                admitted = self._judge(request, config, policy, _known(question, asked))
+            except tuple(_CODES) as error:
+                admitted = self._refused(request.id, error)
+            except Exception as error:  # noqa: BLE001  # whoever waits must be told, and the client's session logs it
+                judging.fail(error)
+                return
+            others = AdmittedRun(admitted.run, new=False) if isinstance(admitted, AdmittedRun) else admitted
+            judging.finish(admitted, others)
+
+        def abandon() -> None:
+            del context.judging[request.id]
+            asked.cancel()
+
+        judging.on_abandon = abandon
+        context.judging[request.id] = judging
+        asked.add_done_callback(looked)
+        return judging.wait()
 
     def authorized_run(self, run_id: str, action: Action) -> AnyRun | RunRefusal:
         """Return the run with this id if the caller may perform `action` on it.
@@ -150,11 +209,10 @@ class Admission:
         self._context.note(self.caller.audit_entry(event, run=run, detail=detail))
 
     def _existing_run(self, run: AnyRun, request: m.RunRequest) -> AdmittedRun | RunRefusal:
-        same = run.owner == self.caller.principal.user and run.fingerprint == request_fingerprint(request)
+        same = run.owner == self.caller.principal.user and run.fingerprint == _fingerprint(request)
         if same and self.may("attach", run):
             return AdmittedRun(run, new=False)
-        sentence = f"a different request has already started a run with the id {request.id}"
-        return RunRefusal(ErrorCode.CONFLICT, sentence)
+        return _conflict(request.id)
 
     def _denied(self, action: Action, run: AnyRun) -> RunRefusal:
         sentence = self._denial(action, run)
@@ -173,6 +231,28 @@ class Admission:
             )
             self._context.note(entry)
         return RunRefusal(next(code for kind, code in _CODES.items() if isinstance(error, kind)), sentence)
+
+
+def _known(question: LookUp, asked: asyncio.Future[Answered]) -> KnownFiles:
+    """Return the files in a worker's answer. Raises `NoAnswer`."""
+    program = repr(os.fsdecode(question.program)[:256])
+    try:
+        answer, attached = asked.result()
+        if attached is not None:
+            os.close(attached)
+        if isinstance(answer, LookedUp):
+            return KnownFiles(question, answer)
+        reason = os.strerror(getattr(answer, "errno", 0))
+    except NoAnswer as error:
+        reason = str(error)
+    except ValueError as error:
+        reason = str(error)
+    raise NoAnswer(0, f"cannot look for the program {program} in {os.fsdecode(question.cwd)!r}: {reason}")
+
+
+def _conflict(run_id: str) -> RunRefusal:
+    sentence = f"a different request has already started a run with the id {run_id}"
+    return RunRefusal(ErrorCode.CONFLICT, sentence)
 
 
 def _unknown(run_id: str) -> RunRefusal:

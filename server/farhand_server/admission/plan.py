@@ -14,10 +14,11 @@ from farhand_protocol.model import bytes_to_json
 from farhand_server import policy as rules
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256
 from farhand_server.config import ServiceConfig
-from farhand_server.policy import FileSystem, Lookup, Policy
+from farhand_server.policy import FilesNeeded, Lookup, NoFiles, Policy
 from farhand_server.runs.environment import EnvironmentRefused
 from farhand_server.runs.plan import Origin, Plan, TerminalPlan
 from farhand_server.runs.process.usage import ResourceLimits
+from farhand_server.worker.messages import LookUp
 
 from .caller import Caller
 from .command import command_text, login_name, shell_argv
@@ -45,11 +46,18 @@ class Denied(Exception):
         self.audit = audit
 
 
+class LookNeeded(Exception):
+    """The policy must know what the caller's files are: plan again with the answer to `question`."""
+
+    def __init__(self, question: LookUp) -> None:
+        super().__init__(question)
+        self.question = question
+
+
 def plan_run(
     request: m.RunRequest, caller: Caller, config: ServiceConfig, policy: Policy, lookup: Lookup | None = None
 ) -> Plan:
-    """Return the plan of a new run for this request. Raises `Denied`, and OSError if the service cannot act for the
-    account.
+    """Return the plan of a new run for this request. Raises `Denied`, and, without `lookup`, `LookNeeded`.
 
     Exactly what the policy has judged is executed: if the policy names programs, `argv[0]` becomes the file it found,
     and if it names directories, `cwd` becomes a path without symbolic links.
@@ -99,7 +107,11 @@ def plan_run(
         output=bounds.output,
         timeout=timeout if timeout <= m.MAX_SECONDS else None,
     )
-    decision = rules.decide(policy, caller.subject, wanted, lookup or FileSystem(home.credentials))
+    fallback = home.fallback(request.cwd if options.command is None else None)
+    try:
+        decision = rules.decide(policy, caller.subject, wanted, lookup or NoFiles())
+    except FilesNeeded:
+        raise LookNeeded(rules.question(policy, caller.subject, wanted, fallback)) from None
     if not decision.allowed:
         raise Denied(decision.sentence, argv, decision.audit)
     if decision.program is not None:
@@ -149,6 +161,8 @@ def plan_run(
         login=argv0 is not None,
         internal=request.internal,
         rule=decision.share,
+        home=fallback if decision.directory is None else b"",
+        judged=decision.directory is not None,
     )
 
 

@@ -74,20 +74,6 @@ class Account:
         """Return the credentials with which to read the file at `path`; None for the service's own."""
         return self.reader if path.is_relative_to(self.home) else None
 
-    def may_have_written(self, path: Path) -> bool:
-        """Whether the user could have written a key file, because the file, or a directory or link on its path, is the
-        user's.
-
-        The service's own account counts as the service. Call this only for files that `read_key_file` has accepted.
-        """
-        if self.uid == os.geteuid():
-            return False
-        real = Path(os.path.realpath(path))
-        try:
-            return any(each.lstat().st_uid == self.uid for each in (path, *path.parents, real, *real.parents))
-        except OSError:
-            return True
-
 
 AccountLookup = Callable[[str], Account | None]
 """Finds an account by the name that a client gave, which may be any text; None if nobody may log in under that name."""

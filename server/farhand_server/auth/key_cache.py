@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from farhand_protocol.sshformat import PublicKey
+from farhand_server.worker.keyfile import FileIdentity, KeyFileContents
 
 from .authorized_keys import AuthorizedKey, RefusedLine, parse_authorized_keys
-from .keyfile import FileIdentity, KeyFileContents
 
 MAX_CACHED_BYTES: Final = 4 << 20
 """Bytes of all files that are remembered. Parsed they take about eight times as much, 32 MiB: the keys of thousands of

@@ -8,9 +8,10 @@ Nothing of it runs in the caller's thread: cryptography, the account database an
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +27,9 @@ from farhand_server.auth.authorized_keys import (
     address_allowed,
 )
 from farhand_server.auth.key_cache import KeyCache, KeyIndex
-from farhand_server.auth.keyfile import KeyFileContents, KeyFileError, KeyFileUnavailable, open_key_file
 from farhand_server.auth.verify import VerificationError, verify_signature
+from farhand_server.worker.key_files import AcceptedKeyFile, KeyFiles
+from farhand_server.worker.keyfile import KeyFileError, KeyFileUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Authenticator:
         self._accounts = accounts
         self._decoy = decoy
         self._cache = KeyCache() if cache is None else cache
+        self._files = KeyFiles()
 
     async def authenticate(
         self, proof: LoginProof, *, address: IPAddress | None, now: float, offload: Offload[object]
@@ -161,8 +164,7 @@ class Authenticator:
     ) -> None:
         """Add what one of an account's files says about a key."""
         try:
-            opened = await offload(lambda: _open(account, path, self._cache))
-            assert opened is None or isinstance(opened, _OpenedFile)
+            opened = await self._open(account, path)
             if opened is None:
                 search.problems.append(f"{path}: no such file")
                 return
@@ -181,20 +183,17 @@ class Authenticator:
             search.problems += [f"{path}:{line.line}: {line.reason}" for line in found.refused]
             search.lines += [(path, line, opened.by_user) for line in found.lines_with(key)]
 
-
-@dataclass(frozen=True, slots=True)
-class _OpenedFile:
-    """A key file that was accepted, and whether the account's user could have written it."""
-
-    contents: KeyFileContents
-    by_user: bool
-
-
-def _open(account: Account, path: Path, cache: KeyCache) -> _OpenedFile | None:
-    contents = open_key_file(
-        path, uid=account.uid, home=account.home, max_size=MAX_KEY_FILE, reader=account.reader_of(path), known=cache
-    )
-    return None if contents is None else _OpenedFile(contents, account.may_have_written(path))
+    async def _open(self, account: Account, path: Path) -> AcceptedKeyFile | None:
+        opened = await self._files.open(
+            path,
+            reader=account.reader_of(path),
+            uid=account.uid,
+            home=account.home,
+            max_size=MAX_KEY_FILE,
+            known=self._cache,
+        )
+        # The service's own account counts as the service.
+        return replace(opened, by_user=False) if opened is not None and account.uid == os.geteuid() else opened
 
 
 def _decide(

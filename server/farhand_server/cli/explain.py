@@ -4,6 +4,7 @@ match."""
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import json
 import os
@@ -13,10 +14,22 @@ from typing import Any, Final
 from farhand_server.admission.command import shell_argv
 from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ConfigError, ServiceConfig
+from farhand_server.credentials import Credentials
 from farhand_server.logs import quote
-from farhand_server.policy import FileSystem, Policy, PolicyRequest, Subject, decide, policy_in_force, subject_of
+from farhand_server.policy import (
+    KnownFiles,
+    Policy,
+    PolicyRequest,
+    Subject,
+    decide,
+    policy_in_force,
+    question,
+    subject_of,
+)
 from farhand_server.policy.decide import Decision, judge_by_rule
 from farhand_server.runs.environment import Home
+from farhand_server.worker.messages import LookedUp, LookUp
+from farhand_server.worker.workers import current
 
 from .command import configuration
 from .report import print_error, print_result
@@ -38,12 +51,28 @@ def explain(options: argparse.Namespace) -> int:
         print_error(str(error))
         return UNDECIDED
     subject = _subject(options, home)
-    # Only root can act with the rights of other users.
-    lookup = FileSystem(home.credentials if os.geteuid() == 0 else None)
+    asked = question(policy, subject, request, home.fallback(None if options.cwd is None else os.fsencode(options.cwd)))
+    try:
+        # Only root can act with the rights of other users.
+        lookup = asyncio.run(_look(asked, home.credentials if os.geteuid() == 0 else None))
+    except (OSError, ValueError) as error:
+        print_error(f"cannot look at the files of {subject.user}: {error}")
+        return UNDECIDED
     decision = decide(policy, subject, request, lookup)
     report = _report(config, policy, subject, request, decision, lookup)
     print_result(json.dumps(report, indent=2) if options.json else _report_text(report))
     return ALLOWED if decision.allowed else DENIED
+
+
+async def _look(asked: LookUp, credentials: Credentials | None) -> KnownFiles:
+    workers = current()
+    try:
+        answer, _ = await workers.ask(credentials, asked)
+    finally:
+        await workers.close()
+    if not isinstance(answer, LookedUp):
+        raise ValueError("their worker cannot answer")
+    return KnownFiles(asked, answer)
 
 
 def _uid(user: str) -> int:
@@ -89,7 +118,7 @@ def _report(
     subject: Subject,
     request: PolicyRequest,
     decision: Decision,
-    lookup: FileSystem,
+    lookup: KnownFiles,
 ) -> dict[str, Any]:
     program = decision.program or lookup.program(request.argv[0], path=request.path, cwd=request.cwd)
     limits = dataclasses.asdict(decision.limits) | {

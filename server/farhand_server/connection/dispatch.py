@@ -14,10 +14,12 @@ from typing import Any, Final, Protocol
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Phase
-from farhand_server.admission.admission import Admission, RunRefusal
+from farhand_server.admission.admission import Admission, AdmittedRun, RunRefusal
+from farhand_server.admission.judging import Awaited
 from farhand_server.connection.channels.attach import PastRunChannel, RunHasNoTerminal
 from farhand_server.connection.channels.deliver import DeliverChannel
 from farhand_server.connection.channels.handler import ChannelHandler, ChannelOutlet
+from farhand_server.connection.channels.judged import JudgedChannel
 from farhand_server.connection.channels.listing import ListChannel
 from farhand_server.connection.channels.pattern import BadPattern
 from farhand_server.connection.channels.recording import RecordingChannel
@@ -59,6 +61,9 @@ class DispatchSession(ChannelOutlet, Protocol):
     def acknowledge_close(self, number: int) -> None:
         """Handle that the client has closed a channel."""
 
+    def fail(self, what: str, error: Exception) -> None:
+        """Log an error in the service, and close the connection with an error."""
+
 
 def dispatch(session: DispatchSession, channel: int, message: m.AnyMessage) -> None:
     """Serve a message that the connection has found legal. The connection's phase is already the one after the
@@ -78,11 +83,40 @@ def _login(session: DispatchSession, channel: int, message: m.Login) -> None:
 
 def _run(session: DispatchSession, channel: int, message: m.RunRequest) -> None:
     limit = session.context.config.runs.max_runs_per_connection
-    if _limit_reached(session, limit, RunChannel, PastRunChannel):
+    if _limit_reached(session, limit, RunChannel, PastRunChannel, JudgedChannel):
         sentence = f"this connection has {limit} active runs, and no more are allowed (runs.max_runs_per_connection)"
         _refuse(session, channel, message.id, RunRefusal(ErrorCode.TOO_MANY_RUNS, sentence))
         return
     admitted = session.admission.start(message)
+    if not isinstance(admitted, Awaited):
+        _answer_run(session, channel, message, admitted)
+        return
+    waiting = JudgedChannel(session, channel, admitted.abandon)
+    admitted.then(partial(_judged, session, message, waiting), partial(session.fail, message.type))
+    _add(session, waiting)
+
+
+def _judged(
+    session: DispatchSession, message: m.RunRequest, waiting: JudgedChannel, admitted: AdmittedRun | RunRefusal
+) -> None:
+    """Answer a request whose judgement was waited for, then deal with what has arrived on its channel meanwhile."""
+    channel = waiting.number
+    del session.channels[channel]
+    try:
+        _answer_run(session, channel, message, admitted)
+        handler = session.channels.get(channel)
+        if handler is not None and waiting.data:
+            handler.received_data(bytes(waiting.data))
+        for each in waiting.messages if handler is not None else ():
+            dispatch(session, channel, each)
+    except Exception as error:  # noqa: BLE001  # as for a message that has just arrived
+        session.fail(message.type, error)
+    session.flush_soon()
+
+
+def _answer_run(
+    session: DispatchSession, channel: int, message: m.RunRequest, admitted: AdmittedRun | RunRefusal
+) -> None:
     if isinstance(admitted, RunRefusal):
         _refuse(session, channel, message.id, admitted)
         return
@@ -169,6 +203,8 @@ def _status(session: DispatchSession, channel: int, message: m.StatusRequest) ->
 
 def _signal(session: DispatchSession, channel: int, message: m.Signal | m.Stop) -> None:
     handler = session.channels.get(channel)
+    if isinstance(handler, JudgedChannel):
+        handler.received(message)
     if not isinstance(handler, RunChannel | PastRunChannel):
         return
     what = "stop" if isinstance(message, m.Stop) else _signal_name(message.number)

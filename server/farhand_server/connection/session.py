@@ -69,7 +69,7 @@ class ServerSession:
         self._admission: Admission | None = None
         self._transport: ConnectionTransport | None = None
         self._loop = asyncio.get_running_loop()
-        self._turns = SendTurns(lambda error: self._fail("output", error))
+        self._turns = SendTurns(lambda error: self.fail("output", error))
         self._finishing = False
         self._last_ping_sent = False
         self._unacknowledged: dict[int, ChannelHandler] = {}
@@ -246,9 +246,10 @@ class ServerSession:
         try:
             dispatch(self, event.channel, event.message)
         except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; other connections continue
-            self._fail(event.message.type, error)
+            self.fail(event.message.type, error)
 
-    def _fail(self, what: str, error: Exception) -> None:
+    def fail(self, what: str, error: Exception) -> None:
+        """Log an error in the service, and close the connection with an error."""
         self.log.error("message failed because of an internal error", message=what, error=error)
         self.end(ErrorCode.INTERNAL, "the service failed to act on a message; its log says why")
 

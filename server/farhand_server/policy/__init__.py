@@ -9,20 +9,22 @@ is denied. The parts:
 - `model`: the rules as frozen pydantic models. `load`: reads them from a file, and reports problems as sentences.
 - `patterns`: how a pattern matches one argument or one program path.
 - `decide`: the decision.
-- `lookup`: the only access to the file system and to the group database.
+- `lookup`: what a decision needs to know about files, and the only access to the group database.
 """
 
 from .decide import Decision, decide, has_rule_for, may_act_on
 from .load import PolicyError, default_policy, load_policy, policy_in_force
-from .lookup import FileSystem, group_names, subject_of
+from .lookup import FilesNeeded, KnownFiles, NoFiles, group_names, question, subject_of
 from .model import Policy, Rule
 from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 __all__ = [
     "Action",
     "Decision",
-    "FileSystem",
+    "FilesNeeded",
+    "KnownFiles",
     "Lookup",
+    "NoFiles",
     "Owner",
     "Policy",
     "PolicyError",
@@ -36,5 +38,6 @@ __all__ = [
     "load_policy",
     "may_act_on",
     "policy_in_force",
+    "question",
     "subject_of",
 ]

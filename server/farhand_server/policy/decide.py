@@ -15,7 +15,7 @@ from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.process.usage import ResourceLimits
 
 from .model import Policy, Rule, RuleLimits
-from .patterns import ANYTHING, matches_arguments, matches_name, matches_program, text
+from .patterns import ANYTHING, fixed_directory, matches_arguments, matches_name, matches_program, text
 from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 MAX_SHOWN: Final = 256
@@ -98,6 +98,20 @@ def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Loo
     return Decision(False, None, furthest.sentence, audit)
 
 
+def directories_for(policy: Policy, subject: Subject) -> tuple[bytes, ...]:
+    """Return all directories, besides the request's, for which `decide` may ask `Lookup.directory`."""
+    found: dict[bytes, None] = {}
+    for rule in policy.rules:
+        if rule.who.unmatched(subject) is None:
+            for program, *_ in rule.commands:
+                if program != ANYTHING:
+                    found[fixed_directory(program)] = None
+            for allowed in rule.directories or ():
+                if (path := _allowed_directory(allowed, subject)) is not None:
+                    found[path] = None
+    return tuple(found)
+
+
 def has_rule_for(policy: Policy, subject: Subject) -> bool:
     """Return whether any rule is about the subject. If none is, everything is denied to it."""
     return any(rule.who.unmatched(subject) is None for rule in policy.rules)
@@ -169,13 +183,19 @@ def _command(rule: Rule, request: PolicyRequest, lookup: Lookup) -> tuple[bool, 
 
 
 def _inside(directory: bytes, allowed: str, subject: Subject, lookup: Lookup) -> bool:
-    path = allowed.encode()
-    if path.startswith(b"~"):
-        if not subject.home:
-            return False
-        path = subject.home + path[1:]
+    path = _allowed_directory(allowed, subject)
+    if path is None:
+        return False
     above = lookup.directory(path)
     return directory == above or directory.startswith(above.rstrip(b"/") + b"/")
+
+
+def _allowed_directory(allowed: str, subject: Subject) -> bytes | None:
+    """Return a directory that a rule names; None if it is below a home that the subject does not have."""
+    path = allowed.encode()
+    if not path.startswith(b"~"):
+        return path
+    return subject.home + path[1:] if subject.home else None
 
 
 def _allowed(result: RuleResult, request: PolicyRequest) -> Decision:

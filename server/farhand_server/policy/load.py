@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from farhand_protocol.sentences import closest
 from farhand_server.auth.accounts import user_name
-from farhand_server.auth.keyfile import KeyFileError, read_key_file
 from farhand_server.config import ConfigError, PolicySettings
 from farhand_server.config.model import Section, sections
 from farhand_server.config.problems import MAX_PROBLEMS, finding_sentence
+from farhand_server.worker.keyfile import KeyFileError, read_key_file
 
 from .model import Policy, Rule, Who
 from .patterns import ANYTHING, MORE_ARGUMENTS

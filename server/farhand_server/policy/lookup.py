@@ -1,58 +1,59 @@
 """What the policy needs to know about the machine: files as the user would find them, and a principal's groups and
-home."""
+home.
+
+Looking at files may hang, so the policy does not do it. `decide` is first asked without any files; if it needs them, a
+worker of the user answers `question`, and `decide` is asked again with the answers.
+"""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
-import stat
 
 from farhand_server.auth.accounts import Principal
-from farhand_server.credentials import Credentials, acting_as
 from farhand_server.runs.environment import Home
+from farhand_server.worker.messages import LookedUp, LookUp
 
-from .subject import Subject
+from .decide import directories_for
+from .model import Policy
+from .subject import PolicyRequest, Subject
 
-_EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+
+class FilesNeeded(Exception):
+    """The decision depends on files."""
 
 
-class FileSystem:
-    """The real `Lookup`, with the rights of `user` (default: the service's own).
-
-    The user's rights matter: a search by the user would not find a program that the user cannot access, and even root
-    may be unable to access a home directory (NFS). Each method takes a few system calls, and raises ValueError for a
-    NUL byte, and whatever `acting_as` raises.
-    """
-
-    def __init__(self, user: Credentials | None = None) -> None:
-        self._user = user
+class NoFiles:
+    """A `Lookup` without files. Its methods raise `FilesNeeded`."""
 
     def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
-        """Search for a program as execvp(3) does. Relative names and relative entries of `path` are relative to
-        `cwd`."""
-        directories = [b""] if b"/" in name else path.split(b":")
-        with acting_as(self._user):
-            for directory in directories:
-                candidate = os.path.join(cwd, directory, name)  # noqa: PTH118  # bytes, which Path does not accept
-                if _is_program(candidate):
-                    above, _, last = candidate.rpartition(b"/")
-                    return os.path.realpath(above or b"/").rstrip(b"/") + b"/" + last
-        return None
+        raise FilesNeeded
 
     def directory(self, path: bytes) -> bytes:
-        """Return a directory without symbolic links, by realpath(3)."""
-        with acting_as(self._user):
-            return os.path.realpath(path)
+        raise FilesNeeded
 
 
-def _is_program(path: bytes) -> bool:
-    try:
-        status = os.stat(path)  # noqa: PTH116  # bytes, which Path does not accept
-    except (OSError, ValueError):
-        return False
-    # Whether the user may execute it is for the kernel to decide when the file is executed as that user.
-    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & _EXECUTABLE)
+class KnownFiles:
+    """A `Lookup` in the answer to a `question`. The user's rights have counted: a search by the user would not find a
+    program that the user cannot access, and even root may be unable to access a home directory (NFS)."""
+
+    def __init__(self, question: LookUp, answer: LookedUp) -> None:
+        """Raises ValueError if these do not belong together."""
+        self._program = answer.program or None
+        asked = (question.cwd, *question.directories)
+        self._directories = dict(reversed(list(zip(asked, answer.directories, strict=True))))
+
+    def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
+        return self._program
+
+    def directory(self, path: bytes) -> bytes:
+        return self._directories[path]
+
+
+def question(policy: Policy, subject: Subject, request: PolicyRequest, home: bytes) -> LookUp:
+    """Return the question about all files on which a decision can depend. For `home` see `LookUp`."""
+    return LookUp(request.argv[0], request.path, request.cwd, home, directories_for(policy, subject))
 
 
 def group_names(user: str, gid: int) -> frozenset[str]:

@@ -93,10 +93,16 @@ def matches_program(pattern: str, found: bytes, real: Callable[[bytes], bytes]) 
     *above, name = text(found).split("/")[1:]
     if not _compiled(last).match(name):
         return False
-    fixed = list(takewhile(lambda part: not has_wildcard(part), directories))
-    base = [part for part in text(real(("/" + "/".join(fixed)).encode())).split("/") if part]
-    rest = directories[len(fixed) :]
+    fixed = fixed_directory(pattern)
+    base = [part for part in text(real(fixed)).split("/") if part]
+    rest = directories[fixed.count(b"/") if fixed != b"/" else 0 :]
     return above[: len(base)] == base and _match_parts(rest, above[len(base) :])
+
+
+def fixed_directory(pattern: str) -> bytes:
+    """Return the directory in the path of a program before the first wildcard, as it is written in `pattern`."""
+    directories = pattern.split("/")[1:-1]
+    return ("/" + "/".join(takewhile(lambda part: not has_wildcard(part), directories))).encode()
 
 
 def _match_parts(patterns: Sequence[str], parts: Sequence[str]) -> bool:

@@ -69,7 +69,7 @@ class PolicyRequest:
 
 
 class Lookup(Protocol):
-    """The policy's only access to the file system."""
+    """What the policy knows about the file system."""
 
     def program(self, name: bytes, *, path: bytes, cwd: bytes) -> bytes | None:
         """Return the path of the program that execvp(3) would execute; None if it finds none.

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
-from farhand_server.credentials import DEFAULT_SHELL, Credentials, acting_as
+from farhand_server.credentials import DEFAULT_SHELL, Credentials
 
 USER_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 ROOT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -27,8 +27,8 @@ class EnvironmentRefused(Exception):
 class Home:
     """An account's home directory, shell and environment, looked up once at login (passwd(5)).
 
-    `directory` is the account's home, or `/` if it does not exist or the account may not enter it. `credentials` are
-    the ones that its programs run with, None for the service's own account.
+    `directory` is the account's home, of which nobody has checked that it exists, and that the account may enter it.
+    `credentials` are the ones that its programs run with, None for the service's own account.
     """
 
     shell: bytes
@@ -55,7 +55,7 @@ class Home:
         }
         return cls(
             shell=os.fsencode(shell),
-            directory=os.fsencode(home) if _can_enter(home, credentials) else b"/",
+            directory=os.fsencode(home),
             environment={os.fsencode(key): os.fsencode(value) for key, value in environment.items()},
             credentials=credentials,
         )
@@ -68,6 +68,12 @@ class Home:
         if wanted == b"~" or wanted.startswith(b"~/"):
             wanted = wanted[2:]
         return bytes(Path(os.fsdecode(self.directory), os.fsdecode(wanted)))
+
+    def fallback(self, wanted: bytes | None) -> bytes:
+        """Return the part of `resolve(wanted)` that is replaced by `/` if the account cannot enter it.
+
+        It is the home directory, or empty if `wanted` is absolute."""
+        return b"" if wanted is not None and wanted.startswith(b"/") else self.directory
 
     def build(
         self,
@@ -98,9 +104,3 @@ def _credentials(uid: int) -> Credentials:
         return Credentials.of(uid)
     except KeyError:
         return Credentials(str(uid), uid, uid, ())  # an account without an entry has no known groups
-
-
-def _can_enter(directory: str, credentials: Credentials | None) -> bool:
-    # Only root can check the rights of another account, and only root runs anything as it.
-    with acting_as(credentials if os.geteuid() == 0 else None):
-        return os.path.isdir(directory) and os.access(directory, os.X_OK, effective_ids=True)  # noqa: PTH112  # no EACCES

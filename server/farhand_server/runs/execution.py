@@ -19,7 +19,8 @@ from .output.spool import Spool
 from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
 from .process.cgroup import Cgroups
 from .process.left import LeftTree, describe, stopped
-from .process.process import LaunchError, LeaderSnapshot, Process
+from .process.place import LaunchError
+from .process.process import LeaderSnapshot, Process
 from .process.tree import RUN_ID_VARIABLE
 from .process.usage import rlimit_of_processes_binds
 from .snapshots import Descriptor, SnapshotRecord
@@ -205,6 +206,8 @@ class Execution:
                     cgroup=cgroup,
                     terminal=plan.terminal is not None,
                     argv0=plan.argv0,
+                    home=plan.home,
+                    judged=plan.judged,
                 )
         except BaseException:
             self._streams.close()

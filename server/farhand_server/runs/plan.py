@@ -77,7 +77,8 @@ class Plan:
     `argv[0]`. With `record` the run is stopped if its complete output cannot be kept; with `record_input` its stdin is
     recorded. With `leave_processes` the processes that the program leaves behind are not killed.
     `login` and `internal` are for listings. `rule` is the policy's rule that allowed the run, and what it allows one
-    account.
+    account. If `home` is not empty and the account cannot enter it, it is replaced by `/` in `cwd`. With `judged`, the
+    policy has judged `cwd`, which has no symbolic links, and must still be the same at the start.
     """
 
     id: str
@@ -111,6 +112,8 @@ class Plan:
     login: bool = False
     internal: bool = False
     rule: RuleShare = field(default_factory=RuleShare)
+    home: bytes = b""
+    judged: bool = False
 
     @property
     def in_cgroup(self) -> bool:

@@ -22,6 +22,7 @@ from ..listen.unix import UnixListener
 from ..logs import Logger
 from ..runs.registry import RecordUnavailable, Registry
 from ..systemd import Notifier
+from ..worker import workers
 from .program import UpgradeRefused, block_signals, execute, try_program, unblock_signals
 from .result import UpgradeResult, announce_result
 from .snapshot import Snapshot, SnapshotWriter
@@ -208,6 +209,7 @@ class Upgrader:
         while not core.registry.settled:
             await core.registry.settle()
             await core.ledger.suspend()
+        await workers.current().close()  # the new program starts its own
 
     async def _resume(self, lock: int | None) -> None:
         """Undo `_suspend`, and `Ledger.hand_over` if it has returned `lock`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_server.admission.admission import Admission, AdmittedRun, RunRefusal
+from farhand_server.admission.admission import Admission, AdmittedRun, Judgement, RunRefusal
 from farhand_server.admission.caller import Caller
+from farhand_server.admission.judging import Awaited, Judging
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal
@@ -19,6 +21,7 @@ from farhand_server.config.values import Directories
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
 from farhand_server.runs.process.process import prepare_loop
+from farhand_server.worker.workers import current
 from tests.support.client import new_id
 from tests.support.processes import reaped
 from tests.support.registry import Service
@@ -36,6 +39,7 @@ class Context:
         self.policy = default_policy("ada", 1000, ("*",))
         self.registry = service.registry
         self.shares = Shares(service.registry)
+        self.judging: dict[str, Judging[Judgement]] = {}
         self.entries: list[AuditEntry] = []
 
     def note(self, entry: AuditEntry) -> None:
@@ -60,6 +64,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     yield one
     await one.idle()
     one.registry.close()
+    await current().close()
     await reaped(one.others)
 
 
@@ -72,7 +77,17 @@ def request(*argv: bytes, run_id: str | None = None) -> m.RunRequest:
     return m.RunRequest(id=run_id or new_id(), argv=argv or (b"true",))
 
 
-def started(admitted: AdmittedRun | RunRefusal) -> AdmittedRun:
+async def judged(judgement: Judgement | Awaited[Judgement]) -> Judgement:
+    """Return a judgement, which may have to wait for a worker."""
+    if not isinstance(judgement, Awaited):
+        return judgement
+    told: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
+    judgement.then(told.set_result, told.set_exception)
+    async with asyncio.timeout(10):
+        return await told
+
+
+def started(admitted: object) -> AdmittedRun:
     assert isinstance(admitted, AdmittedRun), admitted
     return admitted
 
@@ -118,7 +133,7 @@ async def test_the_same_request_with_another_key_is_a_conflict_unless_the_policy
 ) -> None:
     wanted = request()
     context.policy = policy(commands=[["/usr/bin/true"]])
-    started(context.caller(key="SHA256:one").start(wanted))
+    started(await judged(context.caller(key="SHA256:one").start(wanted)))
     assert refused(context.caller(key="SHA256:two").start(wanted)) == ErrorCode.CONFLICT
     context.policy = policy(commands=[["/usr/bin/true"]], others=["attach"])
     assert not started(context.caller(key="SHA256:two").start(wanted)).new
@@ -177,9 +192,9 @@ async def test_a_rule_bounds_the_runs_that_an_account_has_by_it_at_once(context:
 
 
 async def test_a_denied_request_is_in_the_audit_log_with_its_arguments(context: Context) -> None:
-    context.policy = policy(commands=[["/usr/bin/true"]], audit="hash")
+    context.policy = policy(commands=[["/usr/bin/true", "..."]], audit="hash")
     wanted = request(b"rm", b"-r", b"/")
-    refusal = context.caller().start(wanted)
+    refusal = await judged(context.caller().start(wanted))
     assert refused(refusal) == ErrorCode.DENIED
     (entry,) = context.entries
     assert (entry.event, entry.run, entry.user, entry.argv) == ("denial", wanted.id, "ada", (b"rm", b"-r", b"/"))
@@ -244,3 +259,86 @@ async def test_audit_entries_name_the_caller(context: Context) -> None:
     caller.record("attach", run="x", detail="read-only")
     (entry,) = context.entries
     assert (entry.user, entry.how, entry.key, entry.run, entry.detail) == ("ada", "key", "SHA256:one", "x", "read-only")
+
+
+# While a worker looks at files for the policy
+
+
+@pytest.fixture
+def by_path(context: Context) -> Context:
+    """A policy that has to know where `true` is found."""
+    context.policy = policy(commands=[["/usr/bin/true"]])
+    return context
+
+
+async def test_the_same_request_becomes_one_run_while_the_first_is_being_judged(
+    by_path: Context, service: Service
+) -> None:
+    wanted = request()
+    first, second = by_path.caller().start(wanted), by_path.caller().start(wanted)
+    assert isinstance(first, Awaited)
+    one, other = await asyncio.gather(judged(first), judged(second))
+    assert (started(one).new, started(other)) == (True, AdmittedRun(started(one).run, new=False))
+    assert service.ledger.records.count(f"starting {wanted.id}") == 1
+    assert by_path.judging == {}
+
+
+async def test_another_request_with_the_same_id_is_a_conflict_while_the_first_is_being_judged(by_path: Context) -> None:
+    wanted = request()
+    first = by_path.caller().start(wanted)
+    others = [
+        by_path.caller().start(request(b"true", b"x", run_id=wanted.id)),
+        by_path.caller("bob").start(wanted),
+        by_path.caller(key="SHA256:two").start(wanted),
+    ]
+    assert [refused(other) for other in others] == [ErrorCode.CONFLICT] * 3
+    assert started(await judged(first)).new
+
+
+async def test_a_request_that_nobody_waits_for_any_more_starts_nothing(by_path: Context, service: Service) -> None:
+    wanted = request()
+    first, second = by_path.caller().start(wanted), by_path.caller().start(wanted)
+    assert isinstance(first, Awaited)
+    assert isinstance(second, Awaited)
+    first.abandon()
+    assert wanted.id in by_path.judging
+    second.abandon()
+    assert by_path.judging == {}
+    assert started(await judged(by_path.caller().start(wanted))).new
+    assert service.ledger.records.count(f"starting {wanted.id}") == 1
+
+
+async def test_a_request_goes_on_for_the_other_client_that_waits(by_path: Context) -> None:
+    wanted = request()
+    first, second = by_path.caller().start(wanted), by_path.caller().start(wanted)
+    assert isinstance(first, Awaited)
+    first.abandon()
+    assert started(await judged(second)).new
+
+
+async def test_a_drain_that_begins_meanwhile_refuses_the_request(by_path: Context, service: Service) -> None:
+    first = by_path.caller().start(request())
+    service.registry.refuse_new()
+    assert refused(await judged(first)) == ErrorCode.DRAINING
+
+
+async def test_workers_that_are_ended_meanwhile_are_a_fault_of_the_service(by_path: Context) -> None:
+    waiting = asyncio.create_task(judged(by_path.caller().start(request())))
+    await asyncio.sleep(0)
+    await current().close()
+    refusal = await waiting
+    assert refused(refusal) == ErrorCode.UNAVAILABLE
+    assert isinstance(refusal, RunRefusal)
+    assert refusal.sentence == (
+        "cannot look for the program 'true' in '/': the service is stopping or being upgraded; try again"
+    )
+
+
+async def test_an_error_in_the_service_reaches_the_client_that_waits(
+    by_path: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = by_path.caller().start(request())
+    monkeypatch.setattr("farhand_server.admission.admission.KnownFiles", lambda question, answer: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await judged(first)
+    assert by_path.judging == {}

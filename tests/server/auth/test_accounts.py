@@ -68,25 +68,6 @@ def test_files_in_the_home_are_read_as_the_user_and_others_as_the_service(databa
     assert [account.reader_of(path) for path in account.key_files] == [None, account.reader]
 
 
-@pytest.mark.needs("root")
-def test_files_that_the_user_could_have_written_are_recognised(tmp_path: Path) -> None:
-    for name in ("etc", "home", "home/own"):
-        (tmp_path / name).mkdir()
-    for path in ("etc/keys", "home/keys", "home/own/keys"):
-        (tmp_path / path).write_text("")
-    (tmp_path / "home/link").symlink_to(tmp_path / "etc/keys")
-    for path in ("home/own", "home/link"):
-        os.chown(tmp_path / path, 1000, 1000, follow_symlinks=False)
-    account = Account("ada", 1000, tmp_path / "home", ())
-    written = {
-        path
-        for path in ("etc/keys", "home/keys", "home/own/keys", "home/link")
-        if account.may_have_written(tmp_path / path)
-    }
-    assert written == {"home/own/keys", "home/link"}
-    assert not Account("root", 0, tmp_path, ()).may_have_written(tmp_path / "home/own/keys")
-
-
 def test_a_file_without_user_or_home_in_its_path_applies_to_the_services_own_account_only(database: Database) -> None:
     root = accounts.every_account(PATTERNS)("root")
     assert root is not None

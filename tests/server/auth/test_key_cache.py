@@ -12,7 +12,7 @@ from farhand_protocol.sshformat import PublicKey, format_public_key_line, pack_s
 from farhand_server.auth import key_cache
 from farhand_server.auth.authorized_keys import AuthorizedKeysError
 from farhand_server.auth.key_cache import KeyCache
-from farhand_server.auth.keyfile import FileIdentity, KeyFileContents, open_key_file
+from farhand_server.worker.keyfile import FileIdentity, KeyFileContents, open_key_file
 
 NOW_NS = 1_900_000_000_000_000_000
 LATER_NS = NOW_NS + 60_000_000_000

@@ -14,8 +14,8 @@ from farhand_protocol.sshformat import format_public_key_line
 from farhand_server.auth import accounts
 from farhand_server.auth.accounts import Account, Principal, peer_principal
 from farhand_server.auth.authorized_keys import IPAddress
-from farhand_server.auth.keyfile import KeyFileUnavailable
 from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
+from farhand_server.worker.keyfile import KeyFileUnavailable
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
 
@@ -224,7 +224,7 @@ def test_a_service_without_descriptors_refuses_nobody_for_it(service: Service, m
         raise KeyFileUnavailable("FILE: cannot be read", "Too many open files")
 
     service.authorize(LINE)
-    monkeypatch.setattr("farhand_server.auth.login.open_key_file", fail)
+    monkeypatch.setattr("farhand_server.worker.key_files.open_key_file", fail)
     for user in ("alice", "nobody-here"):
         refusal = service.refused(proof(user=user))
         assert (refusal.cause, refusal.detail, refusal.fault) == (

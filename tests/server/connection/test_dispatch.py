@@ -123,6 +123,9 @@ class Session(FakeSession):
         self.channels: dict[int, ChannelHandler] = {}
         self.acknowledged: list[int] = []
 
+    def fail(self, what: str, error: Exception) -> None:
+        raise error
+
     def acknowledge_close(self, number: int) -> None:
         self.acknowledged.append(number)
 

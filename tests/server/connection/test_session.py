@@ -19,6 +19,8 @@ from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import Side
 from farhand_protocol.transport import QUIET_PERIOD
+from farhand_server.admission.admission import Judgement
+from farhand_server.admission.judging import Judging
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.login import Authenticator
@@ -60,6 +62,7 @@ class Core:
 
     def __post_init__(self) -> None:
         self.shares = Shares(self.registry)
+        self.judging: dict[str, Judging[Judgement]] = {}
 
     def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)

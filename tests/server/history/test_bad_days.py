@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.credentials import Credentials, acting_as
+from farhand_server.credentials import Credentials
 from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, StateDirectoryInUse, UnknownRun, store
 from farhand_server.history.writer import MAX_PENDING_CHANGES, PRUNE_EVERY
+from tests.support.acting import acting_as
 from tests.support.history import EXITED, HistoryDirectory, LogFile, record, running, uuid4, uuid7
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.credentials import Credentials, acting_as
+from farhand_server.credentials import Credentials
 from farhand_server.listen.unix import (
     OPEN_TO_ALL,
     SOCKET_BUFFER,
@@ -28,6 +28,7 @@ from farhand_server.listen.unix import (
     only,
     peer_uid,
 )
+from tests.support.acting import acting_as
 
 
 def test_a_socket_is_created_with_its_directories_and_mode(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from farhand_server.policy import Decision, Policy, PolicyRequest, Rule, Subject, decide
+from farhand_server.policy import Decision, KnownFiles, Policy, PolicyRequest, Rule, Subject, decide, question
+from farhand_server.worker.messages import LookedUp
 
 ADA = Subject("ada", 1000, frozenset({"ada", "staff"}), "SHA256:" + "A" * 43, home=b"/home/ada")
 EVE = Subject("eve", 1001, frozenset({"eve"}), "SHA256:" + "E" * 43, home=b"/home/eve")
@@ -61,7 +62,15 @@ def request(*argv: str | bytes, **keys: object) -> PolicyRequest:
 
 
 def ask(asked: PolicyRequest, *rules: Rule, by: Subject = ADA) -> Decision:
-    return decide(policy(*rules), by, asked, Files())
+    """Return the decision, which must be the same with the answers that a worker gives to the question about all
+    files."""
+    files = Files()
+    about = question(policy(*rules), by, asked, b"")
+    program = files.program(about.program, path=about.search, cwd=about.cwd) or b""
+    answer = LookedUp(program, tuple(map(files.directory, (about.cwd, *about.directories))))
+    decision = decide(policy(*rules), by, asked, files)
+    assert decide(policy(*rules), by, asked, KnownFiles(about, answer)) == decision
+    return decision
 
 
 def allows(commands: list[list[str]], *argv: str | bytes, **keys: object) -> bool:

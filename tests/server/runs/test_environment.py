@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-from pathlib import Path
 
 import pytest
 
@@ -32,15 +31,12 @@ def test_an_account_without_an_entry_starts_in_the_root_directory() -> None:
     assert (home.directory, home.shell, home.environment[b"USER"]) == (b"/", b"/bin/sh", b"3999999999")
 
 
-@pytest.mark.parametrize("directory", ["gone", "a-file/below"])
-def test_an_account_without_a_home_starts_in_the_root_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
-) -> None:
-    (tmp_path / "a-file").write_text("")
-    entry = pwd.struct_passwd(("ada", "x", 1000, 1000, "", str(tmp_path / directory), "/bin/sh"))
+def test_nobody_looks_at_a_home_before_something_starts_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = pwd.struct_passwd(("ada", "x", 1000, 1000, "", "/gone", "/bin/sh"))
     monkeypatch.setattr("pwd.getpwuid", lambda uid: entry)
-    assert Home.of(1000).directory == b"/"
-    assert Home.of(1000).environment[b"HOME"] == os.fsencode(tmp_path / directory)
+    home = Home.of(1000)
+    assert (home.directory, home.environment[b"HOME"]) == (b"/gone", b"/gone")
+    assert [home.fallback(wanted) for wanted in (None, b"below", b"~/below", b"/tmp")] == [b"/gone"] * 3 + [b""]
 
 
 @pytest.mark.parametrize(

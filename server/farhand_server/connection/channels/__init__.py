@@ -1,6 +1,7 @@
 """The channel handlers: one class for each message that opens a channel.
 
 `handler`    the interface between a session and its handlers, and the base of handlers that answer one query
+`judged`     stands in for a run while its request is being judged
 `run`        a run's output, input and outcome, for `run` and `attach`
 `attach`     the same for a past run, of which only the record is left
 `deliver`    sends one signal to a run, named by its id

@@ -116,6 +116,8 @@ def launch(
     cgroup: Path | None,
     terminal: bool = False,
     argv0: bytes | None = None,
+    directory: int | None = None,
+    by_shell: bool = False,
 ) -> LaunchCommand:
     """Return a command that runs `argv` with exactly `env`, as the user of `credentials`, under `limits`, in `cgroup`.
 
@@ -127,20 +129,25 @@ def launch(
     `argv0` is the program's name. On a system without bash(1), the program keeps its own name and gets the option `-l`,
     because such a name is only ever used to mark a login shell. bash adds a SHLVL of 0.
 
+    `directory` is a descriptor with one digit, which the program inherits, of the directory in which it starts; without
+    one, it starts in the command's. The program's own process enters it, with the user's rights. With `by_shell`, there
+    is a shell in front of the program even if nothing else is requested, so that executing the command itself cannot
+    wait for anything.
+
     `limits` are set as soft and hard rlimits (setrlimit(2)); leave out those that the cgroup enforces. No limit is
     raised above the service's hard limit. Memory is rounded up to KiB, file size to 512 bytes, and processor time to
     seconds. The hard limit on processor time is one second higher: the program gets SIGXCPU, and KILL only if it
     continues.
 
     Errors look like the program's own: exit code 125, with the reason on stderr, if the cgroup cannot be entered or the
-    terminal cannot be opened, and 126 or 127 if a program of the prefix is missing or `check` has overlooked a problem
-    with `argv[0]`. Raises `NoLauncher`.
+    terminal cannot be opened, and 126 or 127 if a program of the prefix is missing or the look at `argv[0]` (`place`)
+    has overlooked a problem. Raises `NoLauncher`.
     """
     if credentials is not None and credentials.uid == os.geteuid():
         credentials = None
     if argv0 is not None and not os.access(BASH, os.X_OK):
         argv, argv0 = (argv[0], b"-l", *argv[1:]), None
-    if credentials is None and not limits and cgroup is None and not terminal and argv0 is None:
+    if credentials is None and not limits and cgroup is None and not (terminal or by_shell) and argv0 is None:
         return LaunchCommand(tuple(argv), env)
     prefix, packed = _pack(env)
     if odd := _not_for_shell(env, bash=argv0 is not None or not _is_dash(SHELL)):
@@ -153,6 +160,8 @@ def launch(
         argv = (python, *options, argv[0], name, *argv[1:])
     else:
         setting, argv = _by_shell(argv, prefix, env, limits, argv0)
+    if directory is not None:
+        setting.insert(0, f"cd -P /proc/self/fd/{directory} && exec {directory}<&- || exit 125")
     if terminal:
         setting.insert(0, _TERMINAL)
     enter = [] if cgroup is None else ['echo 0 >"$1" || exit 125', "shift"]

@@ -8,15 +8,16 @@ import errno as errnos
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from farhand_server.credentials import Credentials
+from farhand_server.worker.steady import steady_paths
 
-from . import subreaper
+from . import slot, subreaper
 from .cgroup import RunCgroup
-from .check import checked
 from .launch import NoLauncher, launch
 from .left import LeftTree, others
+from .place import LaunchError, directory_error, look, program_error, shown
 from .tracked import TrackedRun
 from .tree import Member
 from .usage import (
@@ -47,24 +48,6 @@ _OF_THE_PROGRAM: Final = frozenset(
 environment."""
 
 
-MAX_NAME: Final = 256
-"""Maximum length in characters of a program's name in an error: a longer name would hide the reason."""
-
-
-class LaunchError(Exception):
-    """The program did not start. `errno` and `what` tell programs why; the text tells people."""
-
-    def __init__(self, errno: int, what: Literal["program", "directory", "process"], sentence: str) -> None:
-        super().__init__(sentence)
-        self.errno = errno
-        self.what = what
-
-    @property
-    def name(self) -> str:
-        """The name of the errno, such as ENOENT."""
-        return errnos.errorcode.get(self.errno, f"E{self.errno}")
-
-
 def prepare_loop(expecting: Iterable[int] = (), *, sole_parent: bool = False) -> None:
     """Make the service the subreaper of its runs on this event loop.
 
@@ -75,6 +58,8 @@ def prepare_loop(expecting: Iterable[int] = (), *, sole_parent: bool = False) ->
     asyncio, so that all others can be reaped when they end. Raises OSError before Linux 3.4, which has no subreapers
     (prctl(2)).
     """
+    slot.reserve()
+    steady_paths()
     subreaper.prepare(expecting, sole_parent=sole_parent)
 
 
@@ -122,37 +107,60 @@ class Process:
         credentials: Credentials | None = None,
         terminal: bool = False,
         argv0: bytes | None = None,
+        home: bytes = b"",
+        judged: bool = False,
     ) -> Process:
         """Start `argv` with exactly these three descriptors, which the caller must still close.
 
         With `terminal`, they are the same terminal, which becomes the program's controlling terminal. For `argv0` see
         `launch`. The program runs as the user of `credentials` (None: as the service), under `limits`, in `cgroup`,
-        which `close` removes. Neither preexec_fn nor user= is used, because both would fork the whole service instead
-        of using vfork; see `launch`. Raises `LaunchError`.
+        which `close` removes. For `home` and `judged` see `place.look`. Neither preexec_fn nor user= is used, because
+        both would fork the whole service instead of using vfork; see `launch`. Raises `LaunchError`.
         """
+        own = credentials is None or credentials.uid == os.geteuid()
+        others = limits if cgroup is None else cgroup.others(limits)
+        # Without any of these, the program is executed by the service's vfork itself, and errors are its own.
+        through = not own or bool(others) or cgroup is not None or terminal or argv0 is not None
+        place = await look(
+            argv[0],
+            search=env.get(b"PATH", os.fsencode(os.defpath)),
+            cwd=cwd,
+            home=home,
+            judged=judged,
+            credentials=None if own else credentials,
+            opened=through,
+        )
+        prefix: bytes | None = None
         try:
-            command = launch(
-                argv,
-                env=env,
-                credentials=credentials,
-                limits=limits if cgroup is None else cgroup.others(limits),
-                cgroup=None if cgroup is None else cgroup.path,
-                terminal=terminal,
-                argv0=argv0,
-            )
-        except NoLauncher as error:
-            raise LaunchError(errnos.ENOENT, "process", f"cannot start {_shown(argv[0])}: {error}") from None
-        prefix = command.argv[0] if command.argv != tuple(argv) else None
-        try:
-            with contextlib.ExitStack() as opened:
-                place = cwd
-                if prefix is not None:
-                    place = opened.enter_context(checked(argv[0], env=env, cwd=cwd, credentials=credentials))
-                tracked = await subreaper.current().start(
-                    command.argv, cwd=place, env=command.env, stdin=stdin, stdout=stdout, stderr=stderr, run_id=run_id
+            with contextlib.ExitStack() as held:
+                held.callback(place.close)
+                there, directory = held.enter_context(place.entered())
+                command = launch(
+                    argv,
+                    env=env,
+                    credentials=credentials,
+                    limits=others,
+                    cgroup=None if cgroup is None else cgroup.path,
+                    terminal=terminal,
+                    argv0=argv0,
+                    directory=directory,
+                    by_shell=not place.quick,
                 )
+                prefix = command.argv[0] if command.argv != tuple(argv) else None
+                tracked = await subreaper.current().start(
+                    command.argv,
+                    cwd=there,
+                    env=command.env,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    run_id=run_id,
+                    passed=() if directory is None else (directory,),
+                )
+        except NoLauncher as error:
+            raise LaunchError(errnos.ENOENT, "process", f"cannot start {shown(argv[0])}: {error}") from None
         except OSError as error:
-            raise _spawn_error(error, argv[0], cwd, prefix) from None
+            raise _spawn_error(error, argv[0], place.cwd, prefix) from None
         return cls(tracked, limits, cgroup)
 
     @classmethod
@@ -293,18 +301,15 @@ class Process:
 
 def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> LaunchError:
     number = error.errno or errnos.EIO
-    reason = os.strerror(number)
-    name = _shown(program)
-    at_directory = error.filename is not None and os.fsencode(error.filename) == cwd
-    # If program and directory have the same name, only a look at the directory can tell which of them failed.
-    if at_directory and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes, and it never raises
-        return LaunchError(number, "directory", f"cannot start in the directory {os.fsdecode(cwd)!r}: {reason}")
-    if number in _OF_THE_PROGRAM and prefix is not None and error.filename == prefix:
-        return LaunchError(number, "process", f"cannot start {name} by {os.fsdecode(prefix)}: {reason}")
+    at_directory = error.filename is not None and os.fsencode(error.filename) in (cwd, b"/")
+    # If program and directory have the same name, only a look at the directory can tell which of them failed. Without a
+    # prefix, a look cannot hang.
+    if at_directory and prefix is None and (cwd != program or not os.path.isdir(cwd)):  # noqa: PTH112  # bytes
+        return directory_error(number, cwd)
+    if number in _OF_THE_PROGRAM and prefix is not None and error.filename is not None:
+        return LaunchError(
+            number, "process", f"cannot start {shown(program)} by {os.fsdecode(prefix)}: {os.strerror(number)}"
+        )
     if number in _OF_THE_PROGRAM:
-        return LaunchError(number, "program", f"cannot run the program {name}: {reason}")
-    return LaunchError(number, "process", f"cannot start a process for {name}: {reason}")
-
-
-def _shown(program: bytes) -> str:
-    return repr(os.fsdecode(program)[:MAX_NAME])
+        return program_error(number, program)
+    return LaunchError(number, "process", f"cannot start a process for {shown(program)}: {os.strerror(number)}")

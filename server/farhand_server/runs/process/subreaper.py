@@ -169,10 +169,12 @@ class Subreaper:
         stdout: int,
         stderr: int,
         run_id: str | None,
+        passed: Sequence[int] = (),
     ) -> TrackedRun:
         """Start a leader in its own session, and track it and all processes that it leaves behind.
 
-        When cancelled, it first kills the program. Raises OSError as `asyncio.create_subprocess_exec` does.
+        It also inherits the descriptors in `passed`. When cancelled, it first kills the program. Raises OSError as
+        `asyncio.create_subprocess_exec` does.
         """
         with contextlib.ExitStack() as marking:
             start = self._start = _PendingStart(run_id, marking.enter_context(self.marking()), marking.close)
@@ -186,6 +188,7 @@ class Subreaper:
                     cwd=cwd,
                     env=env,
                     start_new_session=True,
+                    pass_fds=passed,
                 )
                 transport, _ = await childwatcher.unless_cancelled(starting, start.kill)
             except asyncio.CancelledError:

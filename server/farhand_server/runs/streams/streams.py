@@ -13,7 +13,8 @@ from ..attachments.attachments import Output
 from ..attachments.terminal import SharedTerminalSize
 from ..output.spool import Spool
 from ..plan import Plan, TerminalSize
-from ..process.process import LaunchError, Process
+from ..process.place import LaunchError
+from ..process.process import Process
 from ..snapshots import Get, Put
 from .pipe_input import PipeInput, StdinSnapshot
 from .pty import PseudoTerminal

@@ -17,7 +17,8 @@ import pytest
 from farhand_server.credentials import Credentials
 from farhand_server.runs.process import subreaper
 from farhand_server.runs.process.cgroup import RunCgroup
-from farhand_server.runs.process.process import LaunchError, Process
+from farhand_server.runs.process.place import LaunchError
+from farhand_server.runs.process.process import Process
 from farhand_server.runs.process.tracked import TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import TIMEOUT, children, descriptors

@@ -1,18 +1,26 @@
-import contextlib
+"""A file with keys is read only if nobody else could have written it, and arrives in memory that cannot change."""
+
+from __future__ import annotations
+
 import errno
 import os
 import pickle
 import socket
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from farhand_server.auth.keyfile import KeyFileError, KeyFileUnavailable, read_key_file
-from farhand_server.credentials import Credentials
-from tests.support.processes import fields
+from farhand_server.worker.keyfile import (
+    FileIdentity,
+    KeyFileError,
+    KeyFileUnavailable,
+    answer_key_file,
+    contents,
+    may_have_written,
+    open_key_file,
+    read_key_file,
+)
+from farhand_server.worker.messages import KeyFileRead, ReadKeyFile
 
 UID = os.getuid()
 
@@ -131,76 +139,69 @@ def test_a_file_above_the_maximum_size_is_refused(file: Path, home: Path) -> Non
         read(file, home, max_size=6)
 
 
-GAMES = Credentials("games", 5, 60, (60,))
+def question(path: Path, home: Path, known: tuple[int, ...] = ()) -> ReadKeyFile:
+    return ReadKeyFile(bytes(path), bytes(home), UID, 100, known, 1)
 
 
-@pytest.fixture
-def foreign_home() -> Iterator[Path]:
-    """A home directory of the user games, for whom root can read more than the user can."""
-    with tempfile.TemporaryDirectory() as directory:
-        home = Path(directory)
-        os.chown(home, GAMES.uid, GAMES.gid)
-        yield home
+def test_the_contents_are_in_a_file_that_nobody_can_change(file: Path, home: Path) -> None:
+    answer, fd = answer_key_file(question(file, home))
+    assert answer == KeyFileRead(1, b"", b"", 1, tuple(FileIdentity.of(file.stat())))
+    assert fd is not None
+    assert contents(fd) == b"content"
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"x", 0)
+    os.close(fd)
+    assert answer_key_file(question(file, home, answer.identity)) == (answer, None)
 
 
-def read_as_games(path: Path, home: Path) -> bytes | None:
-    return read_key_file(path, uid=GAMES.uid, home=home, max_size=100, reader=GAMES)
+def test_any_other_file_is_not_read(file: Path) -> None:
+    with open(file, "rb") as other, pytest.raises(OSError):  # noqa: PT011, PTH123  # EINVAL, or our own
+        contents(other.fileno())
+    fd = os.memfd_create("x", os.MFD_ALLOW_SEALING)
+    with pytest.raises(OSError, match="another file"):
+        contents(fd)
+    os.close(fd)
 
 
-@pytest.mark.needs("root")
-def test_a_users_own_file_is_read_with_the_users_rights(foreign_home: Path) -> None:
-    file = foreign_home / "authorized_keys"
-    file.write_bytes(b"games'")
-    file.chmod(0o600)
-    os.chown(file, GAMES.uid, GAMES.gid)
-    assert read_as_games(file, foreign_home) == b"games'"
-    assert read_as_games(foreign_home / "nothing", foreign_home) is None
-
-
-@pytest.mark.needs("root")
-def test_a_link_to_a_file_that_the_user_may_not_read_is_refused(foreign_home: Path) -> None:
-    """Root can read it and owns it: without the user's rights it would count as the user's keys."""
-    secret = Path(tempfile.mkdtemp()) / "keys"
-    try:
-        secret.write_bytes(b"root's")
-        link = foreign_home / "authorized_keys"
-        link.symlink_to(secret)
-        with pytest.raises(KeyFileError, match="Permission denied"):
-            read_as_games(link, foreign_home)
-    finally:
-        secret.unlink()
-        secret.parent.rmdir()
+def test_a_missing_file_and_one_that_must_not_be_used_have_no_contents(file: Path, home: Path) -> None:
+    assert answer_key_file(question(home / "gone", home)) == (KeyFileRead(0, b"", b"", 0, ()), None)
+    file.chmod(0o666)
+    problem = f"{file}: is writable by others (mode 0666); run: chmod go-w {file}"
+    assert answer_key_file(question(file, home)) == (KeyFileRead(0, problem.encode(), b"", 0, ()), None)
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize("content", [None, b"x" * 101])
-def test_the_services_own_rights_are_restored_after_a_refusal(foreign_home: Path, content: bytes | None) -> None:
-    before = fields(Path("/proc/thread-self/status").read_text())
-    file = foreign_home / "authorized_keys"
-    file.mkdir() if content is None else file.write_bytes(content)
-    with pytest.raises(KeyFileError):
-        read_as_games(file, foreign_home)
-    after = fields(Path("/proc/thread-self/status").read_text())
-    assert [after[name] for name in ("Uid", "Gid", "Groups", "CapEff")] == [
-        before[name] for name in ("Uid", "Gid", "Groups", "CapEff")
-    ]
+def test_files_that_the_user_could_have_written_are_recognised(tmp_path: Path) -> None:
+    for name in ("etc", "home", "home/own"):
+        (tmp_path / name).mkdir()
+    for path in ("etc/keys", "home/keys", "home/own/keys"):
+        (tmp_path / path).write_text("")
+    (tmp_path / "home/link").symlink_to(tmp_path / "etc/keys")
+    for path in ("home/own", "home/link"):
+        os.chown(tmp_path / path, 1000, 1000, follow_symlinks=False)
+    written = {
+        path
+        for path in ("etc/keys", "home/keys", "home/own/keys", "home/link", "gone")
+        if may_have_written(tmp_path / path, 1000)
+    }
+    assert written == {"home/own/keys", "home/link", "gone"}
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-@pytest.mark.parametrize("reader", [None, Credentials("x", UID, os.getgid(), tuple(os.getgroups()))])
 def test_what_the_service_lacks_is_not_the_files_fault(
-    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch, code: int, reader: Credentials | None
+    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch, code: int, own: bool
 ) -> None:
     def fail(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    if reader is not None:
-        monkeypatch.setattr("farhand_server.auth.keyfile.acting_as", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(KeyFileUnavailable) as caught:
-        read_key_file(file, uid=UID, home=home, max_size=100, reader=reader)
+        open_key_file(file, uid=UID, home=home, max_size=100, own=own)
     assert (str(caught.value), caught.value.why) == (f"{file}: cannot be read: {os.strerror(code)}", os.strerror(code))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    answer, _ = answer_key_file(question(file, home))
+    assert (answer.problem, answer.fault) == (f"{file}: cannot be read".encode(), os.strerror(code).encode())
 
 
 def test_a_file_that_its_user_cannot_read_is_the_users_fault_and_one_of_the_service_is_not(
@@ -209,21 +210,9 @@ def test_a_file_that_its_user_cannot_read_is_the_users_fault_and_one_of_the_serv
     def fail(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("farhand_server.auth.keyfile.acting_as", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(KeyFileUnavailable):
-        read_key_file(file, uid=UID, home=home, max_size=100)
+        open_key_file(file, uid=UID, home=home, max_size=100)
     with pytest.raises(KeyFileError) as caught:
-        read_key_file(file, uid=UID, home=home, max_size=100, reader=Credentials("x", 1, 1, ()))
+        open_key_file(file, uid=UID, home=home, max_size=100, own=False)
     assert not isinstance(caught.value, KeyFileUnavailable)
-
-
-def test_a_service_that_cannot_act_as_the_user_is_at_fault(
-    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: object) -> NoReturn:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr("farhand_server.auth.keyfile.acting_as", fail)
-    with pytest.raises(KeyFileUnavailable, match="cannot be read as its user: Operation not permitted"):
-        read_key_file(file, uid=UID, home=home, max_size=100, reader=Credentials("x", 1, 1, ()))

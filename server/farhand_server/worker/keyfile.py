@@ -5,15 +5,17 @@ user or root, and must not be writable by anyone else. One thing is allowed that
 as /tmp, where others can add entries but cannot touch those of the user and root, and only the latter are accepted.
 """
 
-import contextlib
+from __future__ import annotations
+
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from farhand_server.credentials import Credentials, acting_as
+from .messages import KeyFileRead, ReadKeyFile
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _UNREADABLE = frozenset({errno.EACCES, errno.EIO, errno.EPERM, errno.ESTALE, errno.ETIMEDOUT})
@@ -47,7 +49,7 @@ class FileIdentity(NamedTuple):
     changed_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> "FileIdentity":
+    def of(cls, status: os.stat_result) -> FileIdentity:
         """Return the identity of an open file."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
@@ -59,50 +61,84 @@ class KeyFileContents(NamedTuple):
     data: bytes | None
 
 
-def read_key_file(
-    path: Path, *, uid: int, home: Path, max_size: int, reader: Credentials | None = None
-) -> bytes | None:
+def answer_key_file(question: ReadKeyFile) -> tuple[KeyFileRead, int | None]:
+    """Answer with the file's contents, or why it must not be used."""
+    path = Path(os.fsdecode(question.path))
+    known = (FileIdentity(*question.known),) if len(question.known) == len(FileIdentity._fields) else ()
+    try:
+        opened = open_key_file(
+            path,
+            uid=question.uid,
+            home=Path(os.fsdecode(question.home)),
+            max_size=question.max_size,
+            known=known,
+            own=bool(question.own),
+        )
+        if opened is None:
+            return KeyFileRead(0, b"", b"", 0, ()), None
+        by_user = int(may_have_written(path, question.uid))
+        fd = None if opened.data is None else _memory_file(opened.data)
+        return KeyFileRead(1, b"", b"", by_user, tuple(opened.identity)), fd
+    except KeyFileUnavailable as error:
+        return KeyFileRead(0, os.fsencode(error.args[0]), os.fsencode(error.why), 0, ()), None
+    except KeyFileError as error:
+        return KeyFileRead(0, os.fsencode(str(error)), b"", 0, ()), None
+
+
+def may_have_written(path: Path, uid: int) -> bool:
+    """Whether the user could have written a file, because the file, or a directory or link on its path, is the
+    user's."""
+    real = Path(os.path.realpath(path))
+    try:
+        return any(each.lstat().st_uid == uid for each in (path, *path.parents, real, *real.parents))
+    except OSError:
+        return True
+
+
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+def _memory_file(data: bytes) -> int:
+    """Return a file in memory that can be read without waiting and cannot change any more (memfd_create(2))."""
+    fd = os.memfd_create("farhandd-key-file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as file:  # a descriptor, not a path
+        file.write(data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    return fd
+
+
+def contents(fd: int) -> bytes:
+    """Return what `_memory_file` was given. Raises OSError for any other file, which could hang the reader."""
+    if fcntl.fcntl(fd, fcntl.F_GET_SEALS) != SEALS:
+        raise OSError(0, "the worker has answered with another file")
+    return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def read_key_file(path: Path, *, uid: int, home: Path, max_size: int) -> bytes | None:
     """Return the file's contents, or None if it does not exist. See `open_key_file`."""
-    opened = open_key_file(path, uid=uid, home=home, max_size=max_size, reader=reader)
+    opened = open_key_file(path, uid=uid, home=home, max_size=max_size)
     return None if opened is None else opened.data
 
 
 def open_key_file(
-    path: Path,
-    *,
-    uid: int,
-    home: Path,
-    max_size: int,
-    reader: Credentials | None = None,
-    known: Container[FileIdentity] = (),
+    path: Path, *, uid: int, home: Path, max_size: int, known: Container[FileIdentity] = (), own: bool = True
 ) -> KeyFileContents | None:
     """Return the file's identity and contents, or None if it does not exist. One that is `known` is checked, but not
-    read.
-
-    It is read with the rights of `reader` (default: the service's own), so that a link in a user's home cannot lead to
-    a file that the user could not read.
+    read. `own` tells whether it is read with the service's own rights.
 
     Symbolic links are followed first, and the rules apply to their target. The file itself is then opened once, without
-    following links and without blocking (so a FIFO cannot hang the service), and the opened file is checked. Raises
-    KeyFileError if the file is not a regular file, is not owned by `uid` or root, is writable by others, is below a
-    directory with wrong owner or mode, is longer than `max_size` bytes, or is unreadable.
+    following links and without blocking (so a FIFO or a lease cannot hang anybody), and the opened file is checked.
+    Raises KeyFileError if the file is not a regular file, is not owned by `uid` or root, is writable by others, is
+    below a directory with wrong owner or mode, is longer than `max_size` bytes, or is unreadable.
     """
-    with contextlib.ExitStack() as acting:
-        try:
-            acting.enter_context(acting_as(reader))
-        except OSError as error:
-            raise KeyFileUnavailable(f"{path}: cannot be read as its user", _reason(error)) from None
-        try:
-            return _read(path, uid, home, max_size, known)
-        except OSError as error:
-            # What the service may not read with its own rights, or lacks descriptors for, is nobody else's fault.
-            if error.errno in _EXHAUSTED or (reader is None and error.errno in _UNREADABLE):
-                raise KeyFileUnavailable(f"{path}: cannot be read", _reason(error)) from None
-            raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    try:
+        return _read(path, uid, home, max_size, known)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        # What the service may not read with its own rights, or lacks descriptors for, is nobody else's fault.
+        if error.errno in _EXHAUSTED or (own and error.errno in _UNREADABLE):
+            raise KeyFileUnavailable(f"{path}: cannot be read", reason) from None
+        raise KeyFileError(f"{path}: cannot be read: {reason}") from None
 
 
 def _read(path: Path, uid: int, home: Path, max_size: int, known: Container[FileIdentity]) -> KeyFileContents | None:

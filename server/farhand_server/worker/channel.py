@@ -1,0 +1,131 @@
+"""The core's end of one worker: sends questions, and gives each answer to who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from .messages import (
+    KeyFileRead,
+    LookedUp,
+    MessageError,
+    NotAnswered,
+    StartOpened,
+    WorkerAnswer,
+    decode,
+    receive,
+)
+
+
+class WorkerGone(Exception):
+    """The worker has ended, or has answered with something that is no answer."""
+
+
+class WaitingAnswer:
+    """One question that has been asked. `answered` is called once, with the answer, its descriptor, or the reason why
+    there is none."""
+
+    __slots__ = ("answered", "packet", "timer")
+
+    def __init__(self, packet: bytes, answered: Callable[[WorkerAnswer | Exception, int | None], None]) -> None:
+        self.packet: Final = packet
+        self.answered: Final = answered
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class WorkerChannel:
+    """The socket to one worker. `number` is that of the order to start it."""
+
+    def __init__(self, number: int, channel: socket.socket, on_change: Callable[[WorkerChannel], None]) -> None:
+        """`on_change` is called when an answer has arrived, and when the worker is gone."""
+        self.number: Final = number
+        self.waiting: dict[int, WaitingAnswer] = {}
+        """The questions without an answer, by their numbers."""
+        self.gone = False
+        self._socket = channel
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._unsent: deque[bytes] = deque()
+        weakref.finalize(self, channel.close)  # if the loop is closed first
+        channel.setblocking(False)
+        self._loop.add_reader(channel, self._readable)
+
+    def ask(self, number: int, question: WaitingAnswer) -> None:
+        """Send a question."""
+        self.waiting[number] = question
+        self._unsent.append(question.packet)
+        if len(self._unsent) == 1:
+            self._send()
+
+    def close(self) -> None:
+        """Close the socket, which ends a worker that does not hang. Questions without an answer are forgotten."""
+        if not self.gone:
+            self.gone = True
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._socket.send(self._unsent[0])
+                self._unsent.popleft()
+        except BlockingIOError:
+            self._loop.add_writer(self._socket, self._writable)
+        except OSError as error:
+            # Not from inside `ask`: whoever asks must get the question's future first.
+            self._loop.call_soon(self._end, WorkerGone(error.strerror))
+
+    def _writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        self._send()
+
+    def _readable(self) -> None:
+        try:
+            packet, attached, lost = receive(self._socket)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(WorkerGone(error.strerror))
+            return
+        try:
+            if not packet:
+                raise WorkerGone("the worker has ended")
+            number, answer = decode(packet)
+            if not isinstance(answer, LookedUp | StartOpened | KeyFileRead | NotAnswered):
+                raise WorkerGone("the worker has answered with a question")
+        except (MessageError, WorkerGone) as error:
+            _close(attached)
+            self._end(WorkerGone(str(error)))
+            return
+        waited = self.waiting.pop(number, None)
+        if waited is None:
+            _close(attached)  # nobody waits for it any more
+        elif lost:
+            _close(attached)
+            waited.answered(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), None)
+        else:
+            waited.answered(answer, attached[0] if attached else None)
+        self._on_change(self)
+
+    def _end(self, why: WorkerGone) -> None:
+        if self.gone:
+            return
+        self.close()
+        self._on_change(self)
+        waiting, self.waiting = self.waiting, {}
+        for waited in waiting.values():
+            waited.answered(why, None)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,142 @@
+"""Files with keys are read with their user's rights, a few at a time, and one that hangs holds up only its user."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Container, Iterator
+from pathlib import Path
+
+import pytest
+
+from farhand_server.credentials import Credentials
+from farhand_server.worker import key_files
+from farhand_server.worker.key_files import MAX_READERS, AcceptedKeyFile, KeyFiles
+from farhand_server.worker.keyfile import FileIdentity, KeyFileError, KeyFileUnavailable
+from farhand_server.worker.messages import NotAnswered, ReadKeyFile, WorkerAnswer
+from farhand_server.worker.workers import NoAnswer, current
+
+GAMES = Credentials("games", 5, 60, (60,))
+
+
+@pytest.fixture
+async def files() -> AsyncIterator[KeyFiles]:
+    yield KeyFiles()
+    await current().close()
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home directory of the user games, for whom root can read more than the user can."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chown(directory, GAMES.uid, GAMES.gid)
+        yield Path(directory)
+
+
+async def opened(
+    files: KeyFiles, path: Path, reader: Credentials | None = GAMES, known: Container[FileIdentity] = ()
+) -> AcceptedKeyFile | None:
+    async with asyncio.timeout(10):
+        return await files.open(path, reader=reader, uid=GAMES.uid, home=path.parent, max_size=100, known=known)
+
+
+@pytest.mark.needs("root")
+async def test_a_users_own_file_is_read_with_the_users_rights(files: KeyFiles, home: Path) -> None:
+    file = home / "authorized_keys"
+    file.write_bytes(b"games'")
+    file.chmod(0o600)
+    os.chown(file, GAMES.uid, GAMES.gid)
+    found = await opened(files, file)
+    assert found is not None
+    assert (found.contents.data, found.by_user) == (b"games'", True)
+    again = await opened(files, file, known=[found.contents.identity])
+    assert again is not None
+    assert again.contents == (found.contents.identity, None)
+    assert await opened(files, home / "nothing") is None
+
+
+@pytest.mark.needs("root")
+async def test_a_link_to_a_file_that_the_user_may_not_read_is_refused(files: KeyFiles, home: Path) -> None:
+    """Root can read it and owns it: without the user's rights it would count as the user's keys."""
+    with tempfile.TemporaryDirectory() as secret:
+        Path(secret, "keys").write_bytes(b"root's")
+        (home / "authorized_keys").symlink_to(Path(secret, "keys"))
+        with pytest.raises(KeyFileError, match="Permission denied"):
+            await opened(files, home / "authorized_keys")
+
+
+class Pool:
+    """Workers that answer when they are told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Credentials | None, bytes, bool]] = []
+        self.waiting: list[asyncio.Future[tuple[WorkerAnswer, int | None]]] = []
+
+    def ask(
+        self, credentials: Credentials | None, question: ReadKeyFile, *, before_login: bool
+    ) -> asyncio.Future[tuple[WorkerAnswer, int | None]]:
+        self.asked.append((credentials, question.path, before_login))
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
+    pool = Pool()
+    monkeypatch.setattr(key_files, "current", lambda: pool)
+    return pool
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_only_so_many_files_are_read_at_once_and_logins_to_one_account_share_a_reading(pool: Pool) -> None:
+    files = KeyFiles()
+    users = [Credentials(str(uid), uid, uid, ()) for uid in range(4000, 4000 + 3 * MAX_READERS)]
+    logins = [asyncio.create_task(opened(files, Path("/keys"), user)) for user in users for _ in range(10)]
+    await turns()
+    assert len(pool.asked) == MAX_READERS
+    assert pool.asked[0] == (users[0], b"/keys", True)
+    for number in range(len(users)):
+        pool.waiting[number].set_result((NotAnswered(13), None))
+        await turns()
+    refused = await asyncio.gather(*logins, return_exceptions=True)
+    assert {str(each) for each in refused} == {"/keys: cannot be read: Permission denied"}
+    assert len(pool.asked) == len(users)
+
+
+async def test_a_file_that_hangs_is_left_alone_for_a_while_and_others_are_read(pool: Pool) -> None:
+    files = KeyFiles()
+    hanging = asyncio.create_task(opened(files, Path("/keys")))
+    await turns()
+    pool.waiting[0].set_exception(NoAnswer(110, "nothing happened"))
+    with pytest.raises(KeyFileError, match="nothing happened"):
+        await hanging
+    with pytest.raises(KeyFileError, match="waited for in vain"):
+        await opened(files, Path("/keys"))
+    other = asyncio.create_task(opened(files, Path("/proc/keys"), None))
+    await turns()
+    assert [(asked[0], asked[2]) for asked in pool.asked] == [(GAMES, True), (None, False)]
+    other.cancel()
+
+
+async def test_what_is_wrong_with_the_service_is_not_said_about_the_file(pool: Pool) -> None:
+    login = asyncio.create_task(opened(KeyFiles(), Path("/keys")))
+    await turns()
+    pool.waiting[0].set_exception(NoAnswer(24, "Too many open files"))
+    with pytest.raises(KeyFileUnavailable, match="Too many open files"):
+        await login
+
+
+async def test_a_login_that_is_given_up_does_not_take_the_reading_from_the_others(pool: Pool) -> None:
+    files = KeyFiles()
+    first, second = (asyncio.create_task(opened(files, Path("/keys"))) for _ in range(2))
+    await turns()
+    first.cancel()
+    await turns()
+    pool.waiting[0].set_result((NotAnswered(13), None))
+    with pytest.raises(KeyFileError, match="Permission denied"):
+        await second
