@@ -29,7 +29,8 @@ Accepted = Callable[[socket.socket, tuple[Any, ...]], None]
 class Acceptor:
     """Calls `accepted` with each connection's socket, which is non-blocking and not inheritable.
 
-    While descriptors or memory are short, it stops accepting, and new connections wait in the kernel's queue.
+    While descriptors or memory are short, it stops accepting, and new connections wait in the kernel's queue. `looked`
+    is called after each look at a queue, with whether it is empty now.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Acceptor:
         sockets: Sequence[socket.socket],
         accepted: Accepted,
         log: LogThrottle | None = None,
+        looked: Callable[[bool], None] = lambda empty: None,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._accepted = accepted
         self._log = log
+        self._looked = looked
         self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -78,23 +81,25 @@ class Acceptor:
             self._loop.remove_reader(listening.fileno())
 
     def _readable(self, listening: socket.socket) -> None:
-        self._accept(listening, ACCEPT_BATCH)
+        self._looked(self._accept(listening, ACCEPT_BATCH))
 
-    def _accept(self, listening: socket.socket, most: int) -> None:
+    def _accept(self, listening: socket.socket, most: int) -> bool:
+        """Accept connections, at most so many; return whether no other waits."""
         for _ in range(most):
             try:
                 sock, peer = listening.accept()
             except BlockingIOError:
-                return
+                return True
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
-                    return
+                    return False
                 # This connection failed while it was queued: accept(2) reports its network error. The next one may
                 # work.
                 continue
             sock.setblocking(False)
             self._accepted(sock, peer)
+        return False
 
     def _pause(self, error: OSError) -> None:
         for listening in self._sockets:

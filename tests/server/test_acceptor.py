@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from farhand_server.acceptor import Acceptor
+from farhand_server.acceptor import ACCEPT_BATCH, Acceptor
 from farhand_server.throttle import LogThrottle
 from tests.server.edge.harness import TEST_TIMEOUT
 from tests.support.history import LogFile
@@ -84,6 +84,23 @@ async def test_accepting_is_retried_without_an_event(
     monkeypatch.setattr("farhand_server.acceptor.ACCEPT_RETRY_DELAY", 0.01)
     listening.errors = [errno.EMFILE]
     await accept_one(listening, log, paused=False)
+
+
+async def test_it_is_reported_whether_others_wait(listening: FailingSocket, log: LogFile) -> None:
+    looks: list[bool] = []
+    accepted: list[socket.socket] = []
+    acceptor = Acceptor(
+        asyncio.get_running_loop(), [listening], lambda sock, _: accepted.append(sock), None, looks.append
+    )
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(ACCEPT_BATCH + 1)]
+    acceptor.start()
+    async with asyncio.timeout(TEST_TIMEOUT):
+        while len(looks) < 2:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0)
+    assert looks == [False, True]
+    acceptor.close()
+    for sock in (*clients, *accepted):
+        sock.close()
 
 
 async def test_closing_while_paused_closes_the_sockets(listening: FailingSocket, log: LogFile) -> None:

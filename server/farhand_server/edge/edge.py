@@ -86,7 +86,7 @@ class Edge:
             self.verdict_feed.core_stood_still,
             lambda slot: self.limiter.tls_done(slot, loop.time()),
         )
-        self._acceptor = Acceptor(loop, sockets, self._entrance.accepted, self._throttle)
+        self._acceptor = Acceptor(loop, sockets, self._entrance.accepted, self._throttle, self._entrance.looked)
 
     def start_accepting(self) -> None:
         """Start accepting connections."""

@@ -60,6 +60,10 @@ class Entrance:
             return
         self._arrivals.add(sock, source, destination)
 
+    def looked(self, empty: bool) -> None:
+        """Take note of whether connections wait in the kernel's queue."""
+        self.limiter.queue_seen(empty, self._loop.time())
+
     def close(self) -> None:
         """Close the connections that have no place yet."""
         self._arrivals.close()

@@ -31,6 +31,18 @@ EARLY_DROP_START: Final = 0.75
 EARLY_DROP_RATE: Final = 0.3
 """The probability of a drop there, MaxStartups' `rate`. It rises evenly to 1 when the places are full."""
 
+MAX_QUEUE_TIME: Final = 0.1
+"""Seconds for which the kernel's queue of connections may be filled without a pause before the edge counts as too busy.
+A TLS handshake costs the edge half a millisecond, and refusing a connection a tenth of that. So when it cannot keep up,
+it refuses strangers sooner: otherwise those it knows would wait in that queue, too, where it cannot tell them apart."""
+
+BUSY_STEP: Final = 0.02
+"""By how much the probability of a drop rises with each look at the queue while the edge is too busy; it falls by half
+of that with each look that finds the queue empty. There are hundreds of looks a second."""
+
+MAX_BUSY_RATE: Final = 0.9
+"""The highest probability of a drop because the edge is busy: who tries sixteen times gets in with 81 %."""
+
 MIN_HANDSHAKE_TIME: Final = 0.5
 """Seconds that a TLS handshake has, however many connections want its place. It takes one round trip, and the longest
 over land and sea is 0.3 s."""
@@ -106,6 +118,9 @@ class Limiter:
         """Number of connections that have not logged in."""
         self.random = random
         """Returns a number from 0 to 1."""
+        self.busy_rate = 0.0
+        """The probability of a drop because the edge cannot keep up."""
+        self._queue_filled_since: float | None = None
         self._by_source: Counter[Source] = Counter()
         self._by_ticket: Counter[bytes] = Counter()
         """Connections before login of each ticket and of each holder, whose identifiers differ in length."""
@@ -158,6 +173,16 @@ class Limiter:
                     break
                 found.append(slot)
         return found
+
+    def queue_seen(self, empty: bool, now: float) -> None:
+        """Record whether the kernel's queue was empty after connections were accepted from it."""
+        if empty:
+            self._queue_filled_since = None
+            self.busy_rate = max(0.0, self.busy_rate - BUSY_STEP / 2)
+        elif self._queue_filled_since is None:
+            self._queue_filled_since = now
+        elif now - self._queue_filled_since > MAX_QUEUE_TIME:
+            self.busy_rate = min(MAX_BUSY_RATE, self.busy_rate + BUSY_STEP)
 
     def tls_done(self, slot: Slot, now: float) -> None:
         """Record that a connection has finished its TLS handshake."""
@@ -224,11 +249,14 @@ class Limiter:
             return ConnectionRefusal.BEFORE_LOGIN if self.before_login >= places else None
         if self.before_login >= places:
             return ConnectionRefusal.BEFORE_LOGIN
+        probability = max(self.busy_rate, self._early_drop_rate())
+        return ConnectionRefusal.EARLY if probability and self.random() < probability else None
+
+    def _early_drop_rate(self) -> float:
         crowding = self._crowding()
         if crowding < EARLY_DROP_START:
-            return None
-        probability = EARLY_DROP_RATE + (1 - EARLY_DROP_RATE) * (crowding - EARLY_DROP_START) / (1 - EARLY_DROP_START)
-        return ConnectionRefusal.EARLY if self.random() < probability else None
+            return 0.0
+        return EARLY_DROP_RATE + (1 - EARLY_DROP_RATE) * (crowding - EARLY_DROP_START) / (1 - EARLY_DROP_START)
 
     def _serves(self, ticket: Ticket) -> bool:
         return (

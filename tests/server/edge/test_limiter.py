@@ -12,6 +12,7 @@ from farhand_server.config import EdgeSettings
 from farhand_server.edge.limiter import (
     CONNECTIONS_PER_HOLDER,
     CONNECTIONS_PER_TICKET,
+    MAX_BUSY_RATE,
     MIN_HANDSHAKE_TIME,
     MIN_LOGIN_TIME,
     REMEMBERED_SOURCES,
@@ -193,6 +194,31 @@ def test_connections_are_dropped_at_random_the_more_likely_the_fewer_places_are_
         assert isinstance(limiter.admit(A, 0.0), ConnectionRefusal)
     number = probability + 0.001
     assert isinstance(limiter.admit(B, 0.0), Slot) is (probability < 1)
+
+
+def test_strangers_are_dropped_while_the_edge_cannot_keep_up() -> None:
+    number = 0.5
+    limiter = Limiter(EdgeSettings(), lambda: number)
+    known = admitted(limiter, A)
+    limiter.logged_in(known)
+    now = 0.0
+    for _ in range(10):  # a burst
+        limiter.queue_seen(False, now := now + 0.009)
+    assert limiter.busy_rate == 0.0
+    for _ in range(100):
+        limiter.queue_seen(False, now := now + 0.009)
+    assert limiter.busy_rate == MAX_BUSY_RATE
+    assert limiter.admit(B, now) is ConnectionRefusal.EARLY
+    admitted(limiter, A)
+    admitted(limiter, B, now, TICKET)
+    number = MAX_BUSY_RATE
+    admitted(limiter, B, now)
+    for _ in range(90):
+        limiter.queue_seen(True, now)
+    limiter.queue_seen(False, now := now + 1)
+    limiter.queue_seen(True, now)
+    number = 0.0
+    admitted(limiter, B, now)
 
 
 def test_a_connection_has_less_time_the_fewer_places_are_left() -> None:
