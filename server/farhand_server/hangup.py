@@ -14,6 +14,7 @@ import errno
 import os
 import select
 import signal
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Final
@@ -27,13 +28,17 @@ _VARIABLE: Final = "FARHANDD_TERMINAL"
 
 
 class OwnTerminal:
-    """The terminal that the service ends with, if there is one. Call `watch` once the event loop runs, and `close`."""
+    """The terminal that the service ends with, if there is one.
+
+    Call `watch` once the event loop runs, and `close`; without an event loop, `open` and `look`.
+    """
 
     def __init__(self, *, ends_service: bool) -> None:
         self._ends_service = ends_service
         self._descriptor = -1
         self._events: select.epoll | None = None
         self._ended: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def at_start(cls, *, resumed: bool, environ: MutableMapping[str, str] = os.environ) -> OwnTerminal:
@@ -52,17 +57,24 @@ class OwnTerminal:
 
     def watch(self) -> None:
         """Note when the terminal ends, from now on."""
+        descriptor = self.open()
+        if descriptor is not None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(descriptor, self.look)
+
+    def open(self) -> int | None:
+        """Return a descriptor that becomes readable when `look` has to be called, if there is anything to watch."""
         if not self._ends_service:
-            return
+            return None
         try:
             self._descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             self._note_end()  # while the program was replaced
-            return
+            return None
         # What is typed is not for the service, so it stays unread; edge-triggered, it is reported only once.
         self._events = select.epoll()
         self._events.register(self._descriptor, select.EPOLLIN | select.EPOLLET)
-        asyncio.get_running_loop().add_reader(self._events.fileno(), self._something_happened)
+        return self._events.fileno()
 
     def has_hung_up(self) -> bool:
         """Return whether a SIGHUP that was just received means that the terminal was closed."""
@@ -70,18 +82,20 @@ class OwnTerminal:
             return False
         self._note_end()
         assert self._ended is not None
-        return asyncio.get_running_loop().time() - self._ended < HANGUP_TIME
+        return time.monotonic() - self._ended < HANGUP_TIME
 
     def close(self) -> None:
         """Stop watching. Repeated calls do nothing."""
         if self._events is not None:
-            asyncio.get_running_loop().remove_reader(self._events.fileno())
+            if self._loop is not None:
+                self._loop.remove_reader(self._events.fileno())
             self._events.close()
             self._events = None
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
 
-    def _something_happened(self) -> None:
+    def look(self) -> None:
+        """Note whether the terminal has ended."""
         if self._events is not None:
             self._events.poll(0)
         if not has_terminal():
@@ -90,7 +104,7 @@ class OwnTerminal:
     def _note_end(self) -> None:
         self.close()
         if self._ended is None:
-            self._ended = asyncio.get_running_loop().time()
+            self._ended = time.monotonic()
             _redirect_closed_output()
 
 

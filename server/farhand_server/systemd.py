@@ -69,13 +69,17 @@ class Notifier:
         """Seconds between two watchdog messages: half the timeout, as sd_watchdog_enabled(3) advises."""
         return None if self.watchdog_timeout is None else self.watchdog_timeout / 2
 
+    def watchdog(self) -> bool:
+        """Report that this process works. Call this every `watchdog_interval` seconds."""
+        return self._send("WATCHDOG=1")
+
     async def keep_watchdog(self) -> None:
         """Send WATCHDOG=1 every `watchdog_interval` seconds until cancelled.
 
         Run it in the event loop whose health it reports. Without a watchdog it returns at once.
         """
         while self._socket is not None and self.watchdog_interval is not None:
-            self._send("WATCHDOG=1")
+            self.watchdog()
             await asyncio.sleep(self.watchdog_interval)
 
     def environment(self) -> dict[str, str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
 import socket
+import stat
 
 import uvloop
 
 from farhand_protocol.sentences import unforeseen_sentence
-from farhand_server.config import EdgeSettings, ServiceConfig
+from farhand_server.config import ConfigError, EdgeSettings, ServiceConfig
 from farhand_server.edge.process import serve_edge
+from farhand_server.edge.reports import WorkerReports
+from farhand_server.edge.supervisor import Supervisor
 from farhand_server.hangup import OwnTerminal
 from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp
@@ -33,6 +38,46 @@ def edge(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandFailed(str(error)) from None
     config = configuration(options)
+    child = options.descriptors is not None
+    sink = Sink()
+    sink.configure(config.log.format, config.log.level)
+
+    def reload() -> None:
+        # For workers that are started later. Those that run say what is wrong with it.
+        nonlocal config
+        with contextlib.suppress(CommandFailed, ConfigError, OSError, ValueError):
+            config = configuration(options)
+            sink.configure(config.log.format, config.log.level)
+
+    def ready() -> None:
+        print("farhandd edge: ready", flush=True)
+
+    try:
+        sockets = handed_over or _sockets(options, config)
+        freeze_loaded_objects()
+        supervisor = Supervisor(
+            config.edge.processes,
+            lambda reports: _work(options, config, sockets, reports),
+            Logger(sink, {}).bind(process="edge"),
+            notifier,
+            terminal=terminal,
+            ready=ready,
+            reload=reload,
+            parent=0 if child and _is_pipe(0) else None,
+        )
+        return supervisor.run()
+    except (ListenError, HostKeyFileError) as error:
+        raise CommandFailed(f"edge: {error}") from None
+    except OSError as error:
+        raise CommandFailed(f"edge: {unforeseen_sentence(error)}") from None
+    finally:
+        notifier.close()
+
+
+def _work(
+    options: argparse.Namespace, config: ServiceConfig, sockets: list[socket.socket], reports: WorkerReports
+) -> int:
+    """Serve, in a process of its own."""
     sink = Sink()
     sink.configure(config.log.format, config.log.level)
 
@@ -41,35 +86,31 @@ def edge(options: argparse.Namespace) -> int:
         sink.configure(new.log.format, new.log.level)
         return new.edge
 
-    def ready() -> None:
-        freeze_loaded_objects()
-        print("farhandd edge: ready", flush=True)
-
     sink.start()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.get_loop()  # before there is a coroutine that would never run if this fails
             serving = serve_edge(
-                sockets=handed_over or _sockets(options, config),
+                sockets=sockets,
                 core_socket=config.edge.socket,
                 host_key=options.key or config.state_dir / PRIVATE_KEY_FILE,
                 settings=config.edge,
                 log=Logger(sink, {}).bind(process="edge"),
-                ready=ready,
-                notifier=notifier,
+                ready=freeze_loaded_objects,
+                reports=reports,
                 reload=reload,
                 child=options.descriptors is not None,
-                terminal=terminal,
             )
             runner.run(serving)
-    except (ListenError, HostKeyFileError) as error:
-        raise CommandFailed(f"edge: {error}") from None
-    except OSError as error:
-        raise CommandFailed(f"edge: {unforeseen_sentence(error)}") from None
     finally:
         sink.close()
-        notifier.close()
+        reports.close()
     return 0
+
+
+def _is_pipe(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _sockets(options: argparse.Namespace, config: ServiceConfig) -> list[socket.socket]:

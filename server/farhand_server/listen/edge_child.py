@@ -18,6 +18,7 @@ from typing import Final
 
 from ..config import ListenAddress
 from ..logs import Logger
+from .restarts import RestartDelay
 from .unix import ListenError
 
 TCP_BACKLOG: Final = 1024
@@ -27,11 +28,7 @@ EDGE_START_TIMEOUT: Final = 30.0
 """Seconds an edge may take to report that it is ready. It takes one second on an idle machine."""
 
 MAX_EDGE_RESTART_DELAY: Final = 5.0
-"""Maximum seconds between two starts of an edge that keeps exiting. The first delay is a fiftieth of this, and each
-further delay is twice the one before."""
-
-EDGE_STEADY_TIME: Final = 60.0
-"""Seconds after which an edge counts as working, so that the next delay is the shortest again."""
+"""Maximum seconds between two starts of an edge that keeps exiting: a start takes half a second of a processor."""
 
 EDGE_STOP_TIMEOUT: Final = 10.0
 """Seconds an edge has to exit after SIGTERM: its own drain takes up to five."""
@@ -161,7 +158,7 @@ class EdgeChild:
             *self._command,
             "--descriptors",
             ",".join(map(str, descriptors)),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # its end tells the edge that this program has ended or was replaced
             stdout=asyncio.subprocess.PIPE,
             pass_fds=descriptors,
             start_new_session=True,  # Ctrl-C in the terminal of `serve` must reach only the core, which drains first
@@ -179,22 +176,22 @@ class EdgeChild:
             raise EdgeFailed("the edge did not start; the log says why")
 
     async def _keep(self) -> None:
-        pause = MAX_EDGE_RESTART_DELAY / 50
+        restarts = RestartDelay(MAX_EDGE_RESTART_DELAY)
+        began = time.monotonic()
         while True:
-            began = time.monotonic()
+            worked = None
             if self._process is not None:
                 code = await self._process.wait()
                 self._process = None
+                worked = time.monotonic() - began
                 self._log.error("edge exited; restarting it", code=code)
-            if time.monotonic() - began > EDGE_STEADY_TIME:
-                pause = MAX_EDGE_RESTART_DELAY / 50
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_EDGE_RESTART_DELAY)
+            await asyncio.sleep(restarts.after(worked))
             try:
                 await self._start()
             except (EdgeFailed, OSError) as error:
                 # The shortage of processes or descriptors may be brief, so the start is retried.
                 self._log.warning("edge not started; retrying", reason=str(error))
+            began = time.monotonic()
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:

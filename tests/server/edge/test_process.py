@@ -1,4 +1,4 @@
-"""The edge as a process: start, shortage of descriptors, reload, end."""
+"""A worker of the edge as a process: start, shortage of descriptors, reload, end."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from farhand_server import acceptor
 from farhand_server.edge.process import serve_edge
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger, Sink
-from farhand_server.systemd import Notifier
+from farhand_server.edge.reports import WorkerReports
 
 acceptor.ACCEPT_RETRY_DELAY = 0.2
-descriptor, core, key, child, limit, settings = sys.argv[1:]
+descriptor, supervisor, core, key, child, limit, settings = sys.argv[1:]
 if int(limit):
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
 
@@ -38,8 +38,8 @@ def read_settings():
 
 uvloop.run(serve_edge(
     sockets=[socket.socket(fileno=int(descriptor))], core_socket=pathlib.Path(core), host_key=pathlib.Path(key),
-    settings=read_settings(), log=Logger(Sink(), {}), ready=lambda: print("ready", flush=True), notifier=Notifier(),
-    reload=read_settings, child=child == "child",
+    settings=read_settings(), log=Logger(Sink(), {}), ready=lambda: print("ready", flush=True),
+    reports=WorkerReports(socket.socket(fileno=int(supervisor))), reload=read_settings, child=child == "child",
 ))
 """
 
@@ -50,6 +50,7 @@ class Process:
     port: int
     core: FakeCore
     settings: Path
+    supervisor: socket.socket
     peers: list[Peer] = field(default_factory=list)
 
     async def logs(self, text: str) -> None:
@@ -82,14 +83,16 @@ async def process(tmp_path: Path, *, child: bool = False, limit: int = 0, drain:
     settings.write_text(f'{{"drain": {drain}}}')
     core = FakeCore(tmp_path / "edge.sock")
     await core.start()
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
+    supervisor, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listening, theirs:
         port = listening.getsockname()[1]
         started = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PROGRAM, str(listening.fileno()), str(core.path), str(tmp_path / "host_key"),
-            "child" if child else "alone", str(limit), str(settings),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, pass_fds=[listening.fileno()],
+            sys.executable, "-c", PROGRAM, str(listening.fileno()), str(theirs.fileno()), str(core.path),
+            str(tmp_path / "host_key"), "child" if child else "alone", str(limit), str(settings),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            pass_fds=[listening.fileno(), theirs.fileno()],
         )  # fmt: skip
-    running = Process(started, port, core, settings)
+    running = Process(started, port, core, settings, supervisor)
     try:
         async with asyncio.timeout(TEST_TIMEOUT):
             assert started.stdout is not None
@@ -104,6 +107,7 @@ async def process(tmp_path: Path, *, child: bool = False, limit: int = 0, drain:
         if started.returncode is None:
             started.kill()
         await started.wait()
+        supervisor.close()
         core.stop()
         await asyncio.sleep(0)
 
@@ -152,11 +156,21 @@ async def test_a_child_serves_logged_in_clients_until_its_parent_has_drained(tmp
         assert await edge.wait() == 0
 
 
-async def test_a_child_leaves_the_interrupt_of_a_terminal_to_its_parent(tmp_path: Path) -> None:
-    async with process(tmp_path, child=True) as edge:
+async def test_the_interrupt_of_a_terminal_is_left_to_the_supervisor(tmp_path: Path) -> None:
+    async with process(tmp_path) as edge:
         edge.process.send_signal(signal.SIGINT)
         for _ in range(3):
             await edge.pair()
+
+
+@pytest.mark.parametrize("child", [False, True])
+async def test_without_its_supervisor_it_ends_at_once(tmp_path: Path, *, child: bool) -> None:
+    async with process(tmp_path, child=child, drain=1000) as edge:
+        client, _ = await edge.pair()
+        edge.supervisor.close()
+        assert await edge.wait() == 0
+        await client.read_to_end()
+        client.close()
 
 
 async def test_a_child_ends_when_its_parent_dies(tmp_path: Path) -> None:
