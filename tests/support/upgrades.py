@@ -69,6 +69,11 @@ def edge_of(service: Service) -> int:
     return max(pid for pid in children(service.process.pid) if b"\0edge\0" in _command_line(pid))
 
 
+def workers_of(service: Service) -> list[int]:
+    """Return the pids of the edge's workers."""
+    return children(edge_of(service))
+
+
 def _command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()

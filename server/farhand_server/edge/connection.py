@@ -14,6 +14,7 @@ from typing import Final
 from farhand_protocol import ALPN
 from farhand_server.config import EdgeSettings
 from farhand_server.listen.proxy import UNIQUE_ID_SIZE, Endpoint, ProxyHeader, encode
+from farhand_server.loopwatch import LoopWatch
 from farhand_server.throttle import LogThrottle
 
 from .limiter import Failure, Slot
@@ -35,6 +36,7 @@ class EdgeContext:
     tls: ssl.SSLContext
     hangups: HangupWatch
     log: LogThrottle
+    watch: LoopWatch
     core_socket: Path
     core_connected: Callable[[], bool]
     core_stood_still: Callable[[float], bool]
@@ -92,8 +94,9 @@ class EdgeConnection:
             self._reject(Failure.NO_LOGIN, "TLS failed", error)
             return
         self._tls = TLSStream(sock, self._context.tls)
+        self._turn = self._context.watch.turn("TLS handshake", {"peer": str(self._peer[0])})
         self._deadline = self._loop.call_later(self._context.settings.tls_deadline, self._deadline_reached)
-        self._loop.add_reader(self._tls.fileno(), self._handshake, self._tls)
+        self._loop.add_reader(self._tls.fileno(), self._continue_handshake, self._tls)
 
     def receive_verdict(self, logged_in: bool) -> None:
         """Record the core's verdict; the caller notifies the limiter."""
@@ -121,9 +124,12 @@ class EdgeConnection:
             self._loop.remove_writer(self._tls.fileno())
         self._finish()
 
+    def _continue_handshake(self, tls: TLSStream) -> None:
+        if self._tls is tls:  # otherwise closed since this call was scheduled
+            with self._turn:
+                self._handshake(tls)
+
     def _handshake(self, tls: TLSStream) -> None:
-        if self._tls is not tls:
-            return  # closed since this call was scheduled
         try:
             done = tls.handshake()
         except OSError as error:
@@ -131,7 +137,7 @@ class EdgeConnection:
             return
         if not done:
             if tls.has_more():
-                self._loop.call_soon(self._handshake, tls)
+                self._loop.call_soon(self._continue_handshake, tls)
             return
         self._loop.remove_reader(tls.fileno())
         self._context.tls_done(self.slot)
@@ -156,7 +162,14 @@ class EdgeConnection:
         self.awaits_verdict = True
         flush = self._context.settings.flush
         self._relay = Relay(
-            self._loop, self._context.hangups, tls, self._core, flush=flush, on_end=self._relay_ended, logged_in=False
+            self._loop,
+            self._context.hangups,
+            tls,
+            self._core,
+            flush=flush,
+            on_end=self._relay_ended,
+            turn=self._context.watch.turn("relay", {"peer": str(self._peer[0])}),
+            logged_in=False,
         )
         self._relay.start()
 

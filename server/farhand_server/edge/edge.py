@@ -10,11 +10,12 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from farhand_server.acceptor import Acceptor
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger
+from farhand_server.loopwatch import LoopWatch
 from farhand_server.throttle import LogThrottle
 from farhand_server.tickets import TicketKey
 
@@ -38,7 +39,7 @@ class Edge:
     """The edge, apart from its process.
 
     Call `start_accepting`. To shut down in order, call `stop_accepting`, await `wait_closed` for as long as connections
-    may take to end, and call `abort`. Keep `verdict_feed.run` running all the while.
+    may take to end, and call `abort`. Keep `verdict_feed.run` running all the while, and `watch` started.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Edge:
         )
         self._log = log
         self._throttle = LogThrottle(log, loop.time)
+        self.watch: Final = LoopWatch(log)
         settings = within_descriptors(settings, log)
         self._loop = loop
         self._entrance = Entrance(
@@ -81,12 +83,14 @@ class Edge:
             tls,
             self._hangups,
             self._throttle,
+            self.watch,
             core_socket,
             lambda: self.verdict_feed.connected,
             self.verdict_feed.core_stood_still,
             lambda slot: self.limiter.tls_done(slot, loop.time()),
         )
-        self._acceptor = Acceptor(loop, sockets, self._entrance.accepted, self._throttle, self._entrance.looked)
+        self._acceptor = Acceptor(loop, sockets, self._accepted, self._throttle, self._entrance.looked)
+        self._accepting = self.watch.turn("accept", {})
 
     def start_accepting(self) -> None:
         """Start accepting connections."""
@@ -117,6 +121,10 @@ class Edge:
         for connection in tuple(self.connections):
             connection.abort()
         self._hangups.close()
+
+    def _accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
+        with self._accepting:
+            self._entrance.accepted(sock, peer)
 
     def _admitted(self, arrival: Arrival, slot: Slot) -> None:
         connection = EdgeConnection(

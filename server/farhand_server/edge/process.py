@@ -81,6 +81,7 @@ async def serve_edge(
         await asyncio.wait((connected, feed, stopped, orphaned), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if feed.done():
             await feed
+        edge.watch.start()
         edge.start_accepting()
         ready()
         reports.ready("serving")
@@ -98,4 +99,5 @@ async def serve_edge(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         edge.abort()
+        edge.watch.close()
         log.info("edge stopped")

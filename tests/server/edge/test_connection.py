@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import pytest
 
 from farhand_server.config import EdgeSettings
+from farhand_server.edge.tls import TLSStream
 from farhand_server.listen.feed import FromCore, FromEdge, encode_record
+from farhand_server.loopwatch import HOLD_LIMIT
 from tests.server.edge.harness import TEST_TIMEOUT, RunningEdge, openssl_hello, running_edge, until
 
 PENALTY, TOO_MANY = bytes.fromhex("15030300020231"), bytes.fromhex("15030300020250")
@@ -185,3 +188,23 @@ async def test_a_connection_reset_before_it_is_accepted_affects_no_other(edge: R
         with socket.create_connection(("127.0.0.1", edge.port)) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     await edge.pair()
+
+
+async def test_what_holds_the_edges_loop_is_logged_with_the_peer(
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_into = TLSStream.read_into
+
+    def slow(self: TLSStream, buffer: memoryview) -> int | None:
+        time.sleep(2 * HOLD_LIMIT)  # as OpenSSL would, if a client found a way
+        return read_into(self, buffer)
+
+    client, core = await edge.pair()
+    monkeypatch.setattr(TLSStream, "read_into", slow)
+    edge.edge.watch.start()
+    await client.send(b"x")
+    await core.receive(1)
+    edge.edge.watch.close()
+    assert edge.edge.watch.holds.times
+    assert 'msg="the loop was held" peer=127.0.0.1' in edge.log.read_text()
+    assert "handler=relay" in edge.log.read_text()

@@ -1,0 +1,66 @@
+"""No single process of the edge is everyone's, and a login that it cuts off is only a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from farhand_client import Client, connect
+from farhand_client.trust.keyfile import KeyFile
+from tests.support.client import TIMEOUT
+from tests.support.faulty_proxy import network_service
+from tests.support.processes import end_of
+from tests.support.service import Service
+from tests.support.upgrades import edge_of, workers_of
+
+
+def connected(service: Service, directory: Path) -> AbstractAsyncContextManager[Client]:
+    assert service.address is not None
+    host = ":".join(map(str, service.address))
+    return connect(
+        host, identities=[directory / "key"], known_hosts=directory / "known", accept_new=True, timeout=TIMEOUT
+    )
+
+
+async def test_while_a_worker_is_stuck_new_clients_are_served_and_one_that_dies_is_replaced(tmp_path: Path) -> None:
+    async with network_service(tmp_path) as service:
+        edge, (stuck, dying) = edge_of(service), workers_of(service)
+        os.kill(stuck, signal.SIGSTOP)
+        for _ in range(4):
+            async with connected(service, tmp_path) as client:
+                assert (await client.run(["true"])).returncode == 0
+        os.kill(dying, signal.SIGKILL)
+        await end_of(dying)
+        # Nobody accepts now but the worker that takes its place.
+        async with connected(service, tmp_path) as client:
+            assert (await client.run(["true"])).returncode == 0
+        assert edge_of(service) == edge
+        # A worker does not outlive its supervisor, not even a stopped one once it goes on.
+        os.kill(edge, signal.SIGKILL)
+        os.kill(stuck, signal.SIGCONT)
+        await end_of(stuck)
+
+
+async def test_a_login_that_is_cut_off_by_the_death_of_the_edge_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = KeyFile.sign
+    killed: list[int] = []
+
+    async def sign_and_kill(self: KeyFile, transcript: bytes) -> bytes:
+        if not killed:
+            killed.append(edge_of(service))
+            os.kill(killed[0], signal.SIGKILL)
+            await end_of(killed[0])
+        return await sign(self, transcript)
+
+    async with network_service(tmp_path) as service:
+        monkeypatch.setattr(KeyFile, "sign", sign_and_kill)
+        async with asyncio.timeout(TIMEOUT), connected(service, tmp_path) as client:
+            assert (await client.run(["true"])).returncode == 0
+        assert killed != [edge_of(service)]
