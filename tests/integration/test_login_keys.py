@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("ssh-agent", "ssh-add", "ssh-keygen")
 LIMIT = 6
 """Keys that a service accepts on one connection by default."""
 
-PENALTIES = "[edge]\npenalty_refused = 100\npenalty_threshold = 150\npenalty_max = 600\n"
+PENALTIES = "[edge]\nprocesses = 1\npenalty_refused = 100\npenalty_threshold = 150\npenalty_max = 600\n"
 """The second login whose keys are all refused makes the service refuse connections."""
 
 PASSED = "login deadline passed"
