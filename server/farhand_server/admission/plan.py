@@ -12,7 +12,7 @@ from farhand_protocol.limits import MiB
 from farhand_protocol.messages.run import request_fingerprint
 from farhand_protocol.model import bytes_to_json
 from farhand_server import policy as rules
-from farhand_server.audit.entry import MAX_ARGV, argv_sha256
+from farhand_server.audit.entry import MAX_ARGV, argv_sha256, argv_size
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import FilesNeeded, Lookup, NoFiles, Policy
 from farhand_server.runs.environment import EnvironmentRefused
@@ -208,12 +208,12 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
     If the command is hidden or too long, only its hash is recorded.
     """
     ours = {"recorded": True} if recorded else {}
-    names = [bytes_to_json(name) for name, _ in request.env]
     texts = request.argv or (request.shell or b"", request.prelude or b"")
-    size = sum(map(len, texts)) + sum(len(name) for name, _ in request.env)
+    size = argv_size(texts) + argv_size([name for name, _ in request.env])
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)
         told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | _COMMAND)
         return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest} | ours).encode()
+    names = [bytes_to_json(name) for name, _ in request.env]
     told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT)
     return json.dumps(told | {"command": command} | ({"env": names} if names else {}) | ours).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -77,7 +78,7 @@ class AuditEntry:
             if (value := getattr(self, name)) is not None:
                 members[name] = value[:MAX_AUDIT_TEXT]
         if self.argv is not None:
-            if commands == self.commands == "argv" and sum(map(len, self.argv)) <= MAX_ARGV:
+            if commands == self.commands == "argv" and argv_size(self.argv) <= MAX_ARGV:
                 members["argv"] = [bytes_to_json(argument) for argument in self.argv]
             else:
                 members["argv_sha256"] = argv_sha256(self.argv)
@@ -102,6 +103,11 @@ def timestamp(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def argv_size(argv: Sequence[bytes]) -> int:
+    """Return the bytes of the arguments, each followed by a NUL byte: 200,000 empty ones must not be shown, either."""
+    return sum(map(len, argv)) + len(argv)
+
+
 def argv_sha256(argv: tuple[bytes, ...]) -> str:
     """Return the SHA-256 in hexadecimal of the arguments, each followed by a NUL byte as in /proc/PID/cmdline."""
-    return hashlib.sha256(b"".join(argument + b"\0" for argument in argv)).hexdigest()
+    return hashlib.sha256(b"\0".join((*argv, b""))).hexdigest()

@@ -15,7 +15,7 @@ from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.process.usage import ResourceLimits
 
 from .model import Policy, Rule, RuleLimits
-from .patterns import ANYTHING, fixed_directory, matches_arguments, matches_name, matches_program, text
+from .patterns import ANYTHING, fixed_directory, matches_arguments, matches_program, text, unmatched_name
 from .subject import Action, Lookup, Owner, PolicyRequest, Subject
 
 MAX_SHOWN: Final = 256
@@ -154,10 +154,9 @@ def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: 
     if request.leave_processes and not rule.leave_processes:
         sentence = f"the policy does not let {user} leave processes running after this run; they must end with it"
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
-    for name in request.environment:
-        if not matches_name(rule.environment, name):
-            sentence = f"the policy does not let {user} set the environment variable {_shown(name)} for this"
-            return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
+    if (name := unmatched_name(rule.environment, request.environment)) is not None:
+        sentence = f"the policy does not let {user} set the environment variable {_shown(name)} for this"
+        return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     directory = None
     if rule.directories is not None:
         directory = lookup.directory(request.cwd)

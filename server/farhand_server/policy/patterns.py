@@ -48,9 +48,16 @@ def has_wildcard(pattern: str) -> bool:
     return any(wildcard in pattern for wildcard in _WILDCARDS)
 
 
-def matches_name(patterns: Iterable[str], name: bytes) -> bool:
-    """Return whether one of `patterns` matches a name, such as that of an environment variable."""
-    return any(_compiled(pattern).match(text(name)) for pattern in patterns)
+@lru_cache(maxsize=1024)
+def _compiled_together(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)) or r"(?!)")
+
+
+def unmatched_name(patterns: Sequence[str], names: Iterable[bytes]) -> bytes | None:
+    """Return the first of `names`, such as those of environment variables, that none of `patterns` matches; None if
+    there is none. There may be tens of thousands of names."""
+    matches = _compiled_together(tuple(patterns)).match
+    return next((name for name in names if not matches(text(name))), None)
 
 
 def matches_arguments(patterns: Sequence[str], arguments: Sequence[bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from fnmatch import fnmatchcase
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.policy.patterns import has_wildcard, matches_arguments
+from farhand_server.policy.patterns import has_wildcard, matches_arguments, unmatched_name
 from tests.server.policy.support import allows
+from tests.support.cost import assert_linear
 
 texts = st.text(st.sampled_from("a-./ *?\n"), max_size=6)
 patterns = st.lists(texts.filter(lambda text: text != "..."), max_size=4)
@@ -183,3 +185,24 @@ def test_a_name_that_is_not_utf_8_is_matched_only_by_a_wildcard() -> None:
 
 def test_a_pattern_of_many_stars_is_matched_in_linear_time() -> None:
     assert not allows([["/usr/bin/ls", "*a" * 40 + "b"]], "ls", "a" * 100_000)
+
+
+NAMES = st.lists(st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name), max_size=6)
+
+
+@given(st.lists(st.sampled_from(["LC_*", "*", "A?C", "[ab]*", "x", "*a*a*", "é*"]), max_size=4), NAMES)
+def test_the_first_name_that_no_pattern_matches_is_found(patterns: list[str], names: list[bytes]) -> None:
+    matched = [any(fnmatchcase(os.fsdecode(name), pattern) for pattern in patterns) for name in names]
+    wanted = names[matched.index(False)] if False in matched else None
+    assert unmatched_name(patterns, names) == wanted
+
+
+def test_ten_times_the_names_or_the_arguments_cost_ten_times_as_much() -> None:
+    patterns = ("LC_*", "*_A*_B*", "X[0-9]*", "*")
+    assert_linear(lambda names: unmatched_name(patterns, names), lambda n: [b"NAME%d" % i for i in range(n)], 3000)
+    assert_linear(
+        lambda argv: matches_arguments(["*"] * len(argv), argv), lambda n: [b"x%d" % i for i in range(n)], 3000
+    )
+    # One long argument, and patterns that could be tried in many ways.
+    assert_linear(lambda name: unmatched_name(["*a*a*a*a*b"], [name]), lambda n: b"a" * n, 3000)
+    assert_linear(lambda text: matches_arguments(["*a*a*a*b"], [text]), lambda n: b"a" * n, 3000)
