@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import SERVICE_STATUS
+from farhand_protocol.sentences import printable
 
 from .arguments import as_choice, as_count, as_id_prefix, as_pattern, as_seconds
 from .errors import AmbiguousId, ConnectionLost, FarhandError, RequestRefused
@@ -30,6 +31,17 @@ MAX_CANDIDATES: Final = 10
 """The most ids that an `AmbiguousId` lists: few enough to fit on a screen below what was typed."""
 
 
+MAX_ALL_RUNS: Final = 200_000
+"""Runs in all pages of a listing, about 300 MB: twice what a service remembers by default. A hostile one could go on
+for ever."""
+
+MAX_RECORDED_MARKS: Final = 200_000
+"""Marks of one recording. A service stores 65,536 of the output and as many of what was typed, and 4,096 of sizes."""
+
+MAX_RECORDED_STDIN: Final = 4 << 20
+"""Bytes typed in one recording. A service stores 1 MiB."""
+
+
 class _Call:
     """The endpoint of one request on one session. `answered` resolves to all messages of the answer."""
 
@@ -38,7 +50,8 @@ class _Call:
         self.answered: Final[asyncio.Future[list[m.AnyMessage]]] = asyncio.get_running_loop().create_future()
         self._answers: list[m.AnyMessage] = []
         self._run_id = run_id
-        self._room = opening.limit if isinstance(opening, m.List) else 0
+        self._room = opening.limit if isinstance(opening, m.List) else MAX_RECORDED_MARKS
+        self._typed_room = MAX_RECORDED_STDIN
         session.open_channel(self, opening)
 
     # Implements ChannelEndpoint.
@@ -54,6 +67,12 @@ class _Call:
             self._room -= len(message.runs)
             if self._room < 0 or not message.runs:  # it could go on for ever
                 self.answered.set_exception(FarhandError("the service sends more runs than it was asked for"))
+                return
+        if isinstance(message, m.OutputMarks):
+            self._room -= max(1, len(message.marks))  # without any it could go on for ever, too
+            self._typed_room -= sum(len(mark.stdin or b"") for mark in message.marks)
+            if self._room < 0 or self._typed_room < 0:
+                self.answered.set_exception(FarhandError("the service sends a longer recording than any service makes"))
                 return
         self._answers.append(message)
         if isinstance(message, m.Done | m.Matched | m.ServiceStatus):
@@ -109,6 +128,10 @@ async def list_runs(
         # Without anything new the service would never come to an end.
         if len(page) < page_size or len(found) in (known, limit):
             return list(found.values())
+        if len(found) > MAX_ALL_RUNS:
+            raise FarhandError(
+                f"the service lists more than {MAX_ALL_RUNS} runs; ask for ids that begin with something"
+            )
 
 
 async def full_id(connection: ReconnectingConnection, text: str) -> str:
@@ -128,7 +151,7 @@ async def run_info(connection: ReconnectingConnection, text: str) -> m.RunInfo:
             ErrorCode.UNKNOWN_RUN, f"{connection.name} has no run of yours whose id begins with {text}"
         )
     if len(found) > 1:
-        candidates = "\n".join(f"  {run.id}  {run.command}" for run in found)
+        candidates = "\n".join(f"  {run.id}  {printable(run.command)}" for run in found)
         more = "\n  …" if len(found) == MAX_CANDIDATES else ""
         text = f"several run ids begin with {text}; write more of it:\n{candidates}{more}"
         raise AmbiguousId(text, candidates=tuple(run.id for run in found))

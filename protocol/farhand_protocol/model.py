@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from .sentences import escape_surrogates
+from .sentences import printable
 
 _BUILT_SAFELY: Final = tuple(map(int, VERSION.split(".")[:2])) >= (2, 14)
 """Whether two threads may use a model for the first time at once, so that it can be built then. Building all of them
@@ -80,13 +80,14 @@ MAX_SHORT_TEXT: Final = 512
 def _fit(value: Any, limit: int) -> Any:
     if not isinstance(value, str):
         return value
-    text = escape_surrogates(value)
+    text = printable(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 Text = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_TEXT))]
-"""A text of at most `MAX_TEXT` characters. A longer one is truncated, and a lone surrogate (an undecodable file name,
-PEP 383) becomes an escape: sending an error must never fail because of what it quotes."""
+"""A text of at most `MAX_TEXT` printable characters on one line. A longer one is truncated, and everything else becomes
+an escape: a lone surrogate (an undecodable file name, PEP 383), because sending an error must never fail because of
+what it quotes; and control characters, because what the peer says is shown to people."""
 
 ShortText = Annotated[str, BeforeValidator(lambda value: _fit(value, MAX_SHORT_TEXT))]
 """The same with at most `MAX_SHORT_TEXT` characters, for part of a larger message."""

@@ -30,9 +30,12 @@ _HINTS: Final = {
 def printable(text: str) -> str:
     """Return `text` with every character escaped that could control a terminal (C0, C1, bidi controls and so on).
 
-    Names, paths and errors that come from another machine could otherwise move the cursor or type answers for the user.
+    Names, paths and errors that come from another machine could otherwise move the cursor, type answers for the user,
+    or go on in a line that looks like ours.
     """
-    return "".join(char if char.isprintable() else _escaped_control(char) for char in text)
+    return (
+        text if text.isprintable() else "".join(char if char.isprintable() else _escaped_control(char) for char in text)
+    )
 
 
 def printable_lines(text: str) -> str:

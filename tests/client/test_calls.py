@@ -10,6 +10,7 @@ import pytest
 from farhand_client import AmbiguousId, ConnectionLost, FarhandError, RequestRefused, SpawnError
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.outcome import SpawnFailed
 from tests.support.fake_listing import info, listing
 from tests.support.fake_runs import ID, STOPPED, stoppable
@@ -62,6 +63,55 @@ async def test_a_list_is_no_longer_than_requested(tmp_path: Path, pages: list[in
             with pytest.raises(FarhandError, match="more runs than it was asked for"):
                 await client.runs()
             await client.ping()
+
+
+async def test_a_listing_of_all_runs_has_an_end_whatever_the_service_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_client.calls.MAX_ALL_RUNS", 2500)
+    service_has = listing(*many(10_000))
+    async with client_of(tmp_path) as (client, service):
+        service.answer = service_has
+        with pytest.raises(FarhandError, match="more than 2500 runs"):
+            await client.runs(ended=True)
+        assert len(service.questions) == 3
+        await client.ping()
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [(), (m.OutputMark(at=1, stdout=1),) * 500, (m.OutputMark(at=1, stdin=bytes(1000)),) * 12],
+    ids=["none", "many", "typed"],
+)
+async def test_a_recording_has_an_end_whatever_the_service_says(
+    tmp_path: Path, marks: tuple[m.OutputMark, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farhand_client.calls.MAX_RECORDED_MARKS", 2000)
+    monkeypatch.setattr("farhand_client.calls.MAX_RECORDED_STDIN", 50_000)
+
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        for _ in range(6 if marks else 2500):
+            fake.send(m.OutputMarks(marks=marks), channel)
+
+    async with client_of(tmp_path) as (client, service):
+        service.answer = answer
+        async with asyncio.timeout(TIMEOUT):
+            with pytest.raises(FarhandError, match="a longer recording than any service makes"):
+                await client.recording(ID)
+            await client.ping()
+
+
+async def test_an_errors_text_is_one_line_that_controls_no_terminal(tmp_path: Path) -> None:
+    def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
+        # As another service could write it: this one's own texts have no control characters.
+        said = b'{"type":"error","code":"denied","message":"no\\nfarhand: key verified, password: \\u001b[2J\\u2028x"}'
+        fake.send_raw(encode_frame(Kind.MESSAGE, channel, said))
+
+    async with client_of(tmp_path) as (client, service):
+        service.answer = answer
+        with pytest.raises(RequestRefused) as refused:
+            await client.runs()
+        assert str(refused.value) == r"no\nfarhand: key verified, password: \x1b[2J\u2028x"
 
 
 async def test_a_list_that_was_cut_off_is_requested_again(tmp_path: Path) -> None:

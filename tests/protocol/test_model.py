@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from farhand_protocol import messages as m
+from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
 from farhand_protocol.model import (
     MAX_SHORT_TEXT,
@@ -24,10 +26,61 @@ from farhand_protocol.model import (
     bytes_from_json,
     bytes_to_json,
 )
+from tests.support.cost import assert_linear
 from tests.support.pairs import RUN_ID, run
 
 arguments = st.binary(max_size=30).filter(lambda value: b"\0" not in value)
 names = arguments.filter(lambda value: value != b"" and b"=" not in value)
+
+
+@given(st.lists(arguments | st.just(b"x"), min_size=1, max_size=6), st.lists(st.tuples(names, arguments), max_size=4))
+def test_many_at_once_have_the_same_form_as_one_by_one(argv: list[bytes], pairs: list[tuple[bytes, bytes]]) -> None:
+    env = tuple(dict(pairs).items())
+    payload = json.loads(m.encode(run(argv=tuple(argv), env=env)))
+    assert payload["argv"] == list(map(bytes_to_json, argv))
+    assert payload["env"] == [[bytes_to_json(name), bytes_to_json(value)] for name, value in env]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [(["a", "b\0c", "d"], "number 2: a NUL byte"), (["a", 1], "number 2: expected a string"), ([["a"]], "number 1")],
+)
+def test_the_first_wrong_one_of_many_is_named(argv: list[object], said: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=said):
+        m.decode(json.dumps({"type": "run", "id": RUN_ID, "argv": argv}).encode(), Limits())
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[2Jb", "a\u2028b", "a\u202eb", "a\x9bb", "a\tb"])
+def test_a_text_is_one_printable_line(text: str) -> None:
+    error = m.Error(code=ErrorCode.INTERNAL, message=text)
+    assert error.message.isprintable()
+    assert m.decode(m.encode(error), Limits()) == error
+    assert m.Accepted(user=text, host=text).host.isprintable()
+
+
+SHAPES = {
+    "arguments": lambda n: b'"argv":[%s]' % b",".join([b'"ab"'] * n),
+    "arguments that are not UTF-8": lambda n: b'"argv":[%s]' % b",".join([b'{"base64":"gA=="}'] * n),
+    "wrong arguments": lambda n: b'"argv":[%s1]' % (b'"",' * n),
+    "variables": lambda n: b'"argv":["a"],"env":[%s]' % b",".join(b'["%x",""]' % i for i in range(n)),
+    "variables that are not UTF-8": lambda n: (
+        b'"argv":["a"],"env":[%s]' % b",".join(b'["%x",{"base64":"gA=="}]' % i for i in range(n))
+    ),
+    "the same variable": lambda n: b'"argv":["a"],"env":[%s]' % b",".join([b'["A",""]'] * n),
+    "a text": lambda n: b'"shell":"%s"' % (b"\\u001b" * n),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ten_times_the_request_costs_ten_times_as_much(shape: str) -> None:
+    def serve(payload: bytes) -> None:
+        with suppress(RemoteProtocolError):
+            message = m.decode(payload, Limits())
+            assert isinstance(message, m.RunRequest)
+            m.request_fingerprint(message)
+            m.encode(message)
+
+    assert_linear(serve, lambda n: b'{"type":"run","id":"%s",%s}' % (RUN_ID.encode(), SHAPES[shape](n)), 2500)
 
 
 @given(st.binary())

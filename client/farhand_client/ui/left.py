@@ -35,9 +35,10 @@ def stopped_sentence(result: Result, option: str | None = OPTION) -> str | None:
 def process_names(left: m.LeftProcesses) -> str:
     """Return the names of the processes, separated by commas; an ellipsis stands for names that are not known."""
     from farhand_protocol.messages import MAX_PROCESS_NAMES
+    from farhand_protocol.sentences import printable
 
     more = len(left.names) == MAX_PROCESS_NAMES < left.count
-    return ", ".join([*left.names, *(["…"] if more else [])])
+    return ", ".join([*map(printable, left.names), *(["…"] if more else [])])
 
 
 def _named(left: m.LeftProcesses) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE
 from farhand_protocol.model import Base64, Count, Grace, Message, Name, Text
+from farhand_protocol.sentences import printable
 from farhand_protocol.tickets import MAX_TICKET
 
 PROTOCOL_VERSION: Final = 1
@@ -72,8 +73,8 @@ class Accepted(Message):
     at its next connection (`farhand_protocol.tickets`)."""
 
     type: Literal["accepted"] = "accepted"
-    user: Name
-    host: Name
+    user: Annotated[Name, AfterValidator(printable)]
+    host: Annotated[Name, AfterValidator(printable)]
     ticket: Annotated[Base64, Field(min_length=1, max_length=MAX_TICKET)] | None = None
 
 
