@@ -38,7 +38,7 @@ for ever."""
 MAX_RECORDED_MARKS: Final = 200_000
 """Marks of one recording. A service stores 65,536 of the output and as many of what was typed, and 4,096 of sizes."""
 
-MAX_RECORDED_STDIN: Final = 4 << 20
+MAX_RECORDED_TYPING: Final = 4 << 20
 """Bytes typed in one recording. A service stores 1 MiB."""
 
 
@@ -51,7 +51,7 @@ class _Call:
         self._answers: list[m.AnyMessage] = []
         self._run_id = run_id
         self._room = opening.limit if isinstance(opening, m.List) else MAX_RECORDED_MARKS
-        self._typed_room = MAX_RECORDED_STDIN
+        self._typed_room = MAX_RECORDED_TYPING
         session.open_channel(self, opening)
 
     # Implements ChannelEndpoint.

@@ -87,7 +87,7 @@ async def test_a_recording_has_an_end_whatever_the_service_says(
     tmp_path: Path, marks: tuple[m.OutputMark, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("farhand_client.calls.MAX_RECORDED_MARKS", 2000)
-    monkeypatch.setattr("farhand_client.calls.MAX_RECORDED_STDIN", 50_000)
+    monkeypatch.setattr("farhand_client.calls.MAX_RECORDED_TYPING", 50_000)
 
     def answer(fake: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         for _ in range(6 if marks else 2500):
