@@ -25,10 +25,13 @@ RETURN_TICKET: Final = "return-ticket"
 SERVICE_STATUS: Final = "service-status"
 """The request `status`, about the service itself, and its answer `service_status`."""
 
+SHARES: Final = "shares"
+"""What users have of that which they share: `service_status.shares`."""
+
 PRELUDE: Final = "prelude"
 """A script that the shell runs with the text of a run as its argument: `run.prelude`."""
 
-FEATURES: Final = (LEFT_PROCESSES, PRELUDE, RETURN_TICKET, RUN_DETAILS, SERVICE_STATUS)
+FEATURES: Final = (LEFT_PROCESSES, PRELUDE, RETURN_TICKET, RUN_DETAILS, SERVICE_STATUS, SHARES)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
@@ -44,6 +47,7 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.RunRequest: ("internal",),
         m.Runs: ("login", "tty", "clients", "internal"),
     },
+    SHARES: {m.ServiceStatus: ("shares",)},
 }
 """The fields of each feature; for `runs`, those of each run in it."""
 

@@ -25,8 +25,9 @@ from farhand_protocol.outcome import Exited
 
 from .admission.admission import Judgement
 from .admission.judging import Judging
-from .admission.shares import Shares
+from .admission.shares import Shares, shares_shown
 from .audit import AuditEntry
+from .auth.accounts import Principal
 from .auth.work import LoginWork
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
@@ -296,8 +297,8 @@ class Service:
         """A sentence for each thing that the service cannot do now, although it is running."""
         return (*self.ledger.faults, *self.sockets.faults)
 
-    def status(self) -> m.ServiceStatus:
-        """Return the state of the service itself."""
+    def status(self, who: Principal) -> m.ServiceStatus:
+        """Return the state of the service itself, with the shares that `who` may see."""
         return m.ServiceStatus(
             pid=os.getpid(),
             uptime=time.monotonic() - self._began,
@@ -305,6 +306,7 @@ class Service:
             connections=len(self.sessions),
             draining=self.stopping,
             faults=self.faults[: m.MAX_FAULTS],
+            shares=shares_shown(self.shares, who, self.config),
         )
 
     def _status_line(self) -> str:

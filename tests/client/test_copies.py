@@ -56,7 +56,7 @@ from farhand_client.output import OutputStream
 from farhand_client.stdin import InputStream
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.left import LeftProcesses
-from farhand_protocol.messages import ClientInfo, ServiceStatus
+from farhand_protocol.messages import ClientInfo, ServiceStatus, ShareInfo
 from farhand_protocol.sshformat import PublicKey
 from tests.support.fake_runs import ID, stoppable
 from tests.support.fake_service import FakeRun, client_of
@@ -97,6 +97,7 @@ VALUES: list[Any] = [
     TerminalRequest(name="xterm", size=WindowSize(columns=80, rows=24)),
     TimedOut(timeout=2.0, signal=15),
     ServiceStatus(pid=7, uptime=0.5, runs=1, connections=2, faults=("the disk is full",)),
+    ShareInfo(user="ada", resource="runs", used=3, limit=640),
     UsageReport(user=1, system=0.5, peak_memory=4096),
     WindowSize(columns=80, rows=24),
 ]

@@ -67,6 +67,7 @@ def test_a_peer_without_features_receives_only_the_fields_that_it_knows() -> Non
     listed = INFO.model_copy(update={"left_processes": None})
     assert sent_by_service((), m.List(), m.Runs(runs=(INFO, INFO))) == [m.Runs(runs=(listed, listed))]
     assert left_out(m.Accepted, frozenset()) == {"ticket": True}
+    assert left_out(m.ServiceStatus, frozenset({"service-status"})) == {"shares": True}
     client = ready(Side.CLIENT, ())
     client.open(run())
     assert b"leave_processes" not in b"".join(client.data_to_send())
@@ -76,7 +77,7 @@ def test_features_that_a_peer_has_made_up_change_nothing() -> None:
     assert left_out(m.Ended, frozenset({"no-such-feature"})) == left_out(m.Ended, frozenset())
 
 
-@pytest.mark.parametrize("kind", [m.RunRequest, m.Ended, m.Deliver, m.RunInfo, m.Accepted])
+@pytest.mark.parametrize("kind", [m.RunRequest, m.Ended, m.Deliver, m.RunInfo, m.Accepted, m.ServiceStatus])
 def test_every_field_of_a_feature_is_optional(kind: type[BaseModel]) -> None:
     excluded: dict[str, Any] = left_out(m.Runs if kind is m.RunInfo else kind, frozenset()) or {}
     names = excluded["runs"]["__all__"] if kind is m.RunInfo else excluded

@@ -12,6 +12,7 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed, Signaled
+from farhand_server.auth.accounts import peer_principal
 from farhand_server.config import ConfigError, ServiceConfig, load
 from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
@@ -201,7 +202,7 @@ async def test_a_removed_state_directory_is_noticed_and_runs_go_on(running: Runn
         away = (tmp_path / "history.db").rename(tmp_path / "away")
         await lost(service, True)
         assert (await client.start("true").error()).code == "unavailable"
-        status = service.status()
+        status = service.status(peer_principal(0))
         assert (status.pid, status.runs, status.connections, status.draining) == (os.getpid(), 1, 1, False)
         assert status.faults == (f"{tmp_path}/history.db was removed; no run is started",)
         run.write(b"\n")

@@ -43,6 +43,9 @@ MAX_CLIENT_USER: Final = 32
 MAX_PATTERN: Final = 4096
 """Bytes of a regular expression: longer than anyone writes, and compiled in milliseconds."""
 
+MAX_SHARES: Final = 256
+"""Shares in one `service_status`: those of the 40 users or so who use the most fit on a screen or two."""
+
 MAX_FAULTS: Final = 16
 """Faults in one status. There are few kinds of them, each with a sentence of up to `MAX_SHORT_TEXT` characters."""
 
@@ -165,10 +168,22 @@ class StatusRequest(Message):
     type: Literal["status"] = "status"
 
 
+class ShareInfo(BaseModel):
+    """What one user has of something that all users share, such as `runs`: `used` of the `limit` that the user may have
+    now."""
+
+    model_config = Message.model_config
+    user: Annotated[str, Field(max_length=MAX_CLIENT_USER)]
+    resource: Annotated[str, Field(max_length=64)]
+    used: Count
+    limit: Count
+
+
 class ServiceStatus(Message):
     """The answer to `status`. `uptime` is in seconds; `runs` and `connections` are those of all users.
 
-    `faults` are sentences about what the service cannot do now, although it is running.
+    `faults` are sentences about what the service cannot do now, although it is running. `shares` are those of the user
+    who asks, or of all users if root or the service's account asks: a feature, `features.SHARES`.
     """
 
     type: Literal["service_status"] = "service_status"
@@ -178,3 +193,4 @@ class ServiceStatus(Message):
     connections: Count
     draining: bool = False
     faults: Annotated[tuple[ShortText, ...], Field(max_length=MAX_FAULTS)] = ()
+    shares: Annotated[tuple[ShareInfo, ...], Field(max_length=MAX_SHARES)] = ()

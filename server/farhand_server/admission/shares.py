@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol
 
+from farhand_protocol import messages as m
+from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ServiceConfig
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan
 from farhand_server.runs.start_queue import MAX_START_WAIT, StartQueue
 from farhand_server.sharing import Tally, bound_by_shares, fair_part
@@ -57,6 +61,10 @@ class SharedRuns(Protocol):
         """The active runs of each account by the policy's rule that allowed them."""
 
     @property
+    def memory(self) -> SpoolMemory:
+        """The memory that output uses."""
+
+    @property
     def starts(self) -> StartQueue:
         """The runs that wait to be launched."""
 
@@ -71,7 +79,7 @@ class Shares:
 
     def of(self, uid: int, config: ServiceConfig) -> tuple[Share, ...]:
         """Return all shares of an account, as they are now."""
-        runs, connections = self._runs.by_user, self.connections
+        runs, connections, memory = self._runs.by_user, self.connections, self._runs.memory
         descriptors = runs.total * RUN_DESCRIPTORS + connections.total
         own_descriptors = runs.of(uid) * RUN_DESCRIPTORS + connections.of(uid)
         return (
@@ -79,7 +87,12 @@ class Shares:
             self._share(uid, "connections", config.edge.connections, connections.total, connections.of(uid)),
             self._share(uid, "descriptors", descriptors_of_runs(), descriptors, own_descriptors),
             self._share(uid, "waits", MAX_ALL_WAITS, self.waits.total, self.waits.of(uid)),
+            self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid)),
         )
+
+    def users(self) -> frozenset[int]:
+        """Return the accounts that have anything."""
+        return frozenset((*self._runs.by_user, *self.connections, *self.waits, *self._runs.memory.by_user))
 
     def check_run(self, plan: Plan, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not start another run now, or not another by the same rule."""
@@ -93,7 +106,7 @@ class Shares:
         if delay > MAX_START_WAIT:
             raise ShareUsedUp(f"the policy lets {user} start {rule.starts} of these runs; try again in {delay:.0f} s")
         if bound_by_shares(uid):
-            runs, _, descriptors, _ = self.of(uid, config)
+            runs, _, descriptors, *_ = self.of(uid, config)
             if runs.used >= runs.limit:
                 raise ShareUsedUp(
                     f"{user} has {runs.used} active runs, its whole share of this service; end some, or wait until "
@@ -108,7 +121,7 @@ class Shares:
     def check_connection(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not have another connection now."""
         if bound_by_shares(uid):
-            _, connections, descriptors, _ = self.of(uid, config)
+            _, connections, descriptors, *_ = self.of(uid, config)
             if connections.used >= connections.limit or descriptors.used >= descriptors.limit:
                 raise ShareUsedUp(
                     f"{user} has {connections.used} connections, its whole share of this service; close some, or use "
@@ -117,13 +130,27 @@ class Shares:
 
     def check_wait(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not wait for another run now."""
-        *_, waits = self.of(uid, config)
+        _, _, _, waits, _ = self.of(uid, config)
         if bound_by_shares(uid) and waits.used >= waits.limit:
             raise ShareUsedUp(f"{user} has {waits.used} waits, its whole share of this service; end some of them")
 
     def _share(self, uid: int, what: str, total: int, used: int, used_by_user: int) -> Share:
         limit = fair_part(total, used, used_by_user) if bound_by_shares(uid) else total
         return Share(what, used_by_user, limit, total)
+
+
+def shares_shown(shares: Shares, who: Principal, config: ServiceConfig) -> tuple[m.ShareInfo, ...]:
+    """Return the shares of `who`; for root and the service's account, what all users have, who has most first."""
+    if bound_by_shares(who.uid):
+        return tuple(_info(who.user, share) for share in shares.of(who.uid, config))
+    users = {uid: shares.of(uid, config) for uid in shares.users()}
+    ordered = sorted(users, key=lambda uid: max(share.used / max(1, share.total) for share in users[uid]), reverse=True)
+    shown = ((uid, share) for uid in ordered for share in users[uid] if share.used)
+    return tuple(_info(user_name(uid), share) for uid, share in islice(shown, m.MAX_SHARES))
+
+
+def _info(user: str, share: Share) -> m.ShareInfo:
+    return m.ShareInfo(user=user[: m.MAX_CLIENT_USER], resource=share.resource, used=share.used, limit=share.limit)
 
 
 def descriptors_of_runs() -> int:

@@ -10,6 +10,7 @@ from typing import Protocol
 from farhand_protocol import messages as m
 
 from ..admission.admission import AdmissionContext
+from ..auth.accounts import Principal
 from .login import LoginContext
 from .time_shares import TimeShares
 
@@ -89,5 +90,5 @@ class SessionContext(AdmissionContext, LoginContext, Protocol):
     def sessions(self) -> OpenSessions:
         """All sessions of the core."""
 
-    def status(self) -> m.ServiceStatus:
-        """Return the state of the service itself."""
+    def status(self, who: Principal) -> m.ServiceStatus:
+        """Return the state of the service itself, with the shares that `who` may see."""

@@ -198,7 +198,8 @@ def _recording(session: DispatchSession, channel: int, message: m.RecordingReque
 
 
 def _status(session: DispatchSession, channel: int, message: m.StatusRequest) -> None:
-    _add(session, StatusChannel(session, channel, session.context.status))
+    status = partial(session.context.status, session.admission.caller.principal)
+    _add(session, StatusChannel(session, channel, status))
 
 
 def _signal(session: DispatchSession, channel: int, message: m.Signal | m.Stop) -> None:

@@ -105,12 +105,12 @@ async def test_ping_accepts_a_count_from_1_to_1000(service: FakeService, count: 
     assert (done.code, f"{count!r} is not a number from 1 to 1000".encode() in done.stderr) == (2, True)
 
 
-def knowing_status(service: FakeService, *faults: str) -> None:
+def knowing_status(service: FakeService, *faults: str, shares: tuple[m.ShareInfo, ...] = ()) -> None:
     """Let the service announce and answer the question for its status."""
 
     def answer(client: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.StatusRequest)
-        client.send(m.ServiceStatus(pid=7, uptime=1.5, runs=3, connections=2, faults=faults), channel)
+        client.send(m.ServiceStatus(pid=7, uptime=1.5, runs=3, connections=2, faults=faults, shares=shares), channel)
 
     service.features, service.answer = FEATURES, answer
 
@@ -132,7 +132,14 @@ async def test_faults_are_printed_and_the_exit_code_is_1(service: FakeService) -
     done = await farhand("status", "--json", service.host)
     assert json.loads(done.stdout) == {
         "pid": 7, "uptime": 1.5, "runs": 3, "connections": 2, "draining": False, "faults": ["its disk is gone"],
+        "shares": [],
     }  # fmt: skip
+
+
+async def test_shares_are_printed_after_everything_else(service: FakeService) -> None:
+    knowing_status(service, shares=(m.ShareInfo(user="ann\x1b", resource="runs", used=3, limit=640),))
+    done = await farhand("status", service.host)
+    assert (done.code, done.stdout.decode().splitlines()[-1]) == (0, r"ann\x1b: 3 of 640 runs")
 
 
 async def test_nothing_that_a_service_says_about_itself_controls_the_terminal(service: FakeService) -> None:

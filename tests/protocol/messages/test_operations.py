@@ -21,6 +21,13 @@ from tests.support.pairs import RUN_ID
         m.Done(),
         m.StatusRequest(),
         m.ServiceStatus(pid=1, uptime=0.5, runs=0, connections=m.MAX_COUNT, draining=True, faults=("x",) * 16),
+        m.ServiceStatus(
+            pid=1,
+            uptime=0,
+            runs=0,
+            connections=0,
+            shares=(m.ShareInfo(user="ada", resource="runs", used=3, limit=640),) * m.MAX_SHARES,
+        ),
     ],
     ids=lambda message: message.type,
 )
@@ -41,6 +48,7 @@ def test_a_request_is_received_as_sent(message: m.AnyMessage) -> None:
         (m.WaitFor, {"id": RUN_ID, "pattern": b"x" * (m.MAX_PATTERN + 1)}),
         (m.ServiceStatus, {"pid": 0, "uptime": 0.0, "runs": 0, "connections": 0}),
         (m.ServiceStatus, {"pid": 1, "uptime": 0.0, "runs": 0, "connections": 0, "faults": ("x",) * 17}),
+        (m.ServiceStatus, {"pid": 1, "uptime": 0.0, "runs": 0, "connections": 0, "shares": ({"user": "ada"},)}),
         (m.Matched, {"reason": "luck", "start": 0, "end": 0}),
     ],
 )

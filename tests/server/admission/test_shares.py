@@ -8,6 +8,7 @@ import resource
 
 import pytest
 
+from farhand_protocol.shares import share_lines
 from farhand_server.admission.shares import (
     CORE_DESCRIPTORS,
     MAX_ALL_WAITS,
@@ -15,8 +16,11 @@ from farhand_server.admission.shares import (
     Shares,
     ShareUsedUp,
     descriptors_of_runs,
+    shares_shown,
 )
+from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig, load
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Rate, Tally
@@ -30,6 +34,7 @@ class Runs:
         self.by_user: Tally[int] = Tally()
         self.by_rule: Tally[tuple[int, str]] = Tally()
         self.starts = StartQueue()
+        self.memory = SpoolMemory(512 << 20)
 
 
 @pytest.fixture
@@ -127,3 +132,21 @@ async def test_a_start_that_a_rule_would_delay_for_long_is_refused(
     with pytest.raises(ShareUsedUp, match=r"the policy lets ada start 2/min of these runs; try again in (29|30) s"):
         shares.check_run(plan("true", uid=ADA, owner="ada", rule=rule), config)
     shares.check_run(plan("true", uid=BOB, owner="bob", rule=rule), config)
+
+
+async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_something(
+    shares: Shares, runs: Runs, config: ServiceConfig
+) -> None:
+    runs.by_user.add(ADA, 600)
+    shares.connections.add(BOB, 2)
+    memory = runs.memory.of(ADA)
+    memory.used += 5 << 20
+    ada = {share.resource: share for share in shares_shown(shares, Principal("ada", ADA, "key"), config)}
+    assert {share.user for share in ada.values()} == {"ada"}
+    assert set(ada) == {"runs", "connections", "descriptors", "waits", "memory"}
+    assert (ada["runs"].used, ada["runs"].limit, ada["memory"].used) == (600, 640, 5 << 20)
+    everyone = shares_shown(shares, Principal("root", 0, "peer"), config)
+    assert list(share_lines(everyone)) == [
+        "50001: 600 of 640 runs, 3600 of 10199 descriptors, 5 of 320 MiB of memory",
+        "50002: 2 of 5000 connections, 2 of 7800 descriptors",
+    ]

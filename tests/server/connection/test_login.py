@@ -24,6 +24,7 @@ from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
 from farhand_server.tickets import TicketKey
@@ -58,6 +59,7 @@ class NoRuns:
     by_user: Tally[int] = Tally()
     by_rule: Tally[tuple[int, str]] = Tally()
     starts = StartQueue()
+    memory = SpoolMemory(1 << 20)
 
 
 class Session:

@@ -23,6 +23,7 @@ from farhand_server.admission.admission import Judgement
 from farhand_server.admission.judging import Judging
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
+from farhand_server.auth.accounts import Principal
 from farhand_server.auth.login import Authenticator
 from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
@@ -67,7 +68,7 @@ class Core:
     def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)
 
-    def status(self) -> m.ServiceStatus:
+    def status(self, who: Principal) -> m.ServiceStatus:
         return m.ServiceStatus(pid=1, uptime=0, runs=len(self.registry), connections=len(self.sessions))
 
 

@@ -28,6 +28,7 @@ from farhand_server.listen.feeds import VerdictFeeds
 from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
 from tests.support.feeds import fed
@@ -42,6 +43,7 @@ class NoRuns:
     by_user: Tally[int] = Tally()
     by_rule: Tally[tuple[int, str]] = Tally()
     starts = StartQueue()
+    memory = SpoolMemory(1 << 20)
 
 
 class Context:

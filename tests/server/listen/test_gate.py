@@ -32,6 +32,7 @@ from farhand_server.listen.gate import (
     LocalGate,
 )
 from farhand_server.policy import Policy, Rule
+from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
 from farhand_server.throttle import LOG_INTERVAL, LogThrottle
@@ -47,6 +48,7 @@ class NoRuns:
     by_user: Tally[int] = Tally()
     by_rule: Tally[tuple[int, str]] = Tally()
     starts = StartQueue()
+    memory = SpoolMemory(1 << 20)
 
 
 class Core:

@@ -1,0 +1,20 @@
+"""How the shares in a `service_status` are shown to people, by both programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from . import messages as m
+
+
+def share_lines(shares: Iterable[m.ShareInfo]) -> Iterator[str]:
+    """Yield a line for each user, with what that user has and may have."""
+    for user, group in groupby(shares, lambda share: share.user):
+        yield f"{user}: " + ", ".join(map(_text, group))
+
+
+def _text(share: m.ShareInfo) -> str:
+    if share.resource == "memory":
+        return f"{share.used >> 20} of {share.limit >> 20} MiB of memory"
+    return f"{share.used} of {share.limit} {share.resource}"
