@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 TIMEOUT = 45.0
@@ -106,3 +108,21 @@ def signal_set(pid_status: dict[str, str], field: str) -> set[int]:
 def fields(text: str) -> dict[str, str]:
     """Parse the `Name: value` lines of a printed status file."""
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.M))
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process have no free descriptor inside the block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
+    highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, Self, TypeAlias
 from pydantic import Field
 
 from farhand_protocol.limits import KiB
+from farhand_server.descriptors import reserve
 
 from ..plan import Plan
 from ..snapshots import Get, Put, SnapshotRecord
@@ -210,6 +211,9 @@ class FileSpool:
     def _read(self, count: int, at: int) -> bytes:
         if self._fd >= 0:
             return os.pread(self._fd, count, at)
+        return reserve.spend(self._read_file, count, at)  # the output of a run that is over must not be lost
+
+    def _read_file(self, count: int, at: int) -> bytes:
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.pread(fd, count, at)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from farhand_server.descriptors import EXHAUSTED, reserve
+
 from . import tree
 from .usage import ResourceLimits, ResourceUsage
 
@@ -136,7 +138,7 @@ class RunCgroup:
     def members(self) -> list[int]:
         """Return the pids in this cgroup and below it, where a program may create its own cgroups."""
         found = []
-        for directory, _, _ in os.walk(self.path):
+        for directory in _directories(self.path):
             found += [int(pid) for pid in tree.read(f"{directory}/cgroup.procs").split()]
         return found
 
@@ -154,34 +156,49 @@ class RunCgroup:
         """Kill all members at once, whichever user they run as (cgroup.kill, Linux 5.14), or one by one on older
         kernels."""
         try:
-            (self.path / "cgroup.kill").write_text("1")
+            reserve.spend((self.path / "cgroup.kill").write_text, "1")
         except FileNotFoundError:
             for pid in self.members():
                 if (member := tree.look(pid)) is not None:
                     with contextlib.suppress(PermissionError):
                         tree.send(member, signal.SIGKILL)
 
-    async def ended(self) -> None:
-        """Wait until no process is left in or below this cgroup. Zombies do not count."""
-        try:
-            fd = os.open(self.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        loop = asyncio.get_running_loop()
-        changed = asyncio.Event()
-        # A change is reported by POLLPRI, for which asyncio does not poll. An epoll descriptor that does so becomes
-        # readable.
-        with select.epoll() as epoll:
+    async def ended(self, census: tree.Census | None = None) -> None:
+        """Wait until no process is left in or below this cgroup. Zombies do not count.
+
+        If no descriptors are left to wait with, wait for the children in `census` to end. Raises OSError without one.
+        """
+        with contextlib.ExitStack() as opened:
             try:
-                epoll.register(fd, select.EPOLLPRI)
-                loop.add_reader(epoll.fileno(), changed.set)
-                # Reading acknowledges a change, so no change between two reads is lost.
-                while b"populated 1" in os.pread(fd, 4096, 0):
-                    await changed.wait()
-                    changed.clear()
-            finally:
-                loop.remove_reader(epoll.fileno())
-                os.close(fd)
+                fd = os.open(self.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+                opened.callback(os.close, fd)
+                epoll = opened.enter_context(select.epoll())
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                opened.close()
+                if error.errno not in EXHAUSTED or census is None:
+                    raise
+                await self._ended_without_descriptors(census)
+                return
+            loop = asyncio.get_running_loop()
+            changed = asyncio.Event()
+            # A change is reported by POLLPRI, for which asyncio does not poll. An epoll descriptor that does so becomes
+            # readable.
+            epoll.register(fd, select.EPOLLPRI)
+            loop.add_reader(epoll.fileno(), changed.set)
+            opened.callback(loop.remove_reader, epoll.fileno())
+            # Reading acknowledges a change, so no change between two reads is lost.
+            while b"populated 1" in os.pread(fd, 4096, 0):
+                await changed.wait()
+                changed.clear()
+
+    async def _ended_without_descriptors(self, census: tree.Census) -> None:
+        while True:
+            next_end = census.next_end()
+            if b"populated 1" not in tree.read(f"{self.path}/cgroup.events"):
+                return
+            await next_end
 
     def usage(self, counted: ResourceUsage) -> ResourceUsage:
         """Return what all processes that were ever in this cgroup have used. Values that it does not know come from
@@ -202,9 +219,9 @@ class RunCgroup:
         """Remove this cgroup. Return False if a process is left in it."""
         return _remove_all(self.path)
 
-    async def remove_at_end(self) -> None:
-        """Remove this cgroup as soon as no process is left in it."""
-        await self.ended()
+    async def remove_at_end(self, census: tree.Census) -> None:
+        """Remove this cgroup as soon as no process is left in it. `census` is that of `ended`."""
+        await self.ended(census)
         self.remove()
 
     def _numbers(self, name: str) -> dict[str, int]:
@@ -275,7 +292,11 @@ def _enabled(directory: Path) -> frozenset[str]:
 def _remove_all(directory: Path) -> bool:
     """Remove a cgroup and all cgroups below it, except those that contain a process. Return whether that is all."""
     empty = True
-    for path, _, _ in os.walk(directory, topdown=False):
+    try:
+        directories = _directories(directory)
+    except OSError:
+        return False  # no descriptor is left to look into them
+    for path in reversed(directories):
         try:
             os.rmdir(path)  # noqa: PTH106  # os.walk yields strings
         except FileNotFoundError:
@@ -283,6 +304,16 @@ def _remove_all(directory: Path) -> bool:
         except OSError:
             empty = False
     return empty
+
+
+def _directories(top: Path) -> list[str]:
+    """Return a cgroup and all cgroups below it, each before those in it. Raises OSError if no descriptor is left."""
+    return reserve.spend(lambda: [path for path, _, _ in os.walk(top, onerror=_raise_if_exhausted)])
+
+
+def _raise_if_exhausted(error: OSError) -> None:
+    if error.errno in EXHAUSTED:
+        raise error
 
 
 def _unescape(field: str) -> str:

@@ -172,7 +172,7 @@ class LeftTree:
         try:
             async with asyncio.timeout_at(until) as self._grace:
                 if self._cgroup is not None:
-                    await self._cgroup.ended()
+                    await self._cgroup.ended(self._subreaper.census)
                 await self._tracked.tree.ended()
                 self._subreaper.reap()
                 return True
@@ -184,6 +184,6 @@ class LeftTree:
     def _ended(self) -> None:
         # Not before: waiting for the end of a cgroup takes two descriptors, and there may be any number of such runs.
         if self._cgroup is not None:
-            self._subreaper.spawn(self._cgroup.remove_at_end())
+            self._subreaper.spawn(self._cgroup.remove_at_end(self._subreaper.census))
         if self.on_end is not None:
             self.on_end()

@@ -269,7 +269,7 @@ class Process:
         """
         await self._tracked.reaped.wait()
         if self._cgroup is not None:
-            await self._cgroup.ended()
+            await self._cgroup.ended(self._subreaper.census)
         await self._tracked.tree.ended()
         # The SIGCHLD that reports their end may still be pending.
         self._subreaper.reap()
@@ -296,7 +296,7 @@ class Process:
         self.kill_tree()
         self._subreaper.leave(self._tracked)
         if self._cgroup is not None and not self._cgroup.remove():
-            self._subreaper.spawn(self._cgroup.remove_at_end())
+            self._subreaper.spawn(self._cgroup.remove_at_end(self._subreaper.census))
 
 
 def _spawn_error(error: OSError, program: bytes, cwd: bytes, prefix: bytes | None) -> LaunchError:

@@ -29,6 +29,8 @@ import zlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from farhand_server.descriptors import reserve
+
 from . import childwatcher, tree
 from .tracked import TrackedRun
 from .usage import MeterSnapshot
@@ -122,6 +124,7 @@ class Subreaper:
         # starts them, and the kernel gives orphans to the first living thread.
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
+        reserve.keep()
         tree.become_subreaper()
         childwatcher.install(self._take_over, self._others.discard)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
@@ -437,6 +440,7 @@ class Subreaper:
         if pid in self._others or pid in self._expecting:
             return False
         self._last_listed = b""  # the pid may be used again
+        self.census.child_ended()
         run = self._leaders.pop(pid, None)
         if run is not None:
             _, status, usage = os.wait4(pid, 0)

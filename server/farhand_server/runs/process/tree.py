@@ -14,8 +14,10 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from farhand_server.descriptors import EXHAUSTED, reserve
 
 RUN_ID_VARIABLE: Final = b"FARHAND_RUN_ID"
 """The environment variable that tells a program which run it belongs to. Orphans are recognized by it if nothing else
@@ -79,7 +81,8 @@ def look(pid: int) -> Member | None:
 def children(pid: int) -> list[int]:
     """Return the pids of the children of all threads of a process, including zombies."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208  # a Path for each would take as long again
+        # A Path for each would take as long again.
+        threads = reserve.spend(os.listdir, f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return []
     return [int(child) for thread in threads for child in read(f"/proc/{pid}/task/{thread}/children").split()]
@@ -140,6 +143,10 @@ def is_exiting(pid: int) -> bool:
 
 def read(path: str, limit: int = 1 << 30) -> bytes:
     """Return at most `limit` bytes of a file in /proc; empty if the process is gone or we may not look at it."""
+    return reserve.spend(_read, path, limit)
+
+
+def _read(path: str, limit: int) -> bytes:
     chunks = []
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -186,6 +193,10 @@ def open_pidfd(member: Member) -> int | None:
 
 def send(member: Member, number: int) -> None:
     """Send a signal to exactly this process. Does nothing if it has ended. Raises PermissionError."""
+    reserve.spend(_send_by_pidfd, member, number)
+
+
+def _send_by_pidfd(member: Member, number: int) -> None:
     fd = open_pidfd(member)
     if fd is None:
         return
@@ -205,6 +216,20 @@ class Census:
     """Whether there was no time to examine all of them."""
     undetermined: bool = False
     """Whether it is not known yet to which run some of them belong."""
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def next_end(self) -> asyncio.Future[None]:
+        """Return a future that is done once a child has ended after this call."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        return future
+
+    def child_ended(self) -> None:
+        """Note that a child has ended and been reaped."""
+        waiting, self.waiting = self.waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
 
 class Tree:
@@ -317,9 +342,10 @@ class Tree:
     async def ended(self) -> None:
         """Wait until all processes have ended. After `kill`, do not wait for processes that may not be signalled.
 
-        Raises OSError if no descriptor is left for examining or waiting.
+        Raises OSError if no descriptor is left for examining them.
         """
         while True:
+            next_end = self._census.next_end()
             if self._killing:
                 members = [member for member in self._kill_all() if member.pid not in self.untouchable]
             else:
@@ -330,7 +356,14 @@ class Tree:
             if not members:
                 return
             for member in members:
-                await _end_of(member)
+                try:
+                    await _end_of(member)
+                except OSError as error:
+                    if error.errno not in EXHAUSTED:
+                        raise
+                    # Without a descriptor to wait with, any end may be the one: all of them come to be our children.
+                    await next_end
+                    break
 
     def _send(self, member: Member, number: int) -> None:
         try:

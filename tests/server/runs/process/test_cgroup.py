@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_server.descriptors import reserve
 from farhand_server.runs.process import tree
 from farhand_server.runs.process.cgroup import (
     CONTROLLERS,
@@ -19,7 +20,7 @@ from farhand_server.runs.process.cgroup import (
     remove_dead_homes,
 )
 from farhand_server.runs.process.usage import ResourceLimits, ResourceUsage
-from tests.support.processes import TIMEOUT, status
+from tests.support.processes import TIMEOUT, no_descriptors, status
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -114,6 +115,22 @@ def test_what_dead_services_have_left_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / dead).exists()
     kept = [path.name for path in tmp_path.iterdir()]
     assert sorted(kept) == sorted([alive, "farhand-0-2", "farhand-run"])
+
+
+async def test_the_end_of_a_cgroup_is_noticed_without_descriptors(tmp_path: Path) -> None:
+    events = tmp_path / "cgroup.events"
+    events.write_text("populated 1\n")
+    census = tree.Census()
+    reserve.keep()
+    with events.open("r+") as file, no_descriptors():
+        waiting = asyncio.create_task(RunCgroup(tmp_path, frozenset()).ended(census))
+        while not census.waiting:  # noqa: ASYNC110  # it waits for iterations of the loop
+            await asyncio.sleep(0)
+        file.write("populated 0\n")
+        file.flush()
+        census.child_ended()
+        async with asyncio.timeout(TIMEOUT):
+            await waiting
 
 
 def test_one_start_removes_only_so_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

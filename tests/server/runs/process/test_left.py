@@ -218,7 +218,7 @@ async def test_the_end_of_a_cgroup_is_only_awaited_when_no_process_is_known_any_
     awaited = asyncio.Event()
 
     class ObservedCgroup(RunCgroup):
-        async def remove_at_end(self) -> None:
+        async def remove_at_end(self, census: tree.Census) -> None:
             awaited.set()
 
     class FakeCgroups:

@@ -21,7 +21,7 @@ from farhand_server.runs.process.place import LaunchError
 from farhand_server.runs.process.process import Process
 from farhand_server.runs.process.tracked import TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
-from tests.support.processes import TIMEOUT, children, descriptors
+from tests.support.processes import TIMEOUT, children, descriptors, no_descriptors
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
 
@@ -210,3 +210,16 @@ async def test_the_result_names_what_enforces_each_limit(tmp_path: Path) -> None
         assert run.process.applied == {"memory": "rlimit", "cpu": "rlimit", "processes": "rlimit"}
     async with started("true", limits=limits, cgroup=RunCgroup(tmp_path / "run-1", frozenset({"memory"}))) as run:
         assert run.process.applied == {"memory": "cgroup", "cpu": "rlimit", "processes": "rlimit"}
+
+
+async def test_a_run_ends_with_all_its_processes_although_no_descriptor_is_left() -> None:
+    daemon = "(setsid sh -c 'sleep 999 & echo $$; wait' &)"
+    async with nothing_left(), started("sh", "-c", f"{daemon}; {daemon}; exec sleep 999") as run:
+        pids = [await run.pid(), await run.pid()]
+        with no_descriptors():
+            os.kill(run.process.pid, signal.SIGKILL)
+            assert await run.code() == -signal.SIGKILL
+            await run.process.examined()
+            assert {member.pid for member in run.process.others()} >= set(pids)
+            assert await run.killed() == frozenset()
+            assert not run.process.others()
