@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cuts, flips, fuzzing, idle, opens, streaming, trees, volume
+from . import cuts, flips, fuzzing, idle, kills, opens, streaming, trees, volume
 from .harness import Campaign
 
 ALL: Final[tuple[Campaign, ...]] = (
@@ -14,6 +14,7 @@ ALL: Final[tuple[Campaign, ...]] = (
     volume.CAMPAIGN,
     cuts.CAMPAIGN,
     trees.CAMPAIGN,
+    kills.CAMPAIGN,
     fuzzing.CAMPAIGN,
     flips.CAMPAIGN,
 )
