@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cuts, flips, fuzzing, idle, kills, opens, streaming, trees, volume
+from . import cuts, escapes, faults, flips, fuzzing, idle, kills, leaks, opens, openssh, soak, streaming, trees, volume
 from .harness import Campaign
 
 ALL: Final[tuple[Campaign, ...]] = (
@@ -15,6 +15,11 @@ ALL: Final[tuple[Campaign, ...]] = (
     cuts.CAMPAIGN,
     trees.CAMPAIGN,
     kills.CAMPAIGN,
+    faults.CAMPAIGN,
+    openssh.CAMPAIGN,
+    escapes.CAMPAIGN,
+    leaks.CAMPAIGN,
+    soak.CAMPAIGN,
     fuzzing.CAMPAIGN,
     flips.CAMPAIGN,
 )

@@ -13,6 +13,9 @@ from typing import Final, TypeVar
 
 Size = TypeVar("Size", int, float)
 
+NOTE: Final = 300
+"""Characters of an explanation in a table; the output has all of it."""
+
 END: Final = 60.0
 """Seconds that a campaign has to clean up after its time is over: a service drains for 10 s and then kills."""
 
@@ -41,7 +44,7 @@ class Figure:
 
 def none_of(what: str, count: int, of: int, *, note: str = "") -> Figure:
     """Return the figure for something that must never happen: `count` times in `of` cases. No case proves nothing."""
-    value = f"{count} of {of:,}" + (f": {note}" if note and count else "")
+    value = f"{count} of {of:,}" + (f": {note[:NOTE]}" if note and count else "")
     return Figure(what, value, "0", met=count == 0 and of > 0, correctness=True)
 
 

@@ -41,8 +41,8 @@ def print_result(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print `farhandd: TEXT` on stderr."""
-    print_lines(f"farhandd: {text}")
+    """Print `farhandd: TEXT` on stderr, each line of the text like this: a newline in a path forges no line."""
+    print_lines("\n".join(f"farhandd: {line}" for line in text.split("\n")))
 
 
 def print_lines(text: str) -> None:

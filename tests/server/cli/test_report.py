@@ -90,3 +90,8 @@ def test_a_traceback_is_shown_on_request(capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setenv("FARHAND_DEBUG", "1")
     report_failure(KeyError("x"))
     assert "farhandd: KeyError: 'x'\n" in capsys.readouterr().err
+
+
+def test_a_newline_in_what_others_give_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error("a\nfarhand: all is well: cannot be read")
+    assert capsys.readouterr().err == "farhandd: a\nfarhandd: farhand: all is well: cannot be read\n"
