@@ -115,7 +115,7 @@ def connect(
                 dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline, ticket)
                 keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
                 login = await _first_login(dial, address, keys, deadline, touch)
-                await ticket.renew(login.accepted.ticket)
+                await ticket.renew(login.accepted)
                 again = keys.for_reconnect(login.identity)
                 log_in_again = partial(_tls_login, address, record, again, seconds, keepalive, touch, ticket)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
@@ -152,7 +152,7 @@ async def _tls_login(
     async with connect_deadline(timeout) as deadline:
         dialled = await dial_tls(address, record, keepalive, deadline, await ticket.load())
         login = await log_in(dialled, address, identities, deadline, touch)
-    await ticket.renew(login.accepted.ticket)
+    await ticket.renew(login.accepted)
     return login
 
 

@@ -20,7 +20,7 @@ RUN_DETAILS: Final = "run-details"
 """What a listing says about a run: `login`, `tty`, `clients` and `internal`; and `run.internal`."""
 
 RETURN_TICKET: Final = "return-ticket"
-"""What a client shows at its next connection: `accepted.ticket`."""
+"""What a client shows at its next connection: `accepted.ticket` and `ticket_secret`."""
 
 SERVICE_STATUS: Final = "service-status"
 """The request `status`, about the service itself, and its answer `service_status`."""
@@ -42,7 +42,7 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.Runs: ("left_processes",),
     },
     PRELUDE: {m.RunRequest: ("prelude",)},
-    RETURN_TICKET: {m.Accepted: ("ticket",)},
+    RETURN_TICKET: {m.Accepted: ("ticket", "ticket_secret")},
     RUN_DETAILS: {
         m.RunRequest: ("internal",),
         m.Runs: ("login", "tty", "clients", "internal"),

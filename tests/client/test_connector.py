@@ -123,22 +123,29 @@ TOO_MANY, PENALTY = bytes.fromhex("15030300020250"), bytes.fromhex("150303000202
 """TLS records with the fatal alerts internal_error and access_denied."""
 
 
+def ticket_in(first_bytes: bytes) -> bytes | None:
+    """Return the ticket that a client shows with a proof that it has its secret."""
+    shown = shown_ticket(offered_protocols(first_bytes))
+    assert shown is None or shown.proves(b"s" * 16)
+    return shown and shown.ticket
+
+
 async def test_the_ticket_of_a_login_is_shown_at_the_next_connection(tmp_path: Path) -> None:
     def greet(client: FakeConnection, message: m.AnyMessage) -> None:
         client.send(welcome(client, login=False))
-        client.send(m.Accepted(user="ada", host="build", ticket=b"ticket %d" % len(service.connections)))
+        ticket = b"ticket %d" % len(service.connections)
+        client.send(m.Accepted(user="ada", host="build", ticket=ticket, ticket_secret=b"s" * 16))
 
     async with tls_service(tmp_path, greet=greet) as (service, key), dropping_proxy(port(service)) as proxy:
         record(tmp_path).add("127.0.0.1", proxy.port, key)
         for _ in range(3):
             async with connect(proxy.host):
                 pass
-        shown = [shown_ticket(offered_protocols(data)) for data in proxy.first_bytes]
-        assert shown == [None, b"ticket 1", b"ticket 2"]
+        assert [ticket_in(data) for data in proxy.first_bytes] == [None, b"ticket 1", b"ticket 2"]
         async with connect(proxy.host) as client:
             service.connections[-1].cut()
             await client.ping()
-        assert shown_ticket(offered_protocols(proxy.first_bytes[-1])) == b"ticket 4"
+        assert ticket_in(proxy.first_bytes[-1]) == b"ticket 4"
 
 
 async def test_a_connection_that_is_dropped_is_tried_again(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_peer_without_features_receives_only_the_fields_that_it_knows() -> Non
     assert sent_by_service((), run(), STARTED, ENDED) == [STARTED, older]
     listed = INFO.model_copy(update={"left_processes": None})
     assert sent_by_service((), m.List(), m.Runs(runs=(INFO, INFO))) == [m.Runs(runs=(listed, listed))]
-    assert left_out(m.Accepted, frozenset()) == {"ticket": True}
+    assert left_out(m.Accepted, frozenset()) == {"ticket": True, "ticket_secret": True}
     assert left_out(m.ServiceStatus, frozenset({"service-status"})) == {"shares": True}
     client = ready(Side.CLIENT, ())
     client.open(run())

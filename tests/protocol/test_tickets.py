@@ -1,4 +1,4 @@
-"""A ticket is shown as the name of an application protocol."""
+"""A ticket is shown as the name of an application protocol, with a proof that is good for once."""
 
 from __future__ import annotations
 
@@ -7,20 +7,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_protocol import ALPN
-from farhand_protocol.tickets import MAX_TICKET, shown_ticket, ticket_protocol
+from farhand_protocol.tickets import MAX_TICKET, IssuedTicket, shown_ticket
+
+SECRET, NONCE = b"s" * 16, b"nonce..."
 
 
-@given(st.binary(min_size=1, max_size=MAX_TICKET))
-def test_a_ticket_is_read_as_it_was_shown(ticket: bytes) -> None:
-    name = ticket_protocol(ticket)
+@given(
+    st.binary(min_size=1, max_size=MAX_TICKET), st.binary(min_size=16, max_size=16), st.binary(min_size=8, max_size=8)
+)
+def test_a_ticket_is_read_as_it_was_shown(ticket: bytes, secret: bytes, nonce: bytes) -> None:
+    name = IssuedTicket(ticket, secret).protocol(nonce)
     assert len(name) <= 255
-    assert shown_ticket([ALPN.encode(), name.encode()]) == ticket
+    shown = shown_ticket([ALPN.encode(), name.encode()])
+    assert shown is not None
+    assert (shown.ticket, shown.nonce) == (ticket, nonce)
+    assert shown.proves(secret)
 
 
-@pytest.mark.parametrize("size", [0, MAX_TICKET + 1])
-def test_a_ticket_of_another_size_cannot_be_shown(size: int) -> None:
-    with pytest.raises(ValueError, match=f"not {size}"):
-        ticket_protocol(bytes(size))
+def test_only_who_has_the_secret_can_show_a_ticket_again() -> None:
+    shown = shown_ticket([IssuedTicket(b"ticket", SECRET).protocol(NONCE).encode()])
+    assert shown is not None
+    assert not shown.proves(b"S" * 16)
+    assert not shown._replace(nonce=b"another.").proves(SECRET)
+    assert SECRET not in shown.proof
+
+
+@pytest.mark.parametrize(
+    ("ticket", "secret", "nonce"),
+    [(b"", SECRET, NONCE), (b"t" * (MAX_TICKET + 1), SECRET, NONCE), (b"t", b"short", NONCE), (b"t", SECRET, b"short")],
+)
+def test_parts_of_another_size_cannot_be_shown(ticket: bytes, secret: bytes, nonce: bytes) -> None:
+    with pytest.raises(ValueError, match="a ticket of"):
+        IssuedTicket(ticket, secret).protocol(nonce)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +47,16 @@ def test_a_ticket_of_another_size_cannot_be_shown(size: int) -> None:
         [],
         [b"farhand/1"],
         [b"farhand-ticket/"],
-        [b"farhand-ticket/A"],
-        [b"farhand-ticket/A+/A"],
-        [b"farhand-ticket/AA A"],
-        [b"farhand-ticket/\xff\xff\xff\xff"],
-        [b"Farhand-ticket/AAAA"],
-        [b"farhand-ticket/" + b"AAAA" * 43],
-        [b"farhand-ticket/!", b"farhand-ticket/AAAA"],
+        [b"farhand-ticket/" + b"A" * 32],  # nonce and proof without a ticket
+        [b"farhand-ticket/" + b"A" * 33],
+        [b"farhand-ticket/" + b"A" * 34 + b"+/"],
+        [b"farhand-ticket/" + b"A" * 35 + b"="],
+        [b"farhand-ticket/" + b"A" * 33 + b"B"],  # padding bits that are not zero
+        [b"farhand-ticket/" + b"A" * 30 + b" A"],
+        [b"farhand-ticket/" + b"\xff" * 40],
+        [b"Farhand-ticket/" + b"A" * 36],
+        [b"farhand-ticket/" + b"AAAA" * 60],
+        [b"farhand-ticket/!", b"farhand-ticket/" + b"A" * 36],
     ],
 )
 def test_names_that_show_no_ticket(names: list[bytes]) -> None:

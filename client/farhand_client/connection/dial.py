@@ -9,6 +9,7 @@ one address after the other.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections import deque
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
 from farhand_protocol import ALPN
-from farhand_protocol.tickets import ticket_protocol
+from farhand_protocol.tickets import TICKET_NONCE_SIZE, IssuedTicket
 
 from .address import Address
 from .attempts import ATTEMPTS_WHEN_CLOSED, ATTEMPTS_WHEN_REFUSED, ConnectionDropped
@@ -67,12 +68,12 @@ async def dial_tls(
     known_hosts: KnownHosts,
     keepalive: float | None,
     deadline: ConnectDeadline,
-    ticket: bytes | None = None,
+    ticket: IssuedTicket | None = None,
 ) -> DialledSession:
     """Connect by TLS 1.3 and check the service's key before any data is sent.
 
-    `ticket` is what the service gave at the last login; it is shown in the handshake, for all to see. Raises
-    `ConnectError`, including its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
+    `ticket` is what the service gave at the last login, and is shown in the handshake. Raises `ConnectError`, including
+    its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
     session = ClientSession(str(address), keepalive)
     transport = await _tls_transport(session, address, deadline, known_hosts, ticket)
@@ -99,7 +100,7 @@ async def _tls_transport(
     address: Address,
     deadline: ConnectDeadline,
     known_hosts: KnownHosts | None = None,
-    ticket: bytes | None = None,
+    ticket: IssuedTicket | None = None,
 ) -> asyncio.Transport:
     import ssl
 
@@ -148,7 +149,7 @@ def _tls_failure(address: Address, reason: str) -> ConnectError:
     return ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}")
 
 
-def _context(ticket: bytes | None) -> ssl.SSLContext:
+def _context(ticket: IssuedTicket | None) -> ssl.SSLContext:
     import ssl
 
     # Not create_default_context: certificate authorities are not used, and loading them takes 20 ms.
@@ -156,7 +157,7 @@ def _context(ticket: bytes | None) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # TLS proves that the peer holds the certificate's key, which is pinned
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([ALPN] if ticket is None else [ALPN, ticket_protocol(ticket)])
+    context.set_alpn_protocols([ALPN] if ticket is None else [ALPN, ticket.protocol(os.urandom(TICKET_NONCE_SIZE))])
     return context
 
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError
-from farhand_protocol.tickets import MAX_TICKET
+from farhand_protocol import messages as m
+from farhand_protocol.tickets import MAX_TICKET, TICKET_SECRET_SIZE, IssuedTicket
 
 from .address import Address
 
@@ -31,9 +32,9 @@ class ReturnTicket:
         # The name shows neither the service nor the user to who may list the directory.
         whose = f"{address.host}\0{address.port}\0{user}".encode(errors="surrogateescape")
         self._file = directory / "tickets" / sha256(whose).hexdigest()[:32]
-        self._ticket: bytes | None = None
+        self._ticket: IssuedTicket | None = None
 
-    async def load(self) -> bytes | None:
+    async def load(self) -> IssuedTicket | None:
         """Return the ticket to show; None if there is none."""
         if self._ticket is None:
             with contextlib.suppress(TimeoutError, ConnectError):
@@ -41,26 +42,28 @@ class ReturnTicket:
                     self._ticket = await run_blocking(_read, self._file)
         return self._ticket
 
-    async def renew(self, ticket: bytes | None) -> None:
-        """Keep the ticket that the service has given; None if it gives none."""
-        if ticket is None:
+    async def renew(self, accepted: m.Accepted) -> None:
+        """Keep the ticket that the service has given, if it gives one."""
+        if accepted.ticket is None or accepted.ticket_secret is None:
             return
-        self._ticket = ticket
+        self._ticket = IssuedTicket(accepted.ticket, accepted.ticket_secret)
         with contextlib.suppress(TimeoutError, ConnectError):
             async with asyncio.timeout(TICKET_FILE_TIMEOUT):
-                await run_blocking(_write, self._file, ticket)
+                await run_blocking(_write, self._file, self._ticket)
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path) -> IssuedTicket | None:
     from farhand_client.trust.files import read_small_file
 
     try:
-        return read_small_file(path, MAX_TICKET, private=True) or None
+        data = read_small_file(path, TICKET_SECRET_SIZE + MAX_TICKET, private=True) or b""
     except ValueError:
         return None
+    secret, ticket = data[:TICKET_SECRET_SIZE], data[TICKET_SECRET_SIZE:]
+    return IssuedTicket(ticket, secret) if ticket else None
 
 
-def _write(path: Path, ticket: bytes) -> None:
+def _write(path: Path, ticket: IssuedTicket) -> None:
     # Replaced in one step, because other processes may read it at any time.
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
@@ -68,7 +71,7 @@ def _write(path: Path, ticket: bytes) -> None:
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                os.write(descriptor, ticket)
+                os.write(descriptor, ticket.secret + ticket.ticket)
             finally:
                 os.close(descriptor)
             temporary.replace(path)

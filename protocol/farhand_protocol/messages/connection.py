@@ -10,7 +10,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import MAX_CHANNELS, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE
 from farhand_protocol.model import Base64, Count, Grace, Message, Name, Text
 from farhand_protocol.sentences import printable
-from farhand_protocol.tickets import MAX_TICKET
+from farhand_protocol.tickets import MAX_TICKET, TICKET_SECRET_SIZE
 
 PROTOCOL_VERSION: Final = 1
 
@@ -70,12 +70,13 @@ class Refused(Message):
 
 class Accepted(Message):
     """The client is logged in as `user` on the machine named `host`. The service serves it first if it shows `ticket`
-    at its next connection (`farhand_protocol.tickets`)."""
+    at its next connection, and that it has `ticket_secret` (`farhand_protocol.tickets`)."""
 
     type: Literal["accepted"] = "accepted"
     user: Annotated[Name, AfterValidator(printable)]
     host: Annotated[Name, AfterValidator(printable)]
     ticket: Annotated[Base64, Field(min_length=1, max_length=MAX_TICKET)] | None = None
+    ticket_secret: Annotated[Base64, Field(min_length=TICKET_SECRET_SIZE, max_length=TICKET_SECRET_SIZE)] | None = None
 
 
 class Ping(Message):

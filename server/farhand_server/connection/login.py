@@ -260,8 +260,11 @@ class LoginExchange:
         session.context.note(caller.audit_entry("login"))
         session.logged_in(caller)
         key = session.context.ticket_key if self._remote else None
-        ticket = None if key is None else key.issue(principal.user, time.time())
-        session.connection.send(0, m.Accepted(user=principal.user, host=platform.node() or "localhost", ticket=ticket))
+        ticket, secret = (None, None) if key is None else key.issue(principal.user, time.time())
+        accepted = m.Accepted(
+            user=principal.user, host=platform.node() or "localhost", ticket=ticket, ticket_secret=secret
+        )
+        session.connection.send(0, accepted)
 
     def _deadline_passed(self) -> None:
         self._deadline = None

@@ -60,6 +60,10 @@ CONNECTIONS_PER_HOLDER: Final = 32
 REMEMBERED_TICKETS: Final = 16_384
 """Tickets whose failures are remembered, in 2 MiB. Beyond this number, the one that failed first is forgotten."""
 
+REMEMBERED_USES: Final = 65_536
+"""Uses of tickets that are remembered, in 12 MiB: a copy of what a client has sent is not served. Beyond this number,
+the oldest is forgotten; its ticket has long been renewed then."""
+
 REMEMBERED_SOURCES: Final = 16_384
 """Sources that have logged in and are remembered, in 3 MiB. Beyond this number, the one that logged in the longest time
 ago is forgotten."""
@@ -129,6 +133,7 @@ class Limiter:
         """The connections without a ticket, in the order in which they were admitted, or finished TLS."""
         self._debt_free_at: dict[Source, float] = {}
         self._ticket_costs: dict[bytes, float] = {}
+        self._uses: dict[tuple[bytes, bytes], None] = {}
         self._known: dict[Source, None] = {}
 
     def admit(
@@ -143,6 +148,7 @@ class Limiter:
             return ConnectionRefusal.TOTAL
         if ticket is not None and self._serves(ticket):
             slot = Slot(source, now, ticket)
+            self._remember_use(ticket)
             self._by_ticket[ticket.id] += 1
             self._by_ticket[ticket.holder] += 1
         else:
@@ -260,11 +266,17 @@ class Limiter:
 
     def _serves(self, ticket: Ticket) -> bool:
         return (
-            self._ticket_costs.get(ticket.id, 0.0) < self.settings.penalty_threshold
+            (ticket.id, ticket.nonce) not in self._uses
+            and self._ticket_costs.get(ticket.id, 0.0) < self.settings.penalty_threshold
             and self._by_ticket[ticket.id] < CONNECTIONS_PER_TICKET
             and self._by_ticket[ticket.holder] < CONNECTIONS_PER_HOLDER
             and self.before_login < self.settings.before_login
         )
+
+    def _remember_use(self, ticket: Ticket) -> None:
+        self._uses[ticket.id, ticket.nonce] = None
+        if len(self._uses) > REMEMBERED_USES:
+            del self._uses[next(iter(self._uses))]
 
     def _places_for_all(self) -> int:
         return self.settings.before_login - 2 * (self.settings.before_login // RESERVE_DIVISOR)

@@ -14,6 +14,7 @@ from farhand_protocol.connection import Connection, ConnectionFailed, Event, Mes
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import FEATURES
 from farhand_protocol.states import Phase, Side
+from farhand_protocol.tickets import IssuedTicket, shown_ticket
 from farhand_server.admission.caller import Caller
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
@@ -308,7 +309,11 @@ async def test_a_client_of_an_edge_gets_a_ticket_and_a_local_one_needs_none() ->
     assert isinstance(accepted, m.Accepted)
     assert accepted.ticket is not None
     assert session.ticket_key is not None
-    assert session.ticket_key.read(accepted.ticket, time.time()) is not None
+    assert accepted.ticket_secret is not None
+    issued = IssuedTicket(accepted.ticket, accepted.ticket_secret)
+    shown = shown_ticket([issued.protocol(b"12345678").encode()])
+    assert shown is not None
+    assert session.ticket_key.read(shown, time.time()) is not None
     local = Session(principal=peer_principal(os.getuid()))
     local.client.send(0, replace_user(None))
     for data in local.client.data_to_send():

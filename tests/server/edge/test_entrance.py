@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from ipaddress import IPv4Address
 
 import pytest
 
 from farhand_protocol import ALPN
-from farhand_protocol.tickets import ticket_protocol
+from farhand_protocol.tickets import TICKET_NONCE_SIZE, IssuedTicket
 from farhand_server.edge import arrivals
 from farhand_server.listen.feed import FromCore, FromEdge, encode_record, encode_source
 from farhand_server.tickets import TicketKey
@@ -35,8 +36,8 @@ async def _refused(edge: RunningEdge) -> bytes:
     return await peer.read_to_end()
 
 
-def _ticket(user: str = "alice") -> str:
-    return ticket_protocol(KEY.issue(user, time.time()))
+def _ticket(key: TicketKey = KEY) -> str:
+    return key.issue("alice", time.time()).protocol(os.urandom(TICKET_NONCE_SIZE))
 
 
 async def _shut_out(edge: RunningEdge) -> None:
@@ -65,28 +66,41 @@ async def test_a_ticket_is_served_although_its_source_has_a_debt(edge: RunningEd
 async def test_a_ticket_that_fails_is_worth_nothing_any_more(edge: RunningEdge) -> None:
     await _give_key(edge)
     await _shut_out(edge)
-    ticket = _ticket()
-    client = await edge.connect(client_context(ALPN, ticket))
+    issued = KEY.issue("alice", time.time())
+    client = await edge.connect(client_context(ALPN, issued.protocol(b"first...")))
     await edge.core.client()
     client.close()
     await until(lambda: not edge.edge.connections)
     peer = await edge.connect_bare()
-    await peer.send(openssl_hello(ALPN, ticket))
+    await peer.send(openssl_hello(ALPN, issued.protocol(b"second..")))
     assert await peer.read_to_end() == PENALTY
 
 
 @pytest.mark.parametrize("settings", [{"penalty_no_login": 16.0}], indirect=True)
 @pytest.mark.parametrize(
-    "shown",
-    [ticket_protocol(b"x" * 41), ticket_protocol(TicketKey(b"K" * 16).issue("alice", 0.0))],
+    "issued",
+    [IssuedTicket(b"x" * 41, b"s" * 16), TicketKey(b"K" * 16).issue("alice", 0.0)],
     ids=["forged", "of another key"],
 )
-async def test_what_is_no_ticket_is_worth_nothing(edge: RunningEdge, shown: str) -> None:
+async def test_what_is_no_ticket_is_worth_nothing(edge: RunningEdge, issued: IssuedTicket) -> None:
     await _give_key(edge)
     await _shut_out(edge)
     peer = await edge.connect_bare()
-    await peer.send(openssl_hello(ALPN, shown))
+    await peer.send(openssl_hello(ALPN, issued.protocol(bytes(8))))
     assert await peer.read_to_end() == PENALTY
+
+
+@pytest.mark.parametrize("settings", [{"penalty_no_login": 16.0}], indirect=True)
+async def test_the_first_bytes_of_a_client_cannot_be_used_again(edge: RunningEdge) -> None:
+    await _give_key(edge)
+    await _shut_out(edge)
+    copied = openssl_hello(ALPN, _ticket())
+    client = await edge.connect_bare()
+    await client.send(copied)
+    assert (await client.receive(1)) == b"\x16"  # the server's hello
+    copy = await edge.connect_bare()
+    await copy.send(copied)
+    assert await copy.read_to_end() == PENALTY
 
 
 async def test_a_client_that_shows_a_ticket_is_served_by_an_edge_without_a_key(edge: RunningEdge) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -25,15 +26,21 @@ from farhand_server.edge.limiter import (
 from farhand_server.tickets import Ticket
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
-TICKET = Ticket(b"alice's one.", b"alice...")
+TICKET = Ticket(b"alice's one.", b"alice...", b"")
+_nonces = itertools.count()
 
 
 def admitted(
     limiter: Limiter, address: IPv4Address | IPv6Address, now: float = 0.0, ticket: Ticket | None = None
 ) -> Slot:
-    slot = limiter.admit(address, now, ticket)
+    slot = limiter.admit(address, now, ticket and shown(ticket))
     assert isinstance(slot, Slot)
     return slot
+
+
+def shown(ticket: Ticket) -> Ticket:
+    """Return a ticket as it is shown the next time."""
+    return ticket._replace(nonce=b"%8d" % next(_nonces))
 
 
 def many(limiter: Limiter, count: int, now: float = 0.0) -> list[Slot]:
@@ -116,6 +123,17 @@ def test_a_ticket_is_served_before_penalties_and_the_limit_of_its_source() -> No
     assert limiter.admit(A, 61.0) is ConnectionRefusal.SOURCE, "the ticket's place is not one of its source"
 
 
+def test_a_copy_of_what_a_client_has_sent_is_not_served() -> None:
+    limiter = Limiter(EdgeSettings())
+    limiter.charge(A, 60.0, 0.0)
+    once = shown(TICKET)
+    first = limiter.admit(A, 0.0, once)
+    assert isinstance(first, Slot)
+    limiter.logged_in(first)
+    assert limiter.admit(A, 0.0, once) is ConnectionRefusal.PENALTY
+    admitted(limiter, A, 0.0, TICKET)
+
+
 def test_a_ticket_serves_a_few_connections_at_once() -> None:
     limiter = Limiter(EdgeSettings())
     limiter.charge(A, 60.0, 0.0)
@@ -129,11 +147,11 @@ def test_a_ticket_serves_a_few_connections_at_once() -> None:
 def test_the_tickets_of_one_user_do_not_fill_the_reserve() -> None:
     limiter = Limiter(EdgeSettings())
     limiter.charge(A, 60.0, 0.0)
-    tickets = [Ticket(b"%12d" % n, b"alice...") for n in range(CONNECTIONS_PER_HOLDER + 1)]
+    tickets = [Ticket(b"%12d" % n, b"alice...", b"") for n in range(CONNECTIONS_PER_HOLDER + 1)]
     for ticket in tickets[:-1]:
         admitted(limiter, A, 0.0, ticket)
     assert limiter.admit(A, 0.0, tickets[-1]) is ConnectionRefusal.PENALTY
-    admitted(limiter, A, 0.0, Ticket(b"bob's first.", b"bob....."))
+    admitted(limiter, A, 0.0, Ticket(b"bob's first.", b"bob.....", b""))
 
 
 @pytest.mark.parametrize(("failure", "worth"), [(Failure.REFUSED, 3), (Failure.NO_LOGIN, 15), (Failure.DEADLINE, 2)])
@@ -145,13 +163,13 @@ def test_a_ticket_whose_connections_fail_is_worth_nothing_any_more(failure: Fail
         limiter.release(slot)
     limiter.charge(A, 60.0, 1000.0)
     assert limiter.admit(A, 1000.0, TICKET) is ConnectionRefusal.PENALTY
-    admitted(limiter, A, 1000.0, Ticket(b"alice's next", TICKET.holder))
+    admitted(limiter, A, 1000.0, Ticket(b"alice's next", TICKET.holder, b""))
 
 
 def test_a_bounded_number_of_failed_tickets_and_known_sources_is_remembered() -> None:
     limiter = Limiter(EdgeSettings())
     for n in range(max(REMEMBERED_TICKETS, REMEMBERED_SOURCES) + 1):
-        slot = admitted(limiter, IPv4Address(n), 0.0, Ticket(b"%12d" % n, b"%8d" % n))
+        slot = admitted(limiter, IPv4Address(n), 0.0, Ticket(b"%12d" % n, b"%8d" % n, b""))
         limiter.penalise(slot, Failure.DEADLINE, 100.0)
         limiter.penalise(slot, Failure.DEADLINE, 100.0)
         limiter.logged_in(slot)
@@ -160,8 +178,8 @@ def test_a_bounded_number_of_failed_tickets_and_known_sources_is_remembered() ->
     assert limiter.has_logged_in(IPv4Address(1))
     now = 100.0
     limiter.charge(A, 60.0, now)
-    assert limiter.admit(A, now, Ticket(b"%12d" % REMEMBERED_TICKETS, b"somebody")) is ConnectionRefusal.PENALTY
-    admitted(limiter, A, now, Ticket(b"%12d" % 0, b"somebody"))
+    assert limiter.admit(A, now, Ticket(b"%12d" % REMEMBERED_TICKETS, b"somebody", b"")) is ConnectionRefusal.PENALTY
+    admitted(limiter, A, now, Ticket(b"%12d" % 0, b"somebody", b""))
 
 
 def test_the_last_places_are_kept_for_known_sources_and_then_for_tickets() -> None:
@@ -175,7 +193,7 @@ def test_the_last_places_are_kept_for_known_sources_and_then_for_tickets() -> No
         admitted(limiter, A)
     assert limiter.admit(A, 0.0) is ConnectionRefusal.BEFORE_LOGIN
     for n in range(10):
-        admitted(limiter, B, 0.0, Ticket(b"%12d" % n, b"%8d" % n))
+        admitted(limiter, B, 0.0, Ticket(b"%12d" % n, b"%8d" % n, b""))
     assert limiter.admit(B, 0.0, TICKET) is ConnectionRefusal.BEFORE_LOGIN
     assert limiter.before_login == 80
 

@@ -93,7 +93,8 @@ class Person:
 
     def attempt(self) -> None:
         self.attempts += 1
-        slot = self.simulation.connect(self.address, self.again, self.ticket)
+        ticket = self.ticket and self.ticket._replace(nonce=b"%8d" % self.attempts)
+        slot = self.simulation.connect(self.address, self.again, ticket)
         if slot is None:
             self.again()
         else:
@@ -125,10 +126,10 @@ def test_people_log_in_while_hostile_connections_want_every_place(finishes_tls: 
     simulation.run(WARM_UP)
     crowd = {
         "ticket": [
-            Person(simulation, IPv4Address(0x0B000000 + n), Ticket(b"%12d" % n, b"%8d" % n)) for n in range(300)
+            Person(simulation, IPv4Address(0x0B000000 + n), Ticket(b"%12d" % n, b"%8d" % n, b"")) for n in range(300)
         ],
         "behind a hostile address": [
-            Person(simulation, IPv4Address(0x0A000000 + n), Ticket(b"!%11d" % n, b"!%7d" % n)) for n in range(300)
+            Person(simulation, IPv4Address(0x0A000000 + n), Ticket(b"!%11d" % n, b"!%7d" % n, b"")) for n in range(300)
         ],
         "unknown": [Person(simulation, IPv4Address(0x0C000000 + n)) for n in range(300)],
     }
