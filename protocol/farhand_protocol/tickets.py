@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -55,6 +53,8 @@ class ShownTicket(NamedTuple):
 
     def proves(self, secret: bytes) -> bool:
         """Whether the client has the ticket's secret."""
+        import hmac
+
         return hmac.compare_digest(self.proof, _proof(secret, self.nonce))
 
 
@@ -76,4 +76,7 @@ def shown_ticket(protocols: Iterable[bytes]) -> ShownTicket | None:
 
 
 def _proof(secret: bytes, nonce: bytes) -> bytes:
+    import hashlib  # these take a millisecond, which most commands need not spend
+    import hmac
+
     return hmac.digest(secret, _CONTEXT + nonce, hashlib.sha256)[:_PROOF_SIZE]

@@ -10,9 +10,9 @@ from typing import Final
 
 from farhand_client.errors import ConnectError
 
-ATTEMPTS_WHEN_REFUSED: Final = 16
-"""Attempts while the service says that it has too many connections: 12 s in all. Even if it drops three of four, one
-client in a hundred is left out."""
+ATTEMPTS_WHEN_REFUSED: Final = 24
+"""Attempts while the service says that it has too many connections: about 17 s in all. Even if it drops six of seven,
+one client in forty is left out."""
 
 ATTEMPTS_WHEN_CLOSED: Final = 5
 """Attempts while the service closes connections without a word, 2 s in all: perhaps it is no Farhand service."""

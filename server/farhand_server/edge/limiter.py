@@ -41,7 +41,7 @@ BUSY_STEP: Final = 0.02
 of that with each look that finds the queue empty. There are hundreds of looks a second."""
 
 MAX_BUSY_RATE: Final = 0.9
-"""The highest probability of a drop because the edge is busy: who tries sixteen times gets in with 81 %."""
+"""The highest probability of a drop because the edge is busy: who tries 24 times, as clients do, gets in with 92 %."""
 
 MIN_HANDSHAKE_TIME: Final = 0.5
 """Seconds that a TLS handshake has, however many connections want its place. It takes one round trip, and the longest

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from farhand_client.connection.attempts import ATTEMPTS_WHEN_REFUSED
 from farhand_server.config import EdgeSettings
 from farhand_server.edge.limiter import Failure, Limiter, Slot
 from farhand_server.tickets import Ticket
@@ -19,7 +20,7 @@ HOSTILE_RATE = 100_000 / 60
 HOSTILE_SOURCES = 10_000
 TLS_TIME, LOGIN_TIME = 0.2, 0.4
 """Seconds that a person's handshake and login take: a round trip of 0.2 s, to the other side of the earth."""
-WARM_UP, DURATION = 4.0, 6.0
+WARM_UP, DURATION = 3.0, 3.0
 CONNECT_TIMEOUT = 30.0
 
 
@@ -103,7 +104,7 @@ class Person:
     def again(self) -> None:
         # As `farhand_client.connection.attempts` does.
         delay = self.simulation.random.uniform(0.5, 1) * min(1.0, 0.1 * 2 ** min(self.attempts, 6))
-        if self.attempts < 16:
+        if self.attempts < ATTEMPTS_WHEN_REFUSED:
             self.simulation.later(delay, self.attempt)
 
     def tls_done(self, slot: Slot) -> None:
@@ -126,12 +127,12 @@ def test_people_log_in_while_hostile_connections_want_every_place(finishes_tls: 
     simulation.run(WARM_UP)
     crowd = {
         "ticket": [
-            Person(simulation, IPv4Address(0x0B000000 + n), Ticket(b"%12d" % n, b"%8d" % n, b"")) for n in range(300)
+            Person(simulation, IPv4Address(0x0B000000 + n), Ticket(b"%12d" % n, b"%8d" % n, b"")) for n in range(200)
         ],
         "behind a hostile address": [
-            Person(simulation, IPv4Address(0x0A000000 + n), Ticket(b"!%11d" % n, b"!%7d" % n, b"")) for n in range(300)
+            Person(simulation, IPv4Address(0x0A000000 + n), Ticket(b"!%11d" % n, b"!%7d" % n, b"")) for n in range(200)
         ],
-        "unknown": [Person(simulation, IPv4Address(0x0C000000 + n)) for n in range(300)],
+        "unknown": [Person(simulation, IPv4Address(0x0C000000 + n)) for n in range(200)],
     }
     for people in crowd.values():
         for person in people:
