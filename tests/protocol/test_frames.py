@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.frames import FrameDecoder, encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
+from tests.support.cost import assert_linear
 from tests.support.pairs import frames as decode_frames
 
 Frames = list[tuple[int, int, bytes]]
@@ -78,3 +79,16 @@ def test_frames_are_encoded_as_specified() -> None:
     assert encode_frame(3, 1, b"hello") == bytes.fromhex("0000050300000001") + b"hello"
     assert encode_header(255, MAX_CHANNEL, MAX_PAYLOAD) == b"\xff" * 8
     assert decode_frames(encode_frame(4, MAX_CHANNEL, b"")) == [(4, MAX_CHANNEL, b"")]
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_ten_times_the_frame_costs_ten_times_as_much_in_chunks_of_any_size(size: int) -> None:
+    def decode(data: bytes) -> None:
+        decoder = FrameDecoder(no_check)
+        assert sum(len(list(decoder.frames(data[at : at + size]))) for at in range(0, len(data), size)) == 1
+
+    assert_linear(decode, lambda n: encode_frame(3, 1, bytes(n)), 3000 * size)
+
+
+def test_ten_times_the_frames_cost_ten_times_as_much() -> None:
+    assert_linear(lambda data: list(FrameDecoder(no_check).frames(data)), lambda n: encode_frame(2, 1, b"x") * n, 2000)

@@ -11,6 +11,7 @@ from farhand_protocol import login
 from farhand_protocol.login import LOGIN_NAMESPACE, login_transcript
 from farhand_protocol.sshformat import SSHFormatError, pack_string, pack_u32
 from tests.support import openssh
+from tests.support.cost import assert_linear
 
 GIVEN = {
     "spki_sha256": b"\x01" * 32,
@@ -120,3 +121,14 @@ def test_a_malformed_signature_is_refused_with_a_reason(blob: bytes, sentence: s
 def test_no_bytes_raise_anything_but_the_format_error(data: bytes) -> None:
     with contextlib.suppress(SSHFormatError):
         login.decode_sshsig(data)
+
+
+def test_ten_times_the_signature_costs_ten_times_as_much_until_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "MAX_SSHSIG", 1 << 30)
+
+    def decode(blob: bytes) -> None:
+        with contextlib.suppress(SSHFormatError):
+            login.decode_sshsig(blob)
+
+    assert_linear(decode, lambda n: login.encode_sshsig(b"k" * n, "ns", b"s" * n), 200_000)
+    assert_linear(decode, lambda n: b"SSHSIG" + pack_u32(1) + pack_u32(1 << 31) + bytes(n), 200_000)

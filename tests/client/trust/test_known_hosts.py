@@ -15,6 +15,7 @@ from farhand_client.trust import KnownHostsError
 from farhand_client.trust.known_hosts import HostKeyCheck, HostKeyState, KnownHosts
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, format_public_key_line, pack_string
+from tests.support.cost import assert_linear
 
 
 def ed25519_key(number: int) -> PublicKey:
@@ -251,3 +252,23 @@ def test_the_names_that_can_be_read_are_listed(known_hosts: KnownHosts) -> None:
     known_hosts.path.unlink()
     known_hosts.path.mkdir()
     assert known_hosts.names() == []
+
+
+SHAPES = {
+    "lines": lambda n: [f"host{number} {K}" for number in range(n)],
+    "lines of this host": lambda n: [f"build.example {L}"] * n,
+    "names": lambda n: [",".join(f"host{number}" for number in range(n)) + f" {K}"],
+    "patterns": lambda n: [",".join(["*a*b*"] * n) + f" {K}"],
+    "stars": lambda n: ["*" * n + f"x {K}"],
+    "no keys": lambda n: ["build.example"] * n,
+    "base64": lambda n: ["build.example ssh-ed25519 " + "A" * n],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ten_times_the_file_costs_ten_times_as_much(shape: str, known_hosts: KnownHosts) -> None:
+    def check(lines: list[str]) -> None:
+        write(known_hosts, *lines)
+        known_hosts.check("build.example", 7022, KEY)
+
+    assert_linear(check, SHAPES[shape], 200)

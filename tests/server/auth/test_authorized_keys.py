@@ -1,5 +1,6 @@
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from farhand_protocol.sshformat import PublicKey, format_public_key_line
 from farhand_server.auth import authorized_keys
 from farhand_server.auth.authorized_keys import AuthorizedKeysError, KeyOptions, parse_authorized_keys, parse_sources
+from tests.support.cost import assert_linear
 from tests.support.openssh import SoftwareSecurityKey
 
 KEY = SoftwareSecurityKey.ed25519().public_key
@@ -183,3 +185,26 @@ def test_options_never_hide_or_invent_a_key(text: str) -> None:
     keys: list[PublicKey] = [entry.key for entry in parsed.keys]
     assert keys in ([KEY], [])
     assert len(parsed.keys) + len(parsed.refused) == 1
+
+
+SHAPES = {
+    "lines": lambda n: (LINE + b"\n") * n,
+    "refused lines": lambda n: b"ssh-ed25519 AAAA\n" * n,
+    "comments": lambda n: b"# a comment\n" * n,
+    "options": lambda n: b",".join([b"no-pty"] * n) + b" " + LINE,
+    "sources": lambda n: b'from="' + b",".join([b"10.0.0.0/8"] * n) + b'" ' + LINE,
+    "names": lambda n: b",".join(b'environment="A%d=1"' % number for number in range(n)) + b" " + LINE,
+    "quotes": lambda n: b'command="' + b'\\"' * n + b'" ' + LINE,
+    "an open quote": lambda n: b'command="' + b"a " * n + LINE,
+    "blanks": lambda n: b" " * n + LINE,
+    "base64": lambda n: b"ssh-ed25519 " + b"A" * n,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_ten_times_the_file_costs_ten_times_as_much(shape: str) -> None:
+    def parse(data: bytes) -> None:
+        with suppress(AuthorizedKeysError):
+            parse_authorized_keys(data)
+
+    assert_linear(parse, SHAPES[shape], 200)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.listen.proxy import MAX_HEADER, Endpoint, ProxyError, ProxyHeader, encode, parse
+from tests.support.cost import assert_linear
 
 SIGNATURE = "0d0a0d0a 000d0a51 5549540a"
 ID = bytes(range(16))
@@ -122,3 +123,13 @@ def test_a_length_beyond_the_limit_is_refused_from_the_first_16_bytes() -> None:
 def test_an_invalid_header_is_not_encoded(header: ProxyHeader) -> None:
     with pytest.raises(ValueError, match=r"."):
         encode(header)
+
+
+def test_ten_times_the_header_costs_ten_times_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farhand_server.listen.proxy.MAX_HEADER", 1 << 20)
+
+    def header(count: int) -> bytes:
+        values = b"\x30\x00\x01x" * count
+        return encode(ProxyHeader(local=True))[:12] + b"\x21\x00" + len(values).to_bytes(2, "big") + values
+
+    assert_linear(parse, header, 1600)
