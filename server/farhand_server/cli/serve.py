@@ -23,6 +23,7 @@ from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.loopwatch import LoopWatch
 from farhand_server.policy import policy_in_force
+from farhand_server.runs.process import slot
 from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
 from farhand_server.service import Service, make_authenticator
 from farhand_server.systemd import Notifier
@@ -36,6 +37,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     if options.check_resume is not None:
         return _check_snapshot(options, options.check_resume)
+    slot.reserve()  # before anything else takes the low numbers
     terminal = OwnTerminal.at_start(resumed=options.resume is not None)
     if options.resume is None:  # after an upgrade, signals remain blocked until the handlers are installed
         reset_signals(keep=UNTIL_HANDLED)
