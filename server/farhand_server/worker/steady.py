@@ -92,9 +92,9 @@ class SteadyPaths:
     def _is_quick(self, path: bytes, cwd: bytes) -> bool:
         """Return whether the kernel can open a program, and the interpreters that it names, without waiting."""
         for _ in range(MAX_INTERPRETERS + 1):
+            if not os.path.isfile(path):  # noqa: PTH113  # bytes
+                return True  # it cannot be executed
             try:
-                if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  # bytes
-                    return True  # it cannot be executed
                 fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:  # not readable, or somebody has a lease on it
                 return False

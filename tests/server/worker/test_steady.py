@@ -27,8 +27,9 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "to-bin").symlink_to("/usr/bin")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "to-proc").symlink_to("/proc/self")
+    (tmp_path / "lost-script").write_text("#!/gone\n")
     os.mkfifo(tmp_path / "fifo", 0o755)
-    for name in ("prog", "script", "odd-script", "open-to-all/prog"):
+    for name in ("prog", "script", "odd-script", "lost-script", "open-to-all/prog"):
         (tmp_path / name).chmod(0o755)
     (tmp_path / "open-to-all").chmod(0o777)
     return tmp_path
@@ -75,6 +76,7 @@ def test_what_belongs_to_another_user_is_not_steady(tree: Path, paths: SteadyPat
         ("prog", ".", "{}", True),
         ("./prog", "", "{}", True),
         ("./script", "", "{}", True),
+        ("./lost-script", "", "{}", True),
         ("./odd-script", "", "{}", False),
         ("./fifo", "", "{}", True),
         ("{}/to-open", "", "/", False),
@@ -89,8 +91,8 @@ def test_what_belongs_to_another_user_is_not_steady(tree: Path, paths: SteadyPat
 def test_a_program_can_be_executed_at_once_if_everything_it_needs_is_steady(
     tree: Path, paths: SteadyPaths, program: str, search: str, cwd: str, quick: bool
 ) -> None:
-    given = [each.replace("{}", str(tree)).encode() for each in (program, search, cwd)]
-    assert paths.can_start(*given, b"") is quick
+    name, where, place = (each.replace("{}", str(tree)).encode() for each in (program, search, cwd))
+    assert paths.can_start(name, where, place, b"") is quick
 
 
 def test_a_home_that_is_not_steady_is_not_looked_at(tree: Path, paths: SteadyPaths) -> None:
