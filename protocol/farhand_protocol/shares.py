@@ -15,6 +15,6 @@ def share_lines(shares: Iterable[m.ShareInfo]) -> Iterator[str]:
 
 
 def _text(share: m.ShareInfo) -> str:
-    if share.resource == "memory":
-        return f"{share.used >> 20} of {share.limit >> 20} MiB of memory"
+    if share.resource in ("memory", "disk"):
+        return f"{share.used >> 20} of {share.limit >> 20} MiB of {share.resource}"
     return f"{share.used} of {share.limit} {share.resource}"

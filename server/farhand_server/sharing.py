@@ -122,6 +122,12 @@ def bound_by_shares(uid: int) -> bool:
     return uid not in (0, os.geteuid())
 
 
+def part_of_room(room: int, has: int) -> int:
+    """Return how much more a user may take who has `has`, while there is `room` for all: what a user has may be no more
+    than `ALPHA` times what is then still free."""
+    return max(0, ALPHA * room - has) // (ALPHA + 1)
+
+
 def fair_part(total: int, used: int, used_by_user: int) -> int:
     """Return how much of a pool of `total` one user may have, who has `used_by_user` of the `used`.
 

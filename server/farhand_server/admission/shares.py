@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from farhand_protocol import messages as m
 from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ServiceConfig
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan
 from farhand_server.runs.start_queue import MAX_START_WAIT, StartQueue
@@ -61,6 +62,10 @@ class SharedRuns(Protocol):
         """The active runs of each account by the policy's rule that allowed them."""
 
     @property
+    def directory(self) -> SpoolDirectory:
+        """The files of output."""
+
+    @property
     def memory(self) -> SpoolMemory:
         """The memory that output uses."""
 
@@ -79,7 +84,16 @@ class Shares:
 
     def of(self, uid: int, config: ServiceConfig) -> tuple[Share, ...]:
         """Return all shares of an account, as they are now."""
-        runs, connections, memory = self._runs.by_user, self.connections, self._runs.memory
+        memory, disk = self._runs.memory, self._runs.directory
+        return (
+            *self._checked(uid, config),
+            self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid)),
+            Share("disk", disk.by_user.of(uid), disk.part(uid), disk.by_user.total + disk.space_left()),
+        )
+
+    def _checked(self, uid: int, config: ServiceConfig) -> tuple[Share, Share, Share, Share]:
+        """Return the shares that are checked here; those of memory and disk are where output is kept."""
+        runs, connections = self._runs.by_user, self.connections
         descriptors = runs.total * RUN_DESCRIPTORS + connections.total
         own_descriptors = runs.of(uid) * RUN_DESCRIPTORS + connections.of(uid)
         return (
@@ -87,12 +101,12 @@ class Shares:
             self._share(uid, "connections", config.edge.connections, connections.total, connections.of(uid)),
             self._share(uid, "descriptors", descriptors_of_runs(), descriptors, own_descriptors),
             self._share(uid, "waits", MAX_ALL_WAITS, self.waits.total, self.waits.of(uid)),
-            self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid)),
         )
 
     def users(self) -> frozenset[int]:
         """Return the accounts that have anything."""
-        return frozenset((*self._runs.by_user, *self.connections, *self.waits, *self._runs.memory.by_user))
+        runs = self._runs
+        return frozenset((*runs.by_user, *self.connections, *self.waits, *runs.memory.by_user, *runs.directory.by_user))
 
     def check_run(self, plan: Plan, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not start another run now, or not another by the same rule."""
@@ -106,7 +120,7 @@ class Shares:
         if delay > MAX_START_WAIT:
             raise ShareUsedUp(f"the policy lets {user} start {rule.starts} of these runs; try again in {delay:.0f} s")
         if bound_by_shares(uid):
-            runs, _, descriptors, *_ = self.of(uid, config)
+            runs, _, descriptors, _ = self._checked(uid, config)
             if runs.used >= runs.limit:
                 raise ShareUsedUp(
                     f"{user} has {runs.used} active runs, its whole share of this service; end some, or wait until "
@@ -121,7 +135,7 @@ class Shares:
     def check_connection(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not have another connection now."""
         if bound_by_shares(uid):
-            _, connections, descriptors, *_ = self.of(uid, config)
+            _, connections, descriptors, _ = self._checked(uid, config)
             if connections.used >= connections.limit or descriptors.used >= descriptors.limit:
                 raise ShareUsedUp(
                     f"{user} has {connections.used} connections, its whole share of this service; close some, or use "
@@ -130,7 +144,7 @@ class Shares:
 
     def check_wait(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not wait for another run now."""
-        _, _, _, waits, _ = self.of(uid, config)
+        *_, waits = self._checked(uid, config)
         if bound_by_shares(uid) and waits.used >= waits.limit:
             raise ShareUsedUp(f"{user} has {waits.used} waits, its whole share of this service; end some of them")
 

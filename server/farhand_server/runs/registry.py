@@ -153,7 +153,7 @@ class Registry:
             raise TooManyRuns(f"{max_runs} runs are active, and this service allows no more at once (runs.max_runs)")
         self._ledger.check()  # before anything is created in a directory that may be another one now
         try:
-            run = LiveRun(plan, self.memory.of(plan.uid), self.directory, cgroups=self._cgroups)
+            run = LiveRun(plan, self.memory.of(plan.uid), self.directory.of(plan.uid), cgroups=self._cgroups)
         except OSError as error:
             raise RecordUnavailable(f"the output of run {plan.id} cannot be kept on disk: {error.strerror}") from None
         run.on_started = self._started
@@ -260,7 +260,9 @@ class Registry:
         """
         self.left.restore(left, self._cgroups)
         for snapshot in snapshots:
-            run = LiveRun.restore(snapshot, get, self.memory.of(snapshot.plan.uid), self.directory, self._cgroups)
+            uid = snapshot.plan.uid
+            memory, directory = self.memory.of(uid), self.directory.of(uid)
+            run = LiveRun.restore(snapshot, get, memory, directory, self._cgroups)
             if snapshot.kept_until is None:
                 self._add(run)
                 self._execute(run)

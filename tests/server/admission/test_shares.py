@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from farhand_server.admission.shares import (
 )
 from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig, load
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.start_queue import StartQueue
@@ -35,6 +37,7 @@ class Runs:
         self.by_rule: Tally[tuple[int, str]] = Tally()
         self.starts = StartQueue()
         self.memory = SpoolMemory(512 << 20)
+        self.directory = SpoolDirectory(Path("/"))
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_somethi
     memory.used += 5 << 20
     ada = {share.resource: share for share in shares_shown(shares, Principal("ada", ADA, "key"), config)}
     assert {share.user for share in ada.values()} == {"ada"}
-    assert set(ada) == {"runs", "connections", "descriptors", "waits", "memory"}
+    assert set(ada) == {"runs", "connections", "descriptors", "waits", "memory", "disk"}
     assert (ada["runs"].used, ada["runs"].limit, ada["memory"].used) == (600, 640, 5 << 20)
     everyone = shares_shown(shares, Principal("root", 0, "peer"), config)
     assert list(share_lines(everyone)) == [

@@ -8,6 +8,7 @@ import pwd
 import time
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
@@ -25,6 +26,7 @@ from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
@@ -61,6 +63,7 @@ class NoRuns:
     by_rule: Tally[tuple[int, str]] = Tally()
     starts = StartQueue()
     memory = SpoolMemory(1 << 20)
+    directory = SpoolDirectory(Path("/"))
 
 
 class Session:

@@ -32,6 +32,7 @@ from farhand_server.listen.gate import (
     LocalGate,
 )
 from farhand_server.policy import Policy, Rule
+from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
 from farhand_server.sharing import Tally
@@ -49,6 +50,7 @@ class NoRuns:
     by_rule: Tally[tuple[int, str]] = Tally()
     starts = StartQueue()
     memory = SpoolMemory(1 << 20)
+    directory = SpoolDirectory(Path("/"))
 
 
 class Core:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from farhand_protocol.limits import MiB
+from farhand_server.sharing import Tally, bound_by_shares, part_of_room
 
 KEPT_PART: Final = 8
 """At most one part in so many of a file system stays free, so that a small one can be used, too."""
@@ -29,16 +30,23 @@ class SpoolDirectory:
     """
 
     def __init__(self, path: Path, keep_free: int = 0) -> None:
-        self.path: Final = path
+        self.path = path
         self.keep_free = keep_free
         self.low = False
         """Whether a spool was refused space, and there was little when `check` was last called."""
         self.on_change: Callable[[], None] = lambda: None
+        self.by_user: Final[Tally[int]] = Tally()
+        """Bytes of the files of each account's runs."""
         self._granted = 0
         """Bytes that may still be written before the next look."""
 
-    def grant(self, count: int, *, urgent: bool = False) -> int:
-        """Return by how many of `count` bytes a file may grow. With `urgent`, half of the free part may be used.
+    def of(self, uid: int) -> SpoolDirectory:
+        """Return this directory for the files of one account's runs."""
+        return _UserDirectory(self, uid)
+
+    def grant(self, count: int, *, urgent: bool = False, small: bool = False) -> int:
+        """Return by how many of `count` bytes a file may grow. With `urgent`, half of the free part may be used. A file
+        that is `small` may grow whatever its user has.
 
         If the file system does not tell, the space is granted: writing will show.
         """
@@ -52,6 +60,22 @@ class SpoolDirectory:
         if granted < count:
             self._note(low=True)
         return granted
+
+    def adopt(self, count: int) -> None:
+        """Count a file of `count` bytes that the previous program has left."""
+
+    def give_back(self, count: int) -> None:
+        """Count `count` bytes less: a file is smaller, or was deleted."""
+
+    def space_left(self, *, urgent: bool = False) -> int:
+        """Return how many bytes spools may still take."""
+        free, keep = self._look()
+        return max(0, free - (keep // 2 if urgent else keep))
+
+    def part(self, uid: int) -> int:
+        """Return how many bytes the files of an account may have now."""
+        has = self.by_user.of(uid)
+        return has + (part_of_room(self.space_left(), has) if bound_by_shares(uid) else self.space_left())
 
     def check(self) -> bool:
         """Look whether spools would be refused space now, and return that."""
@@ -99,3 +123,35 @@ class SpoolDirectory:
         if low != self.low:
             self.low = low
             self.on_change()
+
+
+class _UserDirectory(SpoolDirectory):
+    """The directory for the files of one account, which must leave others their part of the space."""
+
+    def __init__(self, whole: SpoolDirectory, uid: int) -> None:
+        super().__init__(whole.path)
+        self._whole = whole
+        self._uid = uid
+        self._bound = bound_by_shares(uid)
+        self._left = 0
+        """Bytes of the account's part before the next look."""
+
+    def grant(self, count: int, *, urgent: bool = False, small: bool = False) -> int:
+        if self._bound and not small:
+            if count > self._left:
+                room = self._whole.space_left(urgent=urgent)
+                self._left = min(part_of_room(room, self._whole.by_user.of(self._uid)), max(count, GRANT))
+            count = min(count, self._left)
+        granted = self._whole.grant(count, urgent=urgent)
+        self._left = max(0, self._left - granted)
+        self.adopt(granted)
+        return granted
+
+    def adopt(self, count: int) -> None:
+        self._whole.by_user.add(self._uid, count)
+
+    def give_back(self, count: int) -> None:
+        self._whole.by_user.remove(self._uid, count)
+
+    def refused(self) -> None:
+        self._whole.refused()

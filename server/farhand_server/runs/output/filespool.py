@@ -122,6 +122,7 @@ class FileSpool:
         snapshot.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = cls(snapshot.path, snapshot.limit, space=space, whole=snapshot.whole, spare=spare, exist_ok=True)
         spool._granted = os.fstat(spool._fd).st_size
+        spool._space.adopt(spool._granted)
         intact = spool._granted >= min(snapshot.end, snapshot.limit)
         spool.start = snapshot.start if intact else snapshot.end
         spool.end, spool.ended, spool._failed = snapshot.end, snapshot.ended, snapshot.failed
@@ -201,6 +202,7 @@ class FileSpool:
             self._closed = True
             self._memory = None
             self.path.unlink(missing_ok=True)
+            self._give_back(self._granted)
         self.start = self.end
 
     def _release(self) -> None:
@@ -230,8 +232,8 @@ class FileSpool:
             chunk = left[: self.limit - at]
             missing = at + len(chunk) - self._granted
             if missing > 0:
-                urgent = self.whole or self._granted < SMALL_RING
-                self._granted += self._space.grant(missing, urgent=urgent)
+                small = self._granted < SMALL_RING
+                self._granted += self._space.grant(missing, urgent=self.whole or small, small=small)
                 chunk = chunk[: self._granted - at]
                 if not chunk:
                     self._stop_growing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
@@ -255,7 +257,8 @@ class FileSpool:
     def _stop_growing(self, error: OSError) -> None:
         """Let the ring be no larger than the file is now, which is possible because nothing was overwritten yet."""
         if not self.whole and MIN_RING <= self.end <= self.limit:
-            self.limit = self._granted = self.end
+            self._give_back(self._granted - self.end)
+            self.limit = self.end
         elif self.spare:
             self._leave_disk()
         else:
@@ -275,6 +278,12 @@ class FileSpool:
         self.start = self.end - len(kept)
         self._release()
         self.path.unlink(missing_ok=True)
+        self._give_back(self._granted)
+
+    def _give_back(self, count: int) -> None:
+        """Count the file as so much smaller."""
+        self._granted -= count
+        self._space.give_back(count)
 
     def _keep(self, memory: bytearray, data: memoryview) -> None:
         memory += data

@@ -104,3 +104,29 @@ def test_what_a_dead_service_has_left_is_deleted_and_counted(tmp_path: Path) -> 
     assert number == 3
     assert size >= 3 * 8192
     assert [entry.name for entry in directory.path.iterdir()] == ["a-directory"]
+
+
+def test_what_one_account_writes_leaves_others_their_part(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"), keep_free=0)
+    disk.total = disk.free = 3 * GRANT // 4096
+    eve, ada, root = (directory.of(uid) for uid in (50_001, 50_002, 0))
+    written = 0
+    while granted := eve.grant(1 << 20):
+        written += granted
+        disk.free = (3 * GRANT - written) // 4096
+    assert abs(written - 2 * GRANT) <= 1 << 20
+    assert directory.by_user.of(50_001) == written
+    assert directory.part(50_001) <= written + 4096
+    assert eve.grant(4096, small=True) == 4096, "the last screens of any run are kept"
+    assert ada.grant(1 << 20) == 1 << 20
+    assert root.grant(GRANT // 2) == GRANT // 2
+    eve.give_back(written)
+    disk.free = 3 * GRANT // 4096
+    assert eve.grant(1 << 20) == 1 << 20
+
+
+def test_files_that_the_previous_program_has_left_count(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"))
+    directory.of(50_001).adopt(1 << 20)
+    directory.of(50_002).adopt(1 << 10)
+    assert (directory.by_user.total, directory.by_user.of(50_001)) == ((1 << 20) + (1 << 10), 1 << 20)

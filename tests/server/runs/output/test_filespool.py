@@ -95,7 +95,7 @@ class LimitedSpace(SpoolDirectory):
         super().__init__(path)
         self.room = room
 
-    def grant(self, count: int, *, urgent: bool = False) -> int:
+    def grant(self, count: int, *, urgent: bool = False, small: bool = False) -> int:
         granted = min(count, self.room)
         self.room -= granted
         return granted
@@ -310,3 +310,16 @@ def test_a_deleted_or_truncated_file_loses_the_output_but_not_the_run(
     assert spool.read(30, 10) == b"new"
     spool.close()
     before.close()
+
+
+def test_the_bytes_of_a_file_count_for_its_account_until_it_is_deleted(tmp_path: Path) -> None:
+    directory = SpoolDirectory(tmp_path)
+    spool = FileSpool(tmp_path / "x", 1 << 20, space=directory.of(50_001))
+    spool.append(bytes(3 << 19))
+    assert directory.by_user.of(50_001) == 1 << 20, "a ring is no larger than its limit"
+    restored = FileSpool.restore(spool.snapshot(unused), directory.of(50_002))
+    assert directory.by_user.of(50_002) == 1 << 20
+    restored.close()
+    spool.close()
+    spool.close()
+    assert directory.by_user.total == 0
