@@ -24,7 +24,7 @@ from .limits import KiB, MiB
 
 RECEIVE_SIZE: Final = 256 * KiB
 """Bytes read at once: four full data frames. All connections of an event loop share one buffer, so idle connections
-need none."""
+need none. For a message that is larger, memory is reserved as soon as it begins to arrive."""
 
 WRITE_HIGH: Final = 256 * KiB
 """Bytes in the transport above which data is held back: a control frame then waits 2.5 ms at 100 MB/s."""
@@ -84,6 +84,15 @@ class LoopTime(Protocol):
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` in a later turn of the loop, when there is time again."""
 
+    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
+        """Reserve memory for a large message of `size` bytes that has begun to arrive; return whether there is any.
+
+        If not, `granted` is called once there is. Either way `give_back` must follow.
+        """
+
+    def give_back(self, size: int) -> None:
+        """Give back what was reserved."""
+
     def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
         """Call `decode`, which may take long, in another thread if that is better, and then `go_on` in the loop."""
 
@@ -102,6 +111,12 @@ class OwnTime:
 
     def wait(self, go_on: Callable[[], None]) -> None:
         self._loop.call_soon(go_on)
+
+    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
+        return True  # what a connection may receive is bounded already
+
+    def give_back(self, size: int) -> None:
+        """Do nothing: nothing was counted."""
 
     def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
         decode()
@@ -134,6 +149,10 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         """What was received and not acted on yet."""
         self._reading_paused = False
         self._held = False
+        self._reserved = 0
+        """Bytes reserved, or waited for, for the large message that is arriving."""
+        self._reserving = False
+        """Whether that is waited for."""
         self._flooded = False
         """Whether what was received waits until the peer has read its answers."""
         self._flush_due = False
@@ -211,7 +230,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._held = False
             if self._events is not None:
                 self.loop_time.wait(self._go_on)
-            elif not self._flooded:
+            elif not self._flooded and not self._reserving:
                 self._resume_reading()
 
     def _write(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
@@ -306,10 +325,14 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             if self.connection.closed:
                 self.close()
                 return
+            self._reserve()
         if not self.connection.flooded:
             if self.connection.queued:
                 self.flush_soon()  # together with whatever the tasks woken by these events queue
-            self._resume_reading()
+            if self._reserving:
+                self._pause(None)
+            else:
+                self._resume_reading()
             return
         self.flush()
         self._flooded = self.connection.queued > 0  # the transport is full
@@ -317,6 +340,27 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._pause(None)
         elif self._events is not None:
             self._pause(self.loop_time.wait)
+
+    def _reserve(self) -> None:
+        needed = self.connection.incomplete
+        if needed <= RECEIVE_SIZE:
+            needed = 0
+        if needed != self._reserved:
+            self._give_back()
+            self._reserved = needed
+            self._reserving = bool(needed) and not self.loop_time.reserve(needed, self._granted)
+
+    def _give_back(self) -> None:
+        if self._reserved and not self._reserving:
+            reserved, self._reserved = self._reserved, 0
+            self.loop_time.give_back(reserved)
+
+    def _granted(self) -> None:
+        self._reserving = False
+        if self._transport is None:
+            self._give_back()
+        elif self._events is None and not self._held and not self._flooded:
+            self._resume_reading()
 
     def _pause(self, wait: Callable[[Callable[[], None]], None] | None) -> None:
         """Read nothing more until what was received is acted on: at the next turn, or if there is no `wait`, when the
@@ -356,7 +400,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._flooded = False
             if self._events is not None:
                 self.loop_time.wait(self._go_on)
-            elif not self._held:
+            elif not self._held and not self._reserving:
                 self._resume_reading()
         if self._starved and not self._paused:
             self._starved = False
@@ -365,6 +409,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the handler that the transport is gone."""
         self._transport = self._events = None
+        self._give_back()
         self._descriptor = -1
         if self._last_call is not None:
             self._last_call.cancel()

@@ -22,6 +22,9 @@ class Slices:
         self.waiting: list[Callable[[], None]] = []
         self.jobs: list[Callable[[], None]] = []
         self.allowed = True
+        self.room = True
+        self.reserved: list[int] = []
+        self.granted: Callable[[], None] | None = None
         self.changed = asyncio.Event()
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -38,6 +41,14 @@ class Slices:
     def wait(self, go_on: Callable[[], None]) -> None:
         self.waiting.append(go_on)
         self.changed.set()
+
+    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
+        self.reserved.append(size)
+        self.granted = granted
+        return self.room
+
+    def give_back(self, size: int) -> None:
+        self.reserved.remove(size)
 
     def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
         self.jobs.append(decode)
@@ -191,3 +202,49 @@ async def test_a_connection_that_is_held_takes_nothing_until_it_is_released() ->
             recorder.transport.release()
         recorder.transport.abort()
         await recorder.end()
+
+
+@on_each_loop
+async def test_nothing_more_of_a_large_message_is_read_until_there_is_memory_for_it() -> None:
+    ours, peer = sockets()
+    slices, recorder = Slices(), Recorder()
+    slices.room = False
+    large = message(1, run(argv=("x" * 1_000_000,)))
+    loop = asyncio.get_running_loop()
+    with peer:
+        await _attached(slices, recorder, ours, ready=True)
+        sending = asyncio.create_task(loop.sock_sendall(peer, large))
+        while slices.granted is None:  # noqa: ASYNC110  # each turn reads some of it
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not sending.done()
+        assert slices.reserved == [len(large)]
+        slices.granted()
+        await sending
+        await slices.until(lambda: slices.jobs)
+        assert slices.reserved == [len(large)], "it is given back before the message is decoded"
+        slices.waiting.pop()()
+        await recorder.wait_for_events(1)
+        slices.waiting.pop()()
+        assert slices.reserved == []
+        recorder.transport.abort()
+        await recorder.end()
+
+
+@on_each_loop
+async def test_memory_for_a_message_that_never_arrives_is_given_back() -> None:
+    for room in (True, False):
+        ours, peer = sockets()
+        slices, recorder = Slices(), Recorder()
+        slices.room = room
+        with peer:
+            await _attached(slices, recorder, ours, ready=True)
+            await asyncio.get_running_loop().sock_sendall(peer, message(1, run(argv=("x" * 1_000_000,)))[:1000])
+            while slices.granted is None:  # noqa: ASYNC110  # until it has arrived
+                await asyncio.sleep(0)
+            recorder.transport.abort()
+            await recorder.end()
+            if not room:
+                slices.granted()
+            assert slices.reserved == []

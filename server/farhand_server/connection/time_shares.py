@@ -30,6 +30,10 @@ MAX_WAITING_TIME: Final = 0.010
 """Seconds of one turn for all users together who had to wait. Beyond this, users take turns from turn to turn, so that
 many of them do not make a turn of the loop long."""
 
+MAX_ARRIVING: Final = 8 << 20
+"""Bytes of large messages that may be arriving at once for each user: two of the largest. The connections of further
+ones are not read from until these are complete, or their connections lost."""
+
 DECODE_REST: Final = 3
 """After a large message was decoded, the user's next one waits for this many times as long: the thread shares the
 interpreter with the loop, and a user may have a quarter of it."""
@@ -45,6 +49,8 @@ class TimeShare:
         self._waiting: deque[Callable[[], None]] = deque()
         self._large: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
         self._decoding = False
+        self._arriving = 0
+        self._reserving: deque[tuple[int, Callable[[], None]]] = deque()
         self.queued = False
         """Whether `TimeShares` will let it go on."""
 
@@ -66,6 +72,25 @@ class TimeShare:
         """Call `go_on` in a later turn, after what already waits for this user."""
         self._waiting.append(go_on)
         self._shares.wait(self)
+
+    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
+        """Reserve memory for a large message; return whether there is any. If not, call `granted` when there is."""
+        if self._reserving or not self._has_room(size):
+            self._reserving.append((size, granted))
+            return False
+        self._arriving += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Give back what was reserved, and let those go on that it is enough for."""
+        self._arriving -= size
+        while self._reserving and self._has_room(self._reserving[0][0]):
+            next_size, granted = self._reserving.popleft()
+            self._arriving += next_size
+            granted()
+
+    def _has_room(self, size: int) -> bool:
+        return not self._arriving or self._arriving + size <= MAX_ARRIVING
 
     def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
         """Call `decode` in a thread when it is this user's turn, then `go_on` in the loop."""

@@ -7,7 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from farhand_server.connection.time_shares import DECODE_REST, MAX_WAITING_TIME, TURN_TIME, TimeShare, TimeShares
+from farhand_server.connection.time_shares import (
+    DECODE_REST,
+    MAX_ARRIVING,
+    MAX_WAITING_TIME,
+    TURN_TIME,
+    TimeShare,
+    TimeShares,
+)
 from tests.support.clock import VirtualClockLoop, virtual_time
 
 
@@ -160,3 +167,23 @@ async def test_a_connection_that_waits_for_a_message_goes_on_even_if_decoding_it
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     await _decoded(share, fail)
     await _decoded(share, lambda: None)
+
+
+@virtual_time
+async def test_a_user_has_memory_for_two_large_messages_at_once() -> None:
+    shares = TimeShares()
+    share = shares.of("ada")
+    granted: list[str] = []
+    half = MAX_ARRIVING // 2
+    assert share.reserve(half, lambda: None)
+    assert share.reserve(half, lambda: None)
+    assert not share.reserve(half, lambda: granted.append("first"))
+    assert not share.reserve(1, lambda: granted.append("second")), "it overtook one that waits"
+    assert shares.of("bob").reserve(half, lambda: None)
+    share.give_back(half)
+    assert granted == ["first"]
+    share.give_back(half)
+    assert granted == ["first", "second"]
+    share.give_back(half)
+    share.give_back(1)
+    assert share.reserve(3 * MAX_ARRIVING, lambda: None), "one alone has memory whatever its size"
