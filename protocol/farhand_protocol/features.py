@@ -16,6 +16,9 @@ LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
 `left_processes` in a listing."""
 
+LOOP_HOLDS: Final = "loop-holds"
+"""How often something held up the service: `service_status.holds`."""
+
 RUN_DETAILS: Final = "run-details"
 """What a listing says about a run: `login`, `tty`, `clients` and `internal`; and `run.internal`."""
 
@@ -31,7 +34,7 @@ SHARES: Final = "shares"
 PRELUDE: Final = "prelude"
 """A script that the shell runs with the text of a run as its argument: `run.prelude`."""
 
-FEATURES: Final = (LEFT_PROCESSES, PRELUDE, RETURN_TICKET, RUN_DETAILS, SERVICE_STATUS, SHARES)
+FEATURES: Final = (LEFT_PROCESSES, LOOP_HOLDS, PRELUDE, RETURN_TICKET, RUN_DETAILS, SERVICE_STATUS, SHARES)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
@@ -41,6 +44,7 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.Deliver: ("kill_after",),
         m.Runs: ("left_processes",),
     },
+    LOOP_HOLDS: {m.ServiceStatus: ("holds",)},
     PRELUDE: {m.RunRequest: ("prelude",)},
     RETURN_TICKET: {m.Accepted: ("ticket", "ticket_secret")},
     RUN_DETAILS: {

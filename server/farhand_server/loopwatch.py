@@ -46,8 +46,8 @@ STILL_HELD: Final = 1.0
 hold is over."""
 
 HOLD_LOG_INTERVAL: Final = 1.0
-"""Minimum seconds between two lines about holds. The others are counted, and the next line gives their number: whoever
-can hold the loop again and again must not fill the log."""
+"""Minimum seconds between two lines about holds, unless the second is twice as long. The others are counted, and the
+next line gives their number: whoever can hold the loop again and again must not fill the log."""
 
 MAX_PLACES: Final = 5
 """Functions of a stack that are logged, innermost first: enough to know the handler and what it was doing."""
@@ -125,6 +125,7 @@ class LoopWatch:
         self._announced = 0
         """The turn that was logged before it was over."""
         self._logged = -HOLD_LOG_INTERVAL
+        self._logged_hold = 0.0
         self._unlogged = 0
 
     def new_loop(self) -> asyncio.SelectorEventLoop:
@@ -231,10 +232,10 @@ class LoopWatch:
 
     def _report(self, event: str, held: float, waited: float) -> None:
         now = time.monotonic()
-        if now - self._logged < HOLD_LOG_INTERVAL:
+        if now - self._logged < HOLD_LOG_INTERVAL and held < 2 * self._logged_hold:
             self._unlogged += 1
             return
-        self._logged, unlogged, self._unlogged = now, self._unlogged, 0
+        self._logged, self._logged_hold, unlogged, self._unlogged = now, held, self._unlogged, 0
         suspects = self._suspects if self._looked_at == self._turns else {}
         _, worst = max(suspects.values(), default=(0, Suspect("unknown", (), "")), key=lambda each: each[0])
         fields = {

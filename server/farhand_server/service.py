@@ -307,6 +307,7 @@ class Service:
             draining=self.stopping,
             faults=self.faults[: m.MAX_FAULTS],
             shares=shares_shown(self.shares, who, self.config),
+            holds=m.LoopHolds(**self._loop_watch.holds._asdict()),
         )
 
     def _status_line(self) -> str:

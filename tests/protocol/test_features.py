@@ -67,7 +67,7 @@ def test_a_peer_without_features_receives_only_the_fields_that_it_knows() -> Non
     listed = INFO.model_copy(update={"left_processes": None})
     assert sent_by_service((), m.List(), m.Runs(runs=(INFO, INFO))) == [m.Runs(runs=(listed, listed))]
     assert left_out(m.Accepted, frozenset()) == {"ticket": True, "ticket_secret": True}
-    assert left_out(m.ServiceStatus, frozenset({"service-status"})) == {"shares": True}
+    assert left_out(m.ServiceStatus, frozenset({"service-status"})) == {"shares": True, "holds": True}
     client = ready(Side.CLIENT, ())
     client.open(run())
     assert b"leave_processes" not in b"".join(client.data_to_send())

@@ -18,6 +18,7 @@ from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
 from farhand_server.listen.unix import ListenError, SocketAccess, bind_unix
 from farhand_server.logs import Logger, Sink
+from farhand_server.loopwatch import Holds, LoopWatch
 from farhand_server.policy import policy_in_force
 from farhand_server.runs.process.cgroup import own_cgroup
 from farhand_server.service import Service, make_authenticator
@@ -36,6 +37,7 @@ class Running:
         self.accepted: list[ServiceConfig] = []
         self.broken = False
         self.ready = asyncio.Event()
+        self.watch = LoopWatch(LOG)
         self.service = make(self)
         self.task = asyncio.create_task(self.service.serve(self.ready.set))
 
@@ -69,6 +71,7 @@ async def running(config: ServiceConfig) -> AsyncIterator[Running]:
                 accepted=running.accepted.append,
                 notifier=Notifier(),
                 write_log=lambda enabled: None,
+                watch=running.watch,
             )
 
         one = Running(config, make)
@@ -202,8 +205,10 @@ async def test_a_removed_state_directory_is_noticed_and_runs_go_on(running: Runn
         away = (tmp_path / "history.db").rename(tmp_path / "away")
         await lost(service, True)
         assert (await client.start("true").error()).code == "unavailable"
+        running.watch.holds = Holds(2, 0.2, 0.3)
         status = service.status(peer_principal(0))
         assert (status.pid, status.runs, status.connections, status.draining) == (os.getpid(), 1, 1, False)
+        assert status.holds == m.LoopHolds(times=2, longest=0.2, total=0.3)
         assert status.faults == (f"{tmp_path}/history.db was removed; no run is started",)
         run.write(b"\n")
         assert (await run.ended()).outcome == Exited(code=4)

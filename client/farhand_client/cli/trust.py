@@ -15,7 +15,7 @@ from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_FAULTS
 from farhand_client.ui.printing import print_json, print_message, print_output
 from farhand_client.ui.prompts import confirm_host_key
 from farhand_protocol.sentences import counted, printable
-from farhand_protocol.shares import share_lines
+from farhand_protocol.shares import hold_lines, share_lines
 
 from .default_host import parse_with_host
 from .loop import run_loop
@@ -128,7 +128,7 @@ async def _status(options: argparse.Namespace) -> int:
             print_output(f"{counted(status.runs, 'run')}, {counted(status.connections, 'connection')}")
             for fault in status.faults:
                 print_output(f"fault: {printable(fault)}")
-            for line in share_lines(status.shares):
+            for line in (*hold_lines(status.holds), *share_lines(status.shares)):
                 print_output(printable(line))
     return EXIT_FAULTS if status.faults else 0
 

@@ -179,11 +179,22 @@ class ShareInfo(BaseModel):
     limit: Count
 
 
+class LoopHolds(BaseModel):
+    """How often one thing held the service's loop for more than 50 ms since its program started, so that everybody
+    waited: the longest time and all of them together, in seconds."""
+
+    model_config = Message.model_config
+    times: Count = 0
+    longest: Annotated[float, Field(ge=0)] = 0.0
+    total: Annotated[float, Field(ge=0)] = 0.0
+
+
 class ServiceStatus(Message):
     """The answer to `status`. `uptime` is in seconds; `runs` and `connections` are those of all users.
 
     `faults` are sentences about what the service cannot do now, although it is running. `shares` are those of the user
-    who asks, or of all users if root or the service's account asks: a feature, `features.SHARES`.
+    who asks, or of all users if root or the service's account asks: a feature, `features.SHARES`. `holds` is a feature,
+    too: `features.LOOP_HOLDS`.
     """
 
     type: Literal["service_status"] = "service_status"
@@ -194,3 +205,4 @@ class ServiceStatus(Message):
     draining: bool = False
     faults: Annotated[tuple[ShortText, ...], Field(max_length=MAX_FAULTS)] = ()
     shares: Annotated[tuple[ShareInfo, ...], Field(max_length=MAX_SHARES)] = ()
+    holds: LoopHolds = LoopHolds()

@@ -13,7 +13,7 @@ from farhand_protocol.connection import Connection, ConnectionFailed, Event, Mes
 from farhand_protocol.features import FEATURES, SERVICE_STATUS
 from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.sentences import counted, printable
-from farhand_protocol.shares import share_lines
+from farhand_protocol.shares import hold_lines, share_lines
 from farhand_protocol.states import Side
 from farhand_server import __version__
 
@@ -51,6 +51,7 @@ def status_lines(software: str, answer: m.ServiceStatus) -> Iterator[str]:
     )
     for fault in answer.faults:
         yield f"fault: {fault}"
+    yield from hold_lines(answer.holds)
     yield from share_lines(answer.shares)
 
 

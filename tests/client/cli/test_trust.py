@@ -110,7 +110,9 @@ def knowing_status(service: FakeService, *faults: str, shares: tuple[m.ShareInfo
 
     def answer(client: FakeConnection, channel: int, question: m.AnyMessage) -> None:
         assert isinstance(question, m.StatusRequest)
-        client.send(m.ServiceStatus(pid=7, uptime=1.5, runs=3, connections=2, faults=faults, shares=shares), channel)
+        holds = m.LoopHolds(times=3, longest=0.2, total=0.3) if faults else m.LoopHolds()
+        status = m.ServiceStatus(pid=7, uptime=1.5, runs=3, connections=2, faults=faults, shares=shares, holds=holds)
+        client.send(status, channel)
 
     service.features, service.answer = FEATURES, answer
 
@@ -128,11 +130,14 @@ async def test_status_prints_how_a_service_is(service: FakeService) -> None:
 async def test_faults_are_printed_and_the_exit_code_is_1(service: FakeService) -> None:
     knowing_status(service, "its disk is gone")
     done = await farhand("status", service.host)
-    assert (done.code, done.stdout.decode().splitlines()[-1]) == (1, "fault: its disk is gone")
+    assert (done.code, done.stdout.decode().splitlines()[-2:]) == (
+        1,
+        ["fault: its disk is gone", "loop held 3 times for more than 50 ms: at most 0.200 s, 0.300 s in all"],
+    )
     done = await farhand("status", "--json", service.host)
     assert json.loads(done.stdout) == {
         "pid": 7, "uptime": 1.5, "runs": 3, "connections": 2, "draining": False, "faults": ["its disk is gone"],
-        "shares": [],
+        "shares": [], "holds": {"times": 3, "longest": 0.2, "total": 0.3},
     }  # fmt: skip
 
 

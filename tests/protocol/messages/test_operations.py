@@ -21,6 +21,7 @@ from tests.support.pairs import RUN_ID
         m.Done(),
         m.StatusRequest(),
         m.ServiceStatus(pid=1, uptime=0.5, runs=0, connections=m.MAX_COUNT, draining=True, faults=("x",) * 16),
+        m.ServiceStatus(pid=1, uptime=0.5, runs=0, connections=0, holds=m.LoopHolds(times=1, longest=0.06, total=0.06)),
         m.ServiceStatus(
             pid=1,
             uptime=0,
@@ -46,6 +47,7 @@ def test_a_request_is_received_as_sent(message: m.AnyMessage) -> None:
         (m.WaitFor, {"id": RUN_ID, "idle": 0.0}),
         (m.WaitFor, {"id": RUN_ID, "timeout": m.MAX_SECONDS * 2}),
         (m.WaitFor, {"id": RUN_ID, "pattern": b"x" * (m.MAX_PATTERN + 1)}),
+        (m.ServiceStatus, {"pid": 1, "uptime": 0.0, "runs": 0, "connections": 0, "holds": {"longest": -1.0}}),
         (m.ServiceStatus, {"pid": 0, "uptime": 0.0, "runs": 0, "connections": 0}),
         (m.ServiceStatus, {"pid": 1, "uptime": 0.0, "runs": 0, "connections": 0, "faults": ("x",) * 17}),
         (m.ServiceStatus, {"pid": 1, "uptime": 0.0, "runs": 0, "connections": 0, "shares": ({"user": "ada"},)}),

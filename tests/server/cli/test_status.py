@@ -42,7 +42,9 @@ def well(connection: Connection, channel: int, message: m.AnyMessage) -> None:
 def faulty(connection: Connection, channel: int, message: m.AnyMessage) -> None:
     greet(connection, message)
     if isinstance(message, m.StatusRequest):
-        connection.send(channel, STATUS.model_copy(update={"draining": True, "faults": ("the disk", "the socket")}))
+        holds = m.LoopHolds(times=1, longest=0.2, total=0.2)
+        faults = ("the disk", "the socket")
+        connection.send(channel, STATUS.model_copy(update={"draining": True, "faults": faults, "holds": holds}))
 
 
 def old(connection: Connection, channel: int, message: m.AnyMessage) -> None:
@@ -99,7 +101,11 @@ def test_faults_are_printed_and_are_the_exit_code(farhandd: CommandLine, serve: 
     result = farhandd("status")
     assert (result.code, result.err) == (1, "")
     assert result.out.splitlines()[0].startswith("farhandd/9, pid 812: draining for ")
-    assert result.out.splitlines()[1:] == ["fault: the disk", "fault: the socket"]
+    assert result.out.splitlines()[1:] == [
+        "fault: the disk",
+        "fault: the socket",
+        "loop held 1 time for more than 50 ms: at most 0.200 s, 0.200 s in all",
+    ]
 
 
 def test_what_a_service_says_cannot_control_the_terminal(
