@@ -108,6 +108,7 @@ class HistoryWriter:
     def keep(self, error: BaseException) -> None:
         """Keep the changes that may wait, because of an error of the database that will be opened. Raises
         `HistoryError` with the ids of the runs whose starts cannot wait."""
+        self._fault = unusable_reason(self.file, error)  # which was logged when opening has failed
         self.failed(error)
         self._raise_refused()
 

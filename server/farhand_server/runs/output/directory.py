@@ -4,6 +4,7 @@ the records of runs and for their starts."""
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,10 @@ GRANT: Final = 16 * MiB
 """Maximum bytes that may be written between two looks at the file system. A look costs 2 µs, and other programs write
 there, too."""
 
+FULL_PAUSE: Final = 60.0
+"""Seconds for which files may not grow after the file system or a quota has refused space. A quota shows only in this
+way."""
+
 
 class SpoolDirectory:
     """Grants spools the space for their files in `path`, while more than `keep_free` bytes of its file system are free.
@@ -39,6 +44,7 @@ class SpoolDirectory:
         """Bytes of the files of each account's runs."""
         self._granted = 0
         """Bytes that may still be written before the next look."""
+        self._full_until = 0.0
 
     def of(self, uid: int) -> SpoolDirectory:
         """Return this directory for the files of one account's runs."""
@@ -50,6 +56,8 @@ class SpoolDirectory:
 
         If the file system does not tell, the space is granted: writing will show.
         """
+        if time.monotonic() < self._full_until and not urgent:
+            return 0
         if count <= self._granted:
             self._granted -= count
             return count
@@ -79,14 +87,15 @@ class SpoolDirectory:
 
     def check(self) -> bool:
         """Look whether spools would be refused space now, and return that."""
-        if self.low:
+        if self.low and time.monotonic() >= self._full_until:
             free, keep = self._look()
             self._note(low=free <= keep + keep // KEPT_PART)  # lest it changes with each byte
         return self.low
 
     def refused(self) -> None:
-        """Note that the file system itself, or a quota, has refused space."""
+        """Note that the file system itself, or a quota, has refused space: what spools give back is for records."""
         self._granted = 0
+        self._full_until = time.monotonic() + FULL_PAUSE
         self._note(low=True)
 
     def clear(self) -> tuple[int, int]:

@@ -30,10 +30,16 @@ MIN_RING: Final = 4096
 """Bytes of the smallest ring to which a spool is reduced if its file cannot grow. A smaller one would keep nothing of
 use."""
 
+GIVEN_BACK: Final = 4 << 20
+"""Bytes by which a ring shrinks, at most by a quarter, if the file system or a quota has no space left: records of
+runs need some. Moving so much within a file takes about 2 ms."""
+
 DISK_FAILURE_SPARE: Final = 512 * KiB
 """Bytes of a terminal's output that are kept in memory once the disk has failed: twice the number that may be in
 transit to a client (`limits.TERMINAL_WINDOW`), so that a connected client loses nothing. A full disk must not end
 anybody's shell, least of all one in which somebody is freeing disk space."""
+
+_COPIED: Final = 256 * KiB
 
 
 class FileSpoolSnapshot(SnapshotRecord):
@@ -243,9 +249,9 @@ class FileSpool:
             try:
                 count = os.pwrite(self._fd, chunk, at)
             except OSError as error:
-                if error.errno in NO_SPACE and missing > 0:
+                if error.errno in NO_SPACE and at == self.end:  # the file would grow
                     self._space.refused()
-                    self._stop_growing(error)
+                    self._stop_growing(error, less=min(self.end // 4, GIVEN_BACK))
                 elif self.spare:
                     self._leave_disk()
                 else:
@@ -254,11 +260,18 @@ class FileSpool:
             self.end += count
             left = left[count:]
 
-    def _stop_growing(self, error: OSError) -> None:
-        """Let the ring be no larger than the file is now, which is possible because nothing was overwritten yet."""
+    def _stop_growing(self, error: OSError, *, less: int = 0) -> None:
+        """Let the ring be no larger than the file is now, and smaller by `less` bytes. This is possible because
+        nothing was overwritten yet."""
         if not self.whole and MIN_RING <= self.end <= self.limit:
-            self._give_back(self._granted - self.end)
-            self.limit = self.end
+            kept = self.end - less
+            self.start = max(self.start, less)
+            for at in range(0, less, _COPIED):  # the end of the file is the beginning of the smaller ring
+                os.pwrite(self._fd, os.pread(self._fd, min(_COPIED, less - at), kept + at), at)
+            if less:
+                os.ftruncate(self._fd, kept)
+            self._give_back(self._granted - kept)
+            self.limit = kept
         elif self.spare:
             self._leave_disk()
         else:
@@ -314,8 +327,11 @@ def make_spools(plan: Plan, memory: SpoolMemory, directory: SpoolDirectory) -> t
 
 def _new_file(plan: Plan, stream: str, limit: int, directory: SpoolDirectory, *, spare: int = 0) -> FileSpool:
     path = directory.path / f"{plan.id}.{stream}"
-    path.unlink(missing_ok=True)  # the id is new, so nobody has the file that a failed start may have left
-    return FileSpool(path, limit, space=directory, whole=plan.record, spare=spare)
+    try:
+        return FileSpool(path, limit, space=directory, whole=plan.record, spare=spare)
+    except FileExistsError:
+        path.unlink()  # the id is new, so a start that has failed has left it
+        return FileSpool(path, limit, space=directory, whole=plan.record, spare=spare)
 
 
 def restore_spool(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from farhand_server.runs.output.directory import GRANT, SpoolDirectory
+from farhand_server.runs.output.directory import FULL_PAUSE, GRANT, SpoolDirectory
 
 
 class FileSystem:
@@ -78,10 +79,16 @@ def test_low_space_is_noticed_once_and_its_end_without_a_spool(disk: FileSystem)
     assert changes == [True, False]
 
 
-def test_a_refusal_by_a_quota_counts_as_low_space(disk: FileSystem) -> None:
+def test_after_a_refusal_by_a_quota_only_what_is_urgent_may_grow_for_a_while(
+    disk: FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = SpoolDirectory(Path("/x"), keep_free=1 << 20)
     directory.refused()
-    assert directory.low
+    assert (directory.check(), directory.grant(4096), directory.grant(4096, urgent=True)) == (True, 0, 4096)
+    later = time.monotonic() + FULL_PAUSE
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert not directory.check()
+    assert directory.grant(4096) == 4096
 
 
 def test_a_file_system_that_does_not_tell_is_written_until_it_refuses(disk: FileSystem, tmp_path: Path) -> None:

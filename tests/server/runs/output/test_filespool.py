@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -144,11 +145,43 @@ def test_a_file_system_that_has_no_more_space_is_the_same_and_any_other_error_is
     monkeypatch.setattr(os, "pwrite", fail)
     spool.append(b"x" * 5000)
     if kept:
-        assert (spool.start, spool.end, failures) == (5000, 13192, [])
-        assert everything(spool, 5000, 999) == bytes(3192) + b"x" * 5000
+        assert (spool.start, spool.end, failures) == (13192 - 6144, 13192, [])
+        assert everything(spool, spool.start, 999) == bytes(1144) + b"x" * 5000
+        assert spool.path.stat().st_size == 6144, "a quarter is given back"
     else:
         assert failures == [f"the output cannot be kept in {spool.path}: {os.strerror(number)}"]
     assert directory.low == kept
+    spool.close()
+
+
+@given(
+    chunks=st.lists(st.integers(1, 20_000), max_size=12),
+    limit=st.integers(MIN_RING, 60_000),
+    quota=st.integers(MIN_RING, 60_000),
+)
+def test_a_ring_that_meets_a_quota_gives_some_back_and_keeps_exactly_the_last_bytes(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[int], limit: int, quota: int
+) -> None:
+    directory, failures, pwrite = tmp_path_factory.mktemp("spool"), list[str](), os.pwrite
+    spool = FileSpool(directory / "ring", limit)
+    spool.on_failure = failures.append
+    whole = b""
+
+    def limited(fd: int, data: bytes, offset: int) -> int:
+        if offset >= quota:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return pwrite(fd, data[: quota - offset], offset)
+
+    with mock.patch.object(os, "pwrite", limited):
+        for number, size in enumerate(chunks):
+            chunk = bytes([number + 1]) * size
+            spool.append(chunk)
+            whole += chunk
+            assert spool.end == len(whole)
+            assert spool.size >= min(len(whole), limit, quota - quota // 4)
+            assert everything(spool, spool.start, 7000) == whole[spool.start :]
+    assert spool.path.stat().st_size <= (quota if len(whole) <= quota else max(quota - quota // 4, limit))
+    assert failures == []
     spool.close()
 
 
