@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from farhand_protocol import messages as m
 from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ServiceConfig
+from farhand_server.runs.kept import KeptRuns
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import Plan
@@ -60,6 +61,10 @@ class SharedRuns(Protocol):
     @property
     def by_rule(self) -> Tally[tuple[int, str]]:
         """The active runs of each account by the policy's rule that allowed them."""
+
+    @property
+    def kept(self) -> KeptRuns:
+        """The runs that are over, whose output can be deleted."""
 
     @property
     def directory(self) -> SpoolDirectory:
@@ -131,6 +136,20 @@ class Shares:
                     f"the runs and connections of {user} use {descriptors.used} descriptors, its whole share of this "
                     "service; end some, or wait until some have ended"
                 )
+
+            self._check_memory(uid, user, config)
+
+    def _check_memory(self, uid: int, user: str, config: ServiceConfig) -> None:
+        memory = self._runs.memory
+        share = self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid))
+        if share.used < share.limit:
+            return
+        used = share.used - self._runs.kept.memory_of(uid)  # what is kept makes room, and does not count
+        if used >= share.limit:
+            raise ShareUsedUp(
+                f"the runs of {user} hold {used >> 20} MiB of output and stdin that nobody has read, its whole share "
+                "of this service; read it, or end some of them"
+            )
 
     def check_connection(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not have another connection now."""

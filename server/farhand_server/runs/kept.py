@@ -59,6 +59,10 @@ class KeptRuns:
         """Iterate over the runs, oldest first."""
         return (kept.run for kept in self._runs.values())
 
+    def memory_of(self, uid: int) -> int:
+        """Return how many bytes of memory the kept output of an account takes."""
+        return sum(kept.run.size - kept.disk for kept in self._of_user.get(uid, {}).values())
+
     def get(self, run_id: str) -> LiveRun | None:
         """Return the run with this id, or None if it is not kept."""
         return self._runs[run_id].run if run_id in self._runs else None

@@ -21,6 +21,7 @@ from farhand_server.admission.shares import (
 )
 from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig, load
+from farhand_server.runs.kept import KeptRuns, Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import RuleShare
@@ -38,6 +39,7 @@ class Runs:
         self.starts = StartQueue()
         self.memory = SpoolMemory(512 << 20)
         self.directory = SpoolDirectory(Path("/"))
+        self.kept = KeptRuns(Retention(0, 0.0, 0), self.memory)
 
 
 @pytest.fixture
@@ -153,3 +155,15 @@ async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_somethi
         "50001: 600 of 640 runs, 3600 of 10199 descriptors, 5 of 320 MiB of memory",
         "50002: 2 of 5000 connections, 2 of 7800 descriptors",
     ]
+
+
+async def test_a_user_whose_runs_hold_too_much_unread_output_starts_no_more(
+    shares: Shares, runs: Runs, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = runs.memory.of(ADA)
+    memory.used += 320 << 20
+    with pytest.raises(ShareUsedUp, match="the runs of ada hold 320 MiB of output and stdin that nobody has read, its"):
+        shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+    shares.check_run(plan("true", uid=BOB, owner="bob"), config)
+    monkeypatch.setattr(runs.kept, "memory_of", lambda _: 1 << 20)
+    shares.check_run(plan("true", uid=ADA, owner="ada"), config)

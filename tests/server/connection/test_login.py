@@ -26,6 +26,7 @@ from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
+from farhand_server.runs.kept import KeptRuns, Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
@@ -64,6 +65,7 @@ class NoRuns:
     starts = StartQueue()
     memory = SpoolMemory(1 << 20)
     directory = SpoolDirectory(Path("/"))
+    kept = KeptRuns(Retention(0, 0.0, 0), memory)
 
 
 class Session:

@@ -28,6 +28,7 @@ from farhand_server.listen.feeds import VerdictFeeds
 from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy
+from farhand_server.runs.kept import KeptRuns, Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
@@ -46,6 +47,7 @@ class NoRuns:
     starts = StartQueue()
     memory = SpoolMemory(1 << 20)
     directory = SpoolDirectory(Path("/"))
+    kept = KeptRuns(Retention(0, 0.0, 0), memory)
 
 
 class Context:

@@ -32,6 +32,7 @@ from farhand_server.listen.gate import (
     LocalGate,
 )
 from farhand_server.policy import Policy, Rule
+from farhand_server.runs.kept import KeptRuns, Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.start_queue import StartQueue
@@ -51,6 +52,7 @@ class NoRuns:
     starts = StartQueue()
     memory = SpoolMemory(1 << 20)
     directory = SpoolDirectory(Path("/"))
+    kept = KeptRuns(Retention(0, 0.0, 0), memory)
 
 
 class Core:

@@ -125,3 +125,5 @@ async def test_memory_that_one_user_fills_is_taken_from_that_user(service: Servi
         reading.leave()
     assert precious.size == 100_000
     assert service.memory.used <= 325_000
+    assert service.registry.kept.memory_of(50_001) == 100_000
+    assert service.registry.kept.memory_of(50_002) == 200_000
