@@ -14,16 +14,20 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..runtime import block_all_signals
 
 LOGIN_SHARE: Final = 0.5
 """The share of one processor that logins may use in the long run: the other half remains for runs, even on a machine
-with only one. An attempt takes about 0.5 ms of it, so there are a thousand a second."""
+with only one. An attempt takes 1.5 to 2 ms of it, so there are about 300 a second."""
 
-LOGIN_BURST: Final = 0.05
-"""Seconds of work that may be done at once, after a quiet time: a hundred logins."""
+LOGIN_BURST: Final = 0.1
+"""Seconds of work that may be done at once, after a quiet time: fifty logins."""
+
+LOOP_COST: Final = 0.0015
+"""Seconds that an attempt costs the core's loop besides its steps: to decode it, to find its files, to log it. They
+count, too."""
 
 KNOWN_SOURCES: Final = 16_384
 """Sources from which somebody has logged in that are remembered, in 3 MiB. Their attempts wait in a queue of their
@@ -31,6 +35,13 @@ own."""
 
 
 Step = Callable[[], Any]
+
+
+class _WaitingStep(NamedTuple):
+    step: Step
+    done: asyncio.Future[Any]
+    cost: float
+    """Seconds to count in addition to those that the step takes."""
 
 
 class LoginWork:
@@ -51,11 +62,15 @@ class LoginWork:
         """When, by the loop's clock, the work done so far would be done if it only had its share."""
 
     def of(self, source: Hashable) -> Callable[[Step], Awaitable[Any]]:
-        """Return the function that runs steps for a source, and returns or raises what they do."""
+        """Return the function that runs the steps of one attempt from a source, and returns or raises what they do."""
+        unpaid = LOOP_COST
 
         def run(step: Step) -> Awaitable[Any]:
+            nonlocal unpaid
             done = asyncio.get_running_loop().create_future()
-            (self._known_waiting if source in self._known else self._others_waiting).add(source, step, done)
+            waiting = _WaitingStep(step, done, unpaid)
+            unpaid = 0.0
+            (self._known_waiting if source in self._known else self._others_waiting).add(source, waiting)
             self._start()
             return done
 
@@ -80,19 +95,22 @@ class LoginWork:
         first = self._turns[0] or self._turns[1]
         if first is self._turns[0]:
             self._turns.rotate()
-        step, done = first.next()
+        step, done, cost = first.next()
         self._busy = True
         if self._thread is None:
             self._thread = _Thread(loop)
-        self._thread.run(step, functools.partial(self._finished, done))
+        self._thread.run(step, functools.partial(self._finished, done, cost))
 
     def _waited(self) -> None:
         self._timer = None
         self._start()
 
-    def _finished(self, done: asyncio.Future[Any], result: Any, error: BaseException | None, seconds: float) -> None:
+    def _finished(
+        self, done: asyncio.Future[Any], cost: float, result: Any, error: BaseException | None, seconds: float
+    ) -> None:
         self._busy = False
-        self._paid_until = max(self._paid_until, asyncio.get_running_loop().time()) + seconds / LOGIN_SHARE
+        now = asyncio.get_running_loop().time()
+        self._paid_until = max(self._paid_until, now) + (cost + seconds) / LOGIN_SHARE
         if not done.done():
             if error is None:
                 done.set_result(result)
@@ -105,22 +123,22 @@ class _StepQueue:
     """Steps that wait, by source. Those whose attempt has been given up are skipped."""
 
     def __init__(self) -> None:
-        self._by_source: OrderedDict[Hashable, deque[tuple[Step, asyncio.Future[Any]]]] = OrderedDict()
+        self._by_source: OrderedDict[Hashable, deque[_WaitingStep]] = OrderedDict()
 
     def __bool__(self) -> bool:
         while self._by_source:
             source, steps = next(iter(self._by_source.items()))
-            while steps and steps[0][1].done():
+            while steps and steps[0].done.done():
                 steps.popleft()
             if steps:
                 return True
             del self._by_source[source]
         return False
 
-    def add(self, source: Hashable, step: Step, done: asyncio.Future[Any]) -> None:
-        self._by_source.setdefault(source, deque()).append((step, done))
+    def add(self, source: Hashable, waiting: _WaitingStep) -> None:
+        self._by_source.setdefault(source, deque()).append(waiting)
 
-    def next(self) -> tuple[Step, asyncio.Future[Any]]:
+    def next(self) -> _WaitingStep:
         """Remove and return a step of the source whose turn it is. Call this only if the queue is true."""
         source, steps = self._by_source.popitem(last=False)
         found = steps.popleft()
