@@ -38,7 +38,7 @@ LEFT_OUT: Final = {
     "umask": "",
 }
 
-PATIENCE: Final = 15.0
+TIMEOUT: Final = 15.0
 """Seconds after which a run that has no outcome counts as one that never gets one."""
 
 DATA: Final = bytes(range(256)) * 20
@@ -121,7 +121,7 @@ async def _strace(service: Service, *options: str) -> AsyncIterator[None]:
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             line = await process.stderr.readline()
         if b"attached" not in line:
             raise RuntimeError(f"strace cannot attach: {line.decode()}")
@@ -135,7 +135,7 @@ async def _strace(service: Service, *options: str) -> AsyncIterator[None]:
 async def _run(service: Service) -> str:
     """Run a command with input, output on both streams and a spool on disk; return what became of it."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             async with farhand_client.connect(service.host, reconnect=5) as client:
                 script = "cat; echo done >&2; exit 7"
                 done = await client.run(["sh", "-c", script], input=DATA, cwd="/tmp", spool=1 << 16)

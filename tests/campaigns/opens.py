@@ -27,7 +27,7 @@ from .services import service_pids
 HELD: Final = 6000
 """Connections that the attacker holds at once, the newest; a process has 20,000 descriptors."""
 
-PATIENCE: Final = 10.0
+TIMEOUT: Final = 10.0
 """Seconds after which somebody who wants to log in gives up."""
 
 GAP: Final = 0.1
@@ -80,7 +80,7 @@ async def measure(setting: Setting) -> Sequence[Figure]:
     figures += [
         Figure("hostile opens a minute", f"{opened / seconds * 60:,.0f} from {sources:,} sources"),
         at_least(f"of {known.all} known clients, logged in", known.share, 99.9, "%", beside=beside),
-        at_most("what that took them, 99 of 100", quantile(known.took or [PATIENCE], 0.99), 1, "s"),
+        at_most("what that took them, 99 of 100", quantile(known.took or [TIMEOUT], 0.99), 1, "s"),
         at_least(f"of {unknown.all} unknown clients, logged in", unknown.share, 95, "%"),
         Figure("what that took them, 99 of 100", _p99(unknown)),
         none_of("ends of core or edge", int(not alive), 1),
@@ -124,7 +124,7 @@ def _again(logins: Logins, log_in: Callable[[], Awaitable[None]]) -> Callable[[]
         while True:
             start_time = time.monotonic()
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     await log_in()
                 logins.took.append(time.monotonic() - start_time)
             except (FarhandError, OSError, RefusedError, RuntimeError) as error:
@@ -138,7 +138,7 @@ async def _known(servers: Servers) -> None:
     """Log in from an address, and with a client, that the service has seen before."""
     known_hosts = servers.bench.directory / "config" / "farhand" / "known_hosts"
     async with farhand_client.connect(
-        servers.host, identities=[servers.bench.key], known_hosts=known_hosts, reconnect=0, timeout=PATIENCE
+        servers.host, identities=[servers.bench.key], known_hosts=known_hosts, reconnect=0, timeout=TIMEOUT
     ) as client:
         await client.run(["true"])
 
@@ -146,7 +146,7 @@ async def _known(servers: Servers) -> None:
 def _unknown(servers: Servers, chance: random.Random) -> None:
     """Log in from an address that the service has never seen, without a ticket."""
     assert servers.farhand.address is not None
-    with RawTLSClient(servers.farhand.address, source=_address(chance), timeout=PATIENCE) as client:
+    with RawTLSClient(servers.farhand.address, source=_address(chance), timeout=TIMEOUT) as client:
         client.log_in(servers.bench.user, Key(servers.bench.key))
 
 

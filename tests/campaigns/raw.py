@@ -131,7 +131,7 @@ class RawTLSClient:
         """Send what is queued."""
         data = b"".join(self.connection.data_to_send())
         if data:
-            data = self._passing(place, data) if place else data
+            data = self._changed(place, data) if place else data
             self._complete(lambda: self._tls.write(data))
 
     def receive(self, kind: type[Kind], channel: int = 0) -> Kind:
@@ -169,16 +169,16 @@ class RawTLSClient:
                 data = self._socket.recv(1 << 16)
                 if not data:
                     raise RefusedError("the service closed the connection") from None
-                self._arrived.write(self._passing("to the client", data))
+                self._arrived.write(self._changed("to the client", data))
             else:
                 self._send()
                 return result
 
     def _send(self) -> None:
         if data := self._departing.read():
-            self._socket.sendall(self._passing("to the service", data))
+            self._socket.sendall(self._changed("to the service", data))
 
-    def _passing(self, place: Place, data: bytes) -> bytes:
+    def _changed(self, place: Place, data: bytes) -> bytes:
         """Count the bytes, and change the bit that is to be changed if it is among them."""
         begin = self.sizes[place]
         self.sizes[place] += len(data)
