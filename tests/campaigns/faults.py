@@ -38,8 +38,11 @@ LEFT_OUT: Final = {
     "umask": "",
 }
 
-TIMEOUT: Final = 15.0
+TIMEOUT: Final = 30.0
 """Seconds after which a run that has no outcome counts as one that never gets one."""
+
+CONNECT: Final = 6.0
+"""Seconds after which the client gives up a connection that the service has accepted and cannot serve."""
 
 DATA: Final = bytes(range(256)) * 20
 CODE: Final = 7
@@ -136,7 +139,7 @@ async def _run(service: Service) -> str:
     """Run a command with input, output on both streams and a spool on disk; return what became of it."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            async with farhand_client.connect(service.host, reconnect=5) as client:
+            async with farhand_client.connect(service.host, reconnect=5, timeout=CONNECT) as client:
                 script = "cat; echo done >&2; exit 7"
                 done = await client.run(["sh", "-c", script], input=DATA, cwd="/tmp", spool=1 << 16)
     except FarhandError:

@@ -17,7 +17,7 @@ import farhand_client
 from farhand_client import Client, ConnectionLost, FarhandError, Lost
 from tests.support.processes import session_members
 from tests.support.service import Service, running_service
-from tests.support.upgrades import edge_of, upgrade
+from tests.support.upgrades import edge_of, upgrade, workers_of
 
 from .harness import Campaign, Figure, Setting, none_of
 from .services import client_of, network_service
@@ -46,7 +46,7 @@ async def measure(setting: Setting) -> Sequence[Figure]:
         for number in range(max(edges, upgrades)):
             await asyncio.sleep(chance.uniform(0.1, 1.5))
             if number < edges:
-                killed += await _kill_edge(service)
+                killed += await _kill_edge(service, worker=number % 2 == 1)
             if number < upgrades:
                 done_upgrades += (await upgrade(service)).code == 0
         stop.set()
@@ -56,7 +56,7 @@ async def measure(setting: Setting) -> Sequence[Figure]:
     return [
         none_of("runs with another output or status", results["wrong"], whole),
         none_of("runs with an error", results["error"], whole),
-        Figure("kills of the edge", f"{killed}", f"≥ {edges}", met=killed >= edges),
+        Figure("kills of the edge or of a worker of it", f"{killed}", f"≥ {edges}", met=killed >= edges),
         Figure("upgrades", f"{done_upgrades}", f"{upgrades}", met=done_upgrades == upgrades, correctness=True),
         none_of("successes reported for runs of a killed core", after_cores["false success"], cores),
         none_of("runs of a killed core without a typed end", after_cores["untyped"], cores),
@@ -84,17 +84,17 @@ async def _keep_running(client: Client, results: Counter[str], stop: asyncio.Eve
         results["right" if (digest.digest(), result.returncode) == (expected, code) else "wrong"] += 1
 
 
-async def _kill_edge(service: Service) -> bool:
-    """Kill the edge; wait until there is another. Return whether there was one to kill."""
+async def _kill_edge(service: Service, *, worker: bool) -> bool:
+    """Kill the edge, or a worker of it; wait until there is another. Return whether there was one to kill."""
     try:
-        pid = edge_of(service)
+        pid = workers_of(service)[0] if worker else edge_of(service)
         os.kill(pid, signal.SIGKILL)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, IndexError, OSError):
         return False
     async with asyncio.timeout(30):
         while True:
-            with contextlib.suppress(ValueError):
-                if edge_of(service) != pid:
+            with contextlib.suppress(ValueError, OSError):
+                if edge_of(service) != pid and (workers := workers_of(service)) and pid not in workers:
                     return True
             await asyncio.sleep(0.02)  # there is no event for another process's child
 

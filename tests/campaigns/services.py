@@ -52,8 +52,12 @@ async def client_of(service: Service, *, reconnect: float = 60.0, port: int | No
 
 
 def service_pids(service: Service) -> list[int]:
-    """Return the core's pid and those of its children that belong to the service."""
-    return [service.process.pid, *(pid for pid in children(service.process.pid) if _is_ours(pid))]
+    """Return the pids of the service's processes: the core, the edge, its workers, and helpers."""
+    pids = [service.process.pid]
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has just ended
+            pids += [child for child in children(pid) if _is_ours(child)]
+    return pids
 
 
 def _is_ours(pid: int) -> bool:
