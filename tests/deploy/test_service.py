@@ -128,3 +128,37 @@ farhand run root@127.0.0.1 -- id -un 2>/dev/null || echo "code $?"
         "CapEff: 0000000000000000",
         "code 255",
     ]
+
+
+GUEST = """
+useradd --create-home --shell /bin/sh guest
+usermod -p '*' guest
+install -D -o guest -g guest -m 644 ~/.ssh/id_ed25519.pub ~guest/.config/farhand/authorized_keys
+chown -R guest ~guest/.config
+"""
+
+
+@pytest.mark.needs("useradd", "pgrep")
+def test_a_user_logs_in_by_a_key_in_the_home_and_a_worker_of_the_user_serves_both(installation: Installation) -> None:
+    script = """
+farhand trust 127.0.0.1 "$(farhandd host-key | tail -n 1)" >/dev/null
+farhand run guest@127.0.0.1 -- sh -c 'id -un; pwd; grep CapEff /proc/self/status' | tr '\\t' ' '
+worker=$(pgrep -u guest -f worker.spawner)
+grep -E 'NoNewPrivs|CapEff' "/proc/$worker/status" | tr '\\t' ' '
+sed 's/-[0-9].*/-PID-START/; s/^0:://' "/proc/$worker/cgroup" | grep farhandd
+kill -STOP "$worker"
+farhand run guest@127.0.0.1 -- true 2>&1 || echo "code $?"
+farhand run guest@127.0.0.1 -- echo again
+"""
+    assert under_systemd(installation.root, GUEST + script, started=UNTRUSTED) == [
+        "guest",
+        "/home/guest",
+        "CapEff: 0000000000000000",
+        "CapEff: 0000000000000000",
+        "NoNewPrivs: 1",
+        "/system.slice/farhandd.service/farhand-PID-START",
+        "farhand: 127.0.0.1 closed the connection: the service cannot check logins now: a process of the user has not "
+        "answered for 4 s; try again in a moment",
+        "code 255",
+        "again",
+    ]

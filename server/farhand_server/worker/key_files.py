@@ -1,8 +1,8 @@
 """Reads files with keys before a login, with the rights of the account's user.
 
 Anybody may name any account. So at most `MAX_READERS` of these files are read at once, the others wait for their turn,
-and only few workers are kept for it (`workers.MAX_BEFORE_LOGIN`). Logins to the same account share one reading, and a
-file that hangs is left alone for as long as it has held up a reader.
+and only few workers are kept for it (`workers.MAX_BEFORE_LOGIN`). Logins to the same account share one reading, so a
+file that hangs never takes more than one of these places.
 
 Files that only root can change, as those of /etc/farhand, the service reads itself.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 from collections import OrderedDict
 from collections.abc import Container
@@ -32,11 +31,11 @@ from .keyfile import (
 )
 from .messages import KeyFileRead, NotAnswered, ReadKeyFile
 from .steady import steady_paths
-from .workers import ANSWER_TIMEOUT, NoAnswer, current
+from .workers import NoAnswer, current
 
-MAX_READERS: Final = 8
+MAX_READERS: Final = 16
 """Files that are read at once before a login. Forking a worker and reading takes some ten milliseconds, so this is
-several hundred logins a second, and no more processes at a time."""
+hundreds of logins a second, and as many accounts with files that hang before others wait."""
 
 MAX_REMEMBERED: Final = 4096
 """Paths of which the last identity is remembered, some 300 bytes each."""
@@ -59,8 +58,6 @@ class KeyFiles:
         self._readers = asyncio.Semaphore(MAX_READERS)
         self._reading: dict[_Asked, asyncio.Task[AcceptedKeyFile | None]] = {}
         self._identities: OrderedDict[_Asked, FileIdentity] = OrderedDict()
-        self._hung: dict[_Asked, float] = {}
-        """When a file that has hung may be read again."""
 
     async def open(
         self,
@@ -102,19 +99,12 @@ class KeyFiles:
 
     async def _read(self, asked: _Asked, question: ReadKeyFile) -> AcceptedKeyFile | None:
         reader, path = asked
-        loop = asyncio.get_running_loop()
-        self._hung = {each: until for each, until in self._hung.items() if until > loop.time()}
-        if asked in self._hung:
-            raise _cannot_be_read(path, reader, "it has just been waited for in vain")
         try:
             async with self._readers:
                 answer, fd = await current().ask(reader, question, before_login=reader is not None)
         except NoAnswer as error:
-            if error.errno == errno.ETIMEDOUT:
-                self._hung[asked] = loop.time() + ANSWER_TIMEOUT
-            # What hangs, or is killed, is the user's; what the service lacks is not.
-            of_user = error.errno in (errno.ETIMEDOUT, errno.ECHILD)
-            raise _cannot_be_read(path, reader if of_user else None, str(error)) from None
+            # Whatever it is, it says nothing about the key. That this account exists, the time has told already.
+            raise KeyFileUnavailable(f"{path}: cannot be read", str(error)) from None
         try:
             return self._accepted(asked, answer, fd)
         finally:

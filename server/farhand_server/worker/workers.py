@@ -151,7 +151,7 @@ class Workers:
         if waited is None:
             return
         self._retire(channel)
-        sentence = f"the service has waited for it for {ANSWER_TIMEOUT:g} s, and nothing happened"
+        sentence = f"a process of the user has not answered for {ANSWER_TIMEOUT:g} s"
         waited.answered(NoAnswer(errno.ETIMEDOUT, sentence), None)
         self._changed(channel)
 

@@ -108,27 +108,18 @@ async def test_only_so_many_files_are_read_at_once_and_logins_to_one_account_sha
     assert len(pool.asked) == len(users)
 
 
-async def test_a_file_that_hangs_is_left_alone_for_a_while_and_others_are_read(pool: Pool) -> None:
+@pytest.mark.parametrize("code", [24, 110])
+async def test_that_a_file_could_not_be_read_says_nothing_about_the_key(pool: Pool, code: int) -> None:
     files = KeyFiles()
-    hanging = asyncio.create_task(opened(files, Path("/keys")))
+    login = asyncio.create_task(opened(files, Path("/keys")))
     await turns()
-    pool.waiting[0].set_exception(NoAnswer(110, "nothing happened"))
-    with pytest.raises(KeyFileError, match="nothing happened"):
-        await hanging
-    with pytest.raises(KeyFileError, match="waited for in vain"):
-        await opened(files, Path("/keys"))
-    other = asyncio.create_task(opened(files, Path("/proc/keys"), None))
+    pool.waiting[0].set_exception(NoAnswer(code, "nothing happened"))
+    with pytest.raises(KeyFileUnavailable, match="/keys: cannot be read: nothing happened"):
+        await login
+    again = asyncio.create_task(opened(files, Path("/proc/keys"), None))
     await turns()
     assert [(asked[0], asked[2]) for asked in pool.asked] == [(GAMES, True), (None, False)]
-    other.cancel()
-
-
-async def test_what_is_wrong_with_the_service_is_not_said_about_the_file(pool: Pool) -> None:
-    login = asyncio.create_task(opened(KeyFiles(), Path("/keys")))
-    await turns()
-    pool.waiting[0].set_exception(NoAnswer(24, "Too many open files"))
-    with pytest.raises(KeyFileUnavailable, match="Too many open files"):
-        await login
+    again.cancel()
 
 
 async def test_a_login_that_is_given_up_does_not_take_the_reading_from_the_others(pool: Pool) -> None:
