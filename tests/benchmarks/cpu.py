@@ -15,17 +15,21 @@ class Meter:
 
     def __init__(self, core: int) -> None:
         self._core = core
-        children = Path(f"/proc/{core}/task/{core}/children").read_text().split()
-        self._edge = next(int(pid) for pid in children if b"edge" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        supervisor = next(pid for pid in _children(core) if b"edge" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        self._edge = [supervisor, *_children(supervisor)]
 
     def read(self) -> Mapping[str, float]:
         """Return the seconds used so far by the core, the edge, and the commands that the core has waited for."""
         user, system, children_user, children_system = _times(self._core)
         return {
             "core": user + system,
-            "edge": sum(_times(self._edge)[:2]),
+            "edge": sum(sum(_times(each)[:2]) for each in self._edge),
             "commands": children_user + children_system,
         }
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _times(pid: int) -> list[float]:

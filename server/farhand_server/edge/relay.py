@@ -18,7 +18,8 @@ from .streams import Stream
 
 RELAY_BUFFER: Final = 128 << 10
 """Bytes read at once, and the most that one direction of a connection holds: a tenth of a millisecond's work. Sizes
-from 64 to 256 KiB perform the same. It has the room that `TLSStream` requires."""
+from 64 to 256 KiB perform the same. It has the room that `TLSStream` requires, which holds the same bytes once more,
+encrypted, while a client does not read."""
 
 BEFORE_LOGIN: Final = 64 << 10
 """Bytes that a client may send before its login is known, with everything that surrounds them; then it has to wait for
