@@ -53,6 +53,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
     "server/farhand_server/cli/process.py": ("tests/server/cli/test_main.py",),
     "server/farhand_server/audit/chain.py": ("tests/server/audit/test_log.py", "tests/server/audit/test_verify.py"),
     "server/farhand_server/audit/entry.py": ("tests/server/audit/test_log.py",),
+    "server/farhand_server/runrecords.py": ("tests/server/test_ledger.py",),
     "server/farhand_server/cli/command.py": ("tests/server/cli/test_main.py", "tests/server/cli/test_admin.py"),
     "server/farhand_server/config/problems.py": ("tests/server/config/test_load.py",),
     "server/farhand_server/config/values.py": ("tests/server/config/test_load.py",),

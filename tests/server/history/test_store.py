@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from farhand_server.history import ForgottenRun, HistoryError, KnownRun, UnknownRun
+from farhand_server.history import ForgottenRun, HistoryError, KnownRun, UnknownRun, database
 from farhand_server.history.database import MIGRATIONS
 from farhand_server.history.store import CHECKPOINT_EVERY
 from tests.support.history import EXITED, HistoryDirectory, record, running, uuid4, uuid7
@@ -164,6 +164,25 @@ def test_the_write_ahead_log_can_be_checkpointed_while_in_use(directory: History
     assert [*due, history.checkpoint_due] == [True, False]
     assert directory.file.stat().st_size > size
     assert isinstance(history.look_up(uuid4(1), "ada"), KnownRun)
+
+
+def test_the_write_ahead_log_shrinks_again_after_a_long_read(
+    directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MAX_IDLE_LOG", 256 << 10)
+    history = directory.open()
+    directory.run(history, directory.new_id())
+    log = directory.file.with_name("history.db-wal")
+    with contextlib.closing(sqlite3.connect(directory.file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM record").fetchall()
+        for number in range(40):
+            directory.run(history, directory.new_id(1 + number), request=b"x" * 30_000)
+        history.checkpoint()
+        assert log.stat().st_size > 1 << 20, "another program is still reading"
+    history.checkpoint()
+    directory.run(history, directory.new_id(1000))
+    assert log.stat().st_size <= 256 << 10
 
 
 def test_the_error_for_a_forgotten_run_has_the_reason(directory: HistoryDirectory) -> None:
