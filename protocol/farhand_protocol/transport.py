@@ -292,8 +292,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
 
     def _act(self) -> None:
         """Act on what was received for as long as there is time, then let others have their turn."""
-        if self._events is None or self._closing or self._held or self._flooded:
-            return  # `release` or `resume_writing` goes on
+        if self._events is None or self._closing:
+            return
+        if self._held or self._flooded:
+            self._pause(None)  # `release` or `resume_writing` goes on
+            return
         left = self.loop_time.left()
         if left <= 0:
             self._pause(self.loop_time.wait)

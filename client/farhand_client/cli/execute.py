@@ -184,10 +184,11 @@ async def _run_on_streams(
     client: Client, command: RemoteCommand, signals: RunSignalHandler, unread: UnreadStdin
 ) -> tuple[Result, bool]:
     """Return the result, and whether nobody reads our stdout any more, in which case the run was stopped."""
-    gaps: list[Gap] = []
+    lost = 0
 
     def on_gap(gap: Gap) -> None:
-        gaps.append(gap)
+        nonlocal lost
+        lost += gap.bytes
         print_message(str(gap))
 
     writers = StandardWriters()  # before the run starts: if they cannot be made, nothing has run
@@ -198,8 +199,7 @@ async def _run_on_streams(
             run.stdin.close()  # the run is on a terminal, but nobody types at it
         try:
             result = await copy_streams(run, writers)
-            if gaps:
-                lost = sum(gap.bytes for gap in gaps)
+            if lost:
                 text = (
                     f"run {run.id}: the command {describe(result.outcome)}, but {lost} bytes of its output are missing"
                 )

@@ -22,6 +22,10 @@ _READ_SIZE: Final = 4 * KiB
 """Bytes of keys read at once: what Linux returns at most (N_TTY_BUF_SIZE)."""
 
 
+MAX_REPORTED_GAPS: Final = 1000
+"""Gaps that are reported after playing: a recording that was kept has one of each stream, and gaps cost no credit."""
+
+
 class RecordingWriter(Protocol):
     """Writes a recording's stderr to this process's stderr if that is redirected away from the terminal."""
 
@@ -38,7 +42,7 @@ class TerminalPlayback:
 
     def __init__(self, terminal: LocalTerminal, size: WindowSize | None, stderr: RecordingWriter | None = None) -> None:
         self.gaps: Final[list[Gap]] = []
-        """The gaps met while playing; they cannot be reported on the terminal in use."""
+        """The first gaps met while playing; they cannot be reported on the terminal in use."""
         self._terminal = terminal
         self._stderr = stderr
         self._recorded_size = size
@@ -90,7 +94,8 @@ class TerminalPlayback:
         self._screen.resize(columns, rows)
 
     def report_gap(self, gap: Gap) -> None:
-        self.gaps.append(gap)
+        if len(self.gaps) < MAX_REPORTED_GAPS:
+            self.gaps.append(gap)
 
     # Implements TerminalObserver.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection
+from farhand_protocol.connection import Connection, Event
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from farhand_protocol.limits import KiB, Limits
@@ -290,3 +291,70 @@ async def test_awaited_output_is_sent_in_the_same_loop_iteration_on_a_quiet_conn
         assert counter.turns == 3, "it is sent together with what is queued"
         await client.round_trip()
         assert counter.turns == 4
+
+
+class Full:
+    """A channel for which there is no memory."""
+
+    overfull = True
+
+
+async def test_a_client_that_is_held_does_not_count_as_gone_and_is_read_from_once_there_is_memory(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CLIENT_KEEPALIVE_INTERVAL", 0.02)
+    async with RawClient.connect(core.config.socket) as client:
+        session, channel = only_session(core), Full()
+        pinged = asyncio.Event()
+        pings = 0
+        send = session.connection.send
+
+        def counted(number: int, message: m.Message) -> None:
+            nonlocal pings
+            pings += isinstance(message, m.Ping)
+            if pings > 2 * MAX_SILENT_INTERVALS:
+                pinged.set()
+            send(number, message)
+
+        monkeypatch.setattr(session.connection, "send", counted)
+        session.hold(channel)
+        answer = asyncio.create_task(client.round_trip())
+        async with asyncio.timeout(TIMEOUT):
+            await pinged.wait()
+        assert not answer.done(), "it was read from"
+        channel.overfull = False
+        async with asyncio.timeout(TIMEOUT):
+            await answer
+
+
+async def test_a_flood_of_one_user_is_acted_on_between_what_others_send(core: Core) -> None:
+    noted: list[str] = []
+
+    def note(session: ServerSession, user: str) -> None:
+        """Let the session belong to `user`, and take half a millisecond for each event."""
+        session._share_time(user)  # noqa: SLF001  # both belong to the account that runs the tests
+        received = session.received
+
+        def slow(event: Event) -> None:
+            noted.append(user)
+            end = time.perf_counter() + 0.0005
+            while time.perf_counter() < end:
+                pass
+            received(event)
+
+        session.received = slow  # type: ignore[method-assign]  # as an expensive message would be
+
+    async with RawClient.connect(core.config.socket) as flooding, RawClient.connect(core.config.socket) as other:
+        await flooding.round_trip()
+        await other.round_trip()
+        for number, session in enumerate(core.sessions):
+            assert isinstance(session, ServerSession)
+            note(session, f"user {number}")
+        pong = encode_frame(Kind.MESSAGE, 0, m.encode(m.Pong(id=1)))
+        flooding.raw(pong * 200)
+        other.raw(pong)
+        async with asyncio.timeout(TIMEOUT):
+            while len(noted) < 201:  # noqa: ASYNC110  # turns of the loop are what is counted
+                await asyncio.sleep(0)
+    (only,) = (user for user in set(noted) if noted.count(user) == 1)
+    assert noted.index(only) < 100, "what arrived together was acted on together"
