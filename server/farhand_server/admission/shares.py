@@ -14,7 +14,7 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from farhand_protocol import messages as m
 from farhand_server.auth.accounts import Principal, user_name
@@ -32,6 +32,9 @@ MAX_ALL_WAITS: Final = 1024
 RUN_DESCRIPTORS: Final = 6
 """Descriptors that one run needs: three pipes, two pidfds (asyncio's and ours), and possibly its own connection."""
 
+SMALL_USE: Final = 6
+"""What one run takes of any pool. Who is refused with no more than that must not hear that it is too much."""
+
 CORE_DESCRIPTORS: Final = 64
 """Descriptors not used by runs: sockets, the event loop's, the standard three, and those of a run being started."""
 
@@ -45,6 +48,8 @@ class Share:
     limit: int
     total: int
     """The size of the pool, for all users together."""
+    others: int
+    """What all other users have."""
 
 
 class ShareUsedUp(Exception):
@@ -90,10 +95,11 @@ class Shares:
     def of(self, uid: int, config: ServiceConfig) -> tuple[Share, ...]:
         """Return all shares of an account, as they are now."""
         memory, disk = self._runs.memory, self._runs.directory
+        on_disk, all_on_disk = disk.by_user.of(uid), disk.by_user.total
         return (
             *self._checked(uid, config),
             self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid)),
-            Share("disk", disk.by_user.of(uid), disk.part(uid), disk.by_user.total + disk.space_left()),
+            Share("disk", on_disk, disk.part(uid), all_on_disk + disk.space_left(), all_on_disk - on_disk),
         )
 
     def _checked(self, uid: int, config: ServiceConfig) -> tuple[Share, Share, Share, Share]:
@@ -127,16 +133,13 @@ class Shares:
         if bound_by_shares(uid):
             runs, _, descriptors, _ = self._checked(uid, config)
             if runs.used >= runs.limit:
-                raise ShareUsedUp(
+                _refuse(
+                    runs,
                     f"{user} has {runs.used} active runs, its whole share of this service; end some, or wait until "
-                    "some have ended"
+                    "some have ended",
                 )
             if descriptors.used + RUN_DESCRIPTORS > descriptors.limit:
-                raise ShareUsedUp(
-                    f"the runs and connections of {user} use {descriptors.used} descriptors, its whole share of this "
-                    "service; end some, or wait until some have ended"
-                )
-
+                _refuse(descriptors, _descriptors_sentence(user, descriptors))
             self._check_memory(uid, user, config)
 
     def _check_memory(self, uid: int, user: str, config: ServiceConfig) -> None:
@@ -155,21 +158,41 @@ class Shares:
         """Raise `ShareUsedUp` if the account may not have another connection now."""
         if bound_by_shares(uid):
             _, connections, descriptors, _ = self._checked(uid, config)
-            if connections.used >= connections.limit or descriptors.used >= descriptors.limit:
-                raise ShareUsedUp(
+            if connections.used >= connections.limit:
+                _refuse(
+                    connections,
                     f"{user} has {connections.used} connections, its whole share of this service; close some, or use "
-                    "one connection for several runs"
+                    "one connection for several runs",
                 )
+            if descriptors.used >= descriptors.limit:
+                _refuse(descriptors, _descriptors_sentence(user, descriptors))
 
     def check_wait(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not wait for another run now."""
         *_, waits = self._checked(uid, config)
         if bound_by_shares(uid) and waits.used >= waits.limit:
-            raise ShareUsedUp(f"{user} has {waits.used} waits, its whole share of this service; end some of them")
+            _refuse(waits, f"{user} has {waits.used} waits, its whole share of this service; end some of them")
 
     def _share(self, uid: int, what: str, total: int, used: int, used_by_user: int) -> Share:
         limit = fair_part(total, used, used_by_user) if bound_by_shares(uid) else total
-        return Share(what, used_by_user, limit, total)
+        return Share(what, used_by_user, limit, total, used - used_by_user)
+
+
+def _refuse(share: Share, sentence: str) -> NoReturn:
+    """Raise `ShareUsedUp` with this sentence; or another one, if it is others who have the pool."""
+    if share.used <= min(SMALL_USE, share.others):
+        raise ShareUsedUp(
+            f"this service has no {share.resource} left for you: others have {share.others} of {share.total}, and the "
+            "rest is a reserve; try again later"
+        )
+    raise ShareUsedUp(sentence)
+
+
+def _descriptors_sentence(user: str, descriptors: Share) -> str:
+    return (
+        f"the runs and connections of {user} use {descriptors.used} descriptors, its whole share of this service; end "
+        "some, or wait until some have ended"
+    )
 
 
 def shares_shown(shares: Shares, who: Principal, config: ServiceConfig) -> tuple[m.ShareInfo, ...]:

@@ -46,6 +46,10 @@ once after a pause. Each costs the core half a millisecond, so this is a tenth o
 EXPLANATIONS: Final = Rate(10, 1.0)
 """Refusals that one account is told the reason of. More than that, nobody reads."""
 
+ENTRIES: Final = Rate(10, 10.0)
+"""Entries in log and audit log about refusals, for all accounts together: in a user namespace, one person may have many
+uids (subuid(5))."""
+
 MAX_ACCOUNTS: Final = 1024
 """Accounts that are remembered, in 0.5 MiB; the one that has not connected for the longest time is forgotten first. In
 a user namespace, one person may have 65,536 uids (subuid(5))."""
@@ -104,6 +108,8 @@ class LocalGate:
         self._log = log
         self._clock = clock
         self._accounts: OrderedDict[int, _Account] = OrderedDict()
+        self._entries = TokenBucket(ENTRIES)
+        self._kept_back = 0
         self._explained: OrderedDict[socket.socket, asyncio.TimerHandle] = OrderedDict()
 
     def admits(self, sock: socket.socket, uid: int) -> bool:
@@ -166,10 +172,14 @@ class LocalGate:
         if now < account.next_entry:
             account.kept_back += 1
             return
+        if not self._entries.take(now):
+            self._kept_back += 1
+            return
         account.next_entry = now + LOG_INTERVAL
         more, account.kept_back = account.kept_back or None, 0
+        others, self._kept_back = self._kept_back or None, 0
         user = user_name(uid)
-        self._log.warning("local client refused", user=user, reason=refusal.sentence, kept_back=more)
+        self._log.warning("local client refused", user=user, reason=refusal.sentence, kept_back=more, others=others)
         if refusal.code is ErrorCode.DENIED:
             detail = refusal.sentence if more is None else f"{refusal.sentence} ({more} more since the last entry)"
             self._context.note(

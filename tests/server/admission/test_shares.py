@@ -107,7 +107,7 @@ async def test_descriptors_bound_what_runs_and_connections_use_together(
     shares.connections.add(ADA, 12)
     with pytest.raises(ShareUsedUp, match="the runs and connections of ada use 600 descriptors, its whole share"):
         shares.check_run(plan("true", uid=ADA, owner="ada"), config)
-    with pytest.raises(ShareUsedUp, match="ada has 12 connections"):
+    with pytest.raises(ShareUsedUp, match="the runs and connections of ada use 600 descriptors"):
         shares.check_connection(ADA, "ada", config)
     shares.check_run(plan("true", uid=BOB, owner="bob"), config)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -167,3 +167,14 @@ async def test_a_user_whose_runs_hold_too_much_unread_output_starts_no_more(
     shares.check_run(plan("true", uid=BOB, owner="bob"), config)
     monkeypatch.setattr(runs.kept, "memory_of", lambda _: 1 << 20)
     shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+
+
+async def test_who_has_next_to_nothing_is_not_told_that_it_is_too_much(
+    shares: Shares, runs: Runs, config: ServiceConfig
+) -> None:
+    runs.by_user.add(0, 1024)
+    with pytest.raises(ShareUsedUp, match="this service has no runs left for you: others have 1024 of 1024, and"):
+        shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+    shares.connections.add(0, 8000)
+    with pytest.raises(ShareUsedUp, match="this service has no connections left for you"):
+        shares.check_connection(ADA, "ada", config)

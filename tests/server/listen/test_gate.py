@@ -23,6 +23,7 @@ from farhand_server.connection.context import SessionContext
 from farhand_server.listen import gate as gate_module
 from farhand_server.listen.gate import (
     CONNECTS,
+    ENTRIES,
     EXPLAINED_TIME,
     EXPLANATIONS,
     JUDGEMENT_TIME,
@@ -241,11 +242,12 @@ async def test_what_is_wrong_with_the_service_is_not_said_of_the_account(
 async def test_no_more_accounts_are_remembered_than_there_is_room_for(core: Core) -> None:
     for uid in range(100_000, 100_000 + MAX_ACCOUNTS + 1):
         core.connect(uid)
-    before = len(core.lines())
-    core.connect(100_000 + MAX_ACCOUNTS)
-    assert len(core.lines()) == before
+    assert len(core.lines()) == ENTRIES.number, "one person may have many uids"
+    core.now += ENTRIES.seconds / ENTRIES.number
+    core.connect(100_000 + 1)
+    assert len(core.lines()) == ENTRIES.number, "it is remembered"
     core.connect(100_000)
-    assert len(core.lines()) == before + 1, "it was forgotten"
+    assert core.lines()[-1].endswith(f"others={MAX_ACCOUNTS + 1 - ENTRIES.number}"), "it was forgotten"
     core.gate.close()
 
 
