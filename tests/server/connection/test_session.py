@@ -35,13 +35,14 @@ from farhand_server.connection.session import ServerSession
 from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.clients import LocalConnection
 from farhand_server.logs import Logger, Sink
-from farhand_server.policy import Policy, policy_in_force
+from farhand_server.policy import Policy, Rule, policy_in_force
 from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.process.process import Process, prepare_loop
 from farhand_server.runs.registry import Registry
 from farhand_server.tickets import TicketKey
+from farhand_server.worker.workers import current
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.pairs import hello
 from tests.support.processes import children, reaped
@@ -102,6 +103,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
                 await asyncio.gather(*(session.gone.wait() for session in core.sessions))
                 await core.registry.idle()
             registry.close()
+            await current().close()
             await reaped(others)
     os.close(descriptor)
 
@@ -153,6 +155,45 @@ async def test_a_bug_in_serving_a_message_is_reported_before_the_connection_clos
         assert "a bug" not in str(error)
         await client.closed()
         await other.round_trip()
+
+
+@pytest.fixture
+def judged_by_path(core: Core) -> None:
+    """A policy that must know where `cat` is found, so that a worker is asked."""
+    about = {"name": "cat", "who": {"uids": [os.getuid()]}, "commands": [["/usr/bin/cat"]]}
+    core.policy = Policy(rules=(Rule.model_validate(about),))
+
+
+@pytest.mark.usefixtures("judged_by_path")
+async def test_stdin_that_arrives_before_the_judgement_reaches_the_program(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        run = client.start("cat", stdin=True)
+        for _ in range(100):
+            run.write(b"early")
+        run.send(m.End(stream="stdin"))
+        assert (await run.ended()).outcome == Exited(code=0)
+        assert run.stdout == b"early" * 100
+        assert core.judging == {}
+        refused = client.start("rm", stdin=True)
+        refused.write(b"early")
+        assert (await refused.error()).code == "denied"
+        await client.round_trip()
+        assert client.connection.open_channels == 0
+
+
+@pytest.mark.usefixtures("judged_by_path")
+async def test_a_connection_lost_before_the_judgement_starts_nothing(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        client.start("cat", stdin=True)
+        async with asyncio.timeout(TIMEOUT):
+            while not core.judging:  # noqa: ASYNC110  # it waits for iterations of the loop
+                await asyncio.sleep(0)
+        client.abort()
+        await client.closed()
+    async with asyncio.timeout(TIMEOUT):
+        while core.sessions:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert (core.judging, len(core.registry)) == ({}, 0)
 
 
 async def test_a_bug_in_sending_output_is_reported_before_the_connection_closes_and_the_run_ends(
