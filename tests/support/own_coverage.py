@@ -61,10 +61,6 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/server/edge/test_connection.py",
         "tests/server/edge/test_process.py",
     ),
-    "server/farhand_server/edge/login_verdicts.py": (
-        "tests/server/edge/test_connection.py",
-        "tests/server/edge/test_relay.py",
-    ),
     "server/farhand_server/history/database.py": (
         "tests/server/history/test_bad_days.py",
         "tests/server/history/test_recovery.py",
