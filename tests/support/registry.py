@@ -83,6 +83,8 @@ class FakeLedger:
         self.records: list[str] = []
         self.refused: dict[str, str] = {}
         self.forgotten: set[str] = set()
+        self.asked_for: list[str | None] = []
+        """The owners whose forgotten runs were looked for."""
         self.broken = False
         self.commit = asyncio.Event()
         self.commit.set()
@@ -117,6 +119,7 @@ class FakeLedger:
         return []
 
     def find(self, run_id: str, owner: str | None) -> PastRun | None:
+        self.asked_for.append(owner)
         if run_id in self.forgotten:
             raise RunExpired(f"{run_id} is forgotten")
         return None

@@ -147,6 +147,18 @@ async def test_a_forgotten_run_is_reported_as_expired_and_not_started_again(cont
     assert len(service.registry) == 0
 
 
+async def test_only_a_callers_own_forgotten_runs_matter_unless_it_may_see_others(
+    context: Context, service: Service
+) -> None:
+    context.policy = policy(commands=[["/usr/bin/true"]])
+    refused(context.caller().authorized_run(new_id(), "attach"))
+    context.policy = policy(commands=[["/usr/bin/true"]], others=["see"])
+    refused(context.caller().authorized_run(new_id(), "attach"))
+    context.policy = policy(commands=[["/usr/bin/false"]])
+    refused(await judged(context.caller().start(request(b"/usr/bin/true"))))
+    assert service.ledger.asked_for == ["ada", None, "ada"]
+
+
 async def test_a_run_that_cannot_be_recorded_is_not_started(context: Context, service: Service) -> None:
     service.ledger.broken = True
     assert refused(context.caller().start(request())) == ErrorCode.UNAVAILABLE
