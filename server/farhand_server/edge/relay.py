@@ -301,6 +301,10 @@ class Relay:
     def _hung_up(self, side: str, stream: Stream, direction: Direction) -> None:
         # Once the pending error is cleared, the loop keeps watching the descriptor. If the loop has already stopped
         # watching it, that happened in this turn, and another event of this turn may still be undelivered.
+        if direction.held:
+            # Nobody reads on to the end, and a client that has gone must not keep its place.
+            self._ended(side, ConnectionResetError())
+            return
         stream.clear_error()
         self._loop.call_soon(self._up.watch_again)
         self._loop.call_soon(self._down.watch_again)

@@ -274,3 +274,16 @@ async def test_a_client_cannot_send_much_before_its_login_is_known(edge: Running
     assert await client.receive(12) == b"who are you?"
     await edge.core.verdict(core, FromCore.LOGGED_IN)
     await core.receive(sent - early)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_one_that_has_sent_too_much_and_gone_keeps_no_place(edge: RunningEdge, *, reset: bool) -> None:
+    client, core = await edge.pair(verdict=None)
+    await client.send(bytes(100 << 10))  # the rest fits the socket's buffer, so that the end arrives
+    await core.receive(BEFORE_LOGIN - (20 << 10))
+    if reset:
+        client.reset()
+    else:
+        client.writer.transport.abort()
+    await core.read_to_end()
+    await until(lambda: not edge.edge.connections)
