@@ -65,7 +65,7 @@ class SteadyPaths:
         """Return whether nobody but root and the service's account can change what `path` leads to, and nothing on it
         can hang."""
         self._follow()
-        return path.startswith(b"/") and b"\0" not in path and self._lasts(path)
+        return path.startswith(b"/") and b"\0" not in path and self._lasts(path, set())
 
     def can_start(self, program: bytes, search: bytes, cwd: bytes, home: bytes) -> bool:
         """Return whether execve(2) can be called at once for `program` in `cwd`, because it cannot hang.
@@ -73,23 +73,24 @@ class SteadyPaths:
         It may fail. For the parameters see `messages.OpenStart`.
         """
         self._follow()
-        if not cwd.startswith(b"/") or b"\0" in cwd + program + search or not self._lasts(home or b"/"):
+        seen: set[bytes] = set()
+        if not cwd.startswith(b"/") or b"\0" in cwd + program + search or not self._lasts(home or b"/", seen):
             return False
         cwd = starting_directory(cwd, home)
-        if not self._lasts(cwd):
+        if not self._lasts(cwd, seen):
             return False
         places = [b""] if b"/" in program else search.split(b":")
         if len(places) > MAX_PATH_ENTRIES:
             return False
         for place in places:
             path = os.path.join(cwd, place, program)  # noqa: PTH118  # bytes
-            if not self._lasts(path):
+            if not self._lasts(path, seen):
                 return False
             if os.path.exists(path):  # noqa: PTH110  # bytes
-                return self._is_quick(path, cwd)
+                return self._is_quick(path, cwd, seen)
         return True  # it does not exist
 
-    def _is_quick(self, path: bytes, cwd: bytes) -> bool:
+    def _is_quick(self, path: bytes, cwd: bytes, seen: set[bytes]) -> bool:
         """Return whether the kernel can open a program, and the interpreters that it names, without waiting."""
         for _ in range(MAX_INTERPRETERS + 1):
             if not os.path.isfile(path):  # noqa: PTH113  # bytes
@@ -108,13 +109,13 @@ class SteadyPaths:
             if interpreter is None:
                 return True
             path = os.path.join(cwd, interpreter)  # noqa: PTH118  # bytes
-            if not self._lasts(path):
+            if not self._lasts(path, seen):
                 return False
         return True
 
-    def _lasts(self, path: bytes) -> bool:
+    def _lasts(self, path: bytes, seen: set[bytes]) -> bool:
         """Return whether only root and the service's account can change what `path` leads to, and nothing on it can
-        hang. Looks only into directories of which that is known already."""
+        hang. Looks only into directories of which that is known already; `seen` has those of this call."""
         left = path.split(b"/")[::-1]
         at, followed = b"", 0
         while left:
@@ -125,6 +126,9 @@ class SteadyPaths:
                 at = at.rpartition(b"/")[0]
                 continue
             here = at + b"/" + name
+            if here in seen:
+                at = here
+                continue
             if here in self._others:
                 return False
             try:
@@ -146,6 +150,7 @@ class SteadyPaths:
             ):
                 return False
             at = here
+            seen.add(here)
         return True
 
     def _follow(self) -> None:
