@@ -237,8 +237,8 @@ class Execution:
             await ladder.grace_over(process)
         await process.examined()
         lingered = not await self._linger(process, outcome)
-        if ladder.reason == "output" and not self._exit_announced:
-            # Output that was still in the pipes counts, too.
+        if ladder.reason in ("output", "spool") and not self._exit_announced:
+            # Output that was still in the pipes counts, too: if it is too much, or if it could not be kept.
             outcome = outcome_of(self._plan, ladder.reason, ladder.message, code)
         left = await self._end_rest(process, outcome)
         return self._result(outcome, process, lingered=lingered, left=left)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +15,7 @@ import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost
+from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.process import process as process_module
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
@@ -44,6 +47,24 @@ async def test_every_step_of_a_run_is_recorded_in_order(service: Service) -> Non
     assert watcher.result.outcome == Exited(code=3)
     assert service.ledger.records == ["starting one", "started one", "ended one"]
     assert len(service.registry) == 0
+
+
+async def test_a_program_whose_last_output_could_not_be_kept_has_not_succeeded(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(self: object, data: bytes) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileSpool, "_write", write)
+    # The exit is known before the output is read from the pipes: the loop stands still until both are there.
+    _, watcher = service.start(plan("sh", "-c", "echo lost; exit 0", disk_spool=MiB))
+    async with asyncio.timeout(TIMEOUT):
+        await watcher.running.wait()
+    time.sleep(0.2)
+    await service.idle()
+    assert watcher.result is not None
+    assert isinstance(watcher.result.outcome, Killed)
+    assert (watcher.result.outcome.reason, watcher.result.outcome.code) == ("spool", 0)
 
 
 async def test_no_start_and_no_end_takes_effect_before_it_is_recorded(service: Service, tmp_path: Path) -> None:
