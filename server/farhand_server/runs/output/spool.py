@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, Literal, Protocol, Self
 
+from farhand_server.heap import HeapTrimmer
 from farhand_server.sharing import Tally, bound_by_shares, fair_part
 
 from ..snapshots import Blob, Get, Put, SnapshotRecord
@@ -35,8 +36,9 @@ class SpoolMemory:
     """The memory used by all spools together, in bytes. Each spool may keep `MIN_SPOOL` even if `used` has reached
     `limit`."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, heap: HeapTrimmer | None = None) -> None:
         self.limit = limit
+        self.heap = heap or HeapTrimmer()
         self.used = 0
         self.by_user: Final[Tally[int]] = Tally()
         """What the runs of each account use of it."""
@@ -50,12 +52,21 @@ class SpoolMemory:
         """Return an account's part of this memory."""
         return _UserMemory(self, uid)
 
+    def free(self, chunks: list[bytes], size: int, *, unread: bool) -> None:
+        """Free chunks of `size` bytes, which count in `used`. If they are `unread`, there may be very many at once."""
+        self.used -= size
+        if unread:
+            self.heap.discard(chunks, size)
+        else:
+            self.heap.freed(size)
+
 
 class _UserMemory(SpoolMemory):
     """One account's part of the memory: what it uses counts in the whole, too, and must leave others their part."""
 
     def __init__(self, whole: SpoolMemory, uid: int) -> None:
         self._whole = whole
+        self.heap = whole.heap
         self._uid = uid
         self._bound = bound_by_shares(uid)
 
@@ -249,29 +260,30 @@ class MemorySpool:
 
     def free(self) -> None:
         self._free = True
-        self._hold(MAX_OFFSET)
+        self._hold(MAX_OFFSET, unread=True)
 
     def close(self) -> None:
-        self._drop(len(self._chunks))
+        self._drop(len(self._chunks), unread=True)
         self.held = MAX_OFFSET
 
-    def _hold(self, offset: int) -> None:
+    def _hold(self, offset: int, *, unread: bool = False) -> None:
         self.held = max(offset, self.start)
         unneeded = min(offset, self.end - REREAD_SIZE)
         # Only whole chunks are released.
         count = bisect_right(self._starts, unneeded) - 1
         if count > 0:
-            self._drop(count)
+            self._drop(count, unread=unread)
         # Whether the spool was full before cannot be known here, because the memory of all spools may have been used up
         # then.
         if self.on_room is not None and not self.full:
             self.on_room()
 
-    def _drop(self, count: int) -> None:
-        dropped = sum(map(len, self._chunks[:count]))
+    def _drop(self, count: int, *, unread: bool) -> None:
+        dropped = self._chunks[:count]
         del self._starts[:count], self._chunks[:count]
-        self.start += dropped
-        self._memory.used -= dropped
+        size = sum(map(len, dropped))
+        self.start += size
+        self._memory.free(dropped, size, unread=unread)
 
 
 class GoneSpool:
