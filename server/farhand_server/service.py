@@ -127,6 +127,8 @@ class Service:
         self._loop_watch = watch or LoopWatch(log)
         self._state_watch: FileWatch | None = None
         self._began = time.monotonic()
+        self._shown: str | None = None
+        """The line that `systemctl status` shows; None until the service is ready."""
         self._stop = asyncio.Event()
         self._grace: asyncio.Timeout | None = None
         ledger.on_change = self._show_status
@@ -142,7 +144,7 @@ class Service:
             await self._listen()
             ready()
             self._loop_watch.start()
-            self.notifier.ready(self._status_line())
+            self._show_ready()
             if self._resume is not None:
                 self._upgrader.announce_upgraded(self._resume.snapshot)
             await self._stop.wait()
@@ -278,7 +280,7 @@ class Service:
         self._accepted(config)
         if self.edge is not None:
             self.edge.reload()
-        self.notifier.ready(self._status_line())
+        self._show_ready()
         self.log.info("reloaded")
 
     # What sessions, upgrades and the registry need
@@ -320,8 +322,15 @@ class Service:
     def _check_state(self) -> None:
         self.ledger.check_files()
 
+    def _show_ready(self) -> None:
+        self._shown = self._status_line()
+        self.notifier.ready(self._shown)
+
     def _show_status(self) -> None:
-        self.notifier.status(self._status_line())
+        line = self._status_line()
+        if self._shown not in (None, line):
+            self._shown = line
+            self.notifier.status(line)
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # An exit is ordinary, and an info line for each would cost a tenth of a short run's time.

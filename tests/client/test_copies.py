@@ -51,12 +51,13 @@ from farhand_client import (
     WindowSize,
     sync,
 )
+from farhand_client.connection.attempts import ConnectionDropped
 from farhand_client.errors import AmbiguousId, ConnectionLost, HostKeyError, RunGoesOn
 from farhand_client.output import OutputStream
 from farhand_client.stdin import InputStream
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.left import LeftProcesses
-from farhand_protocol.messages import ClientInfo, ServiceStatus, ShareInfo
+from farhand_protocol.messages import ClientInfo, LoopHolds, ServiceStatus, ShareInfo
 from farhand_protocol.sshformat import PublicKey
 from tests.support.fake_runs import ID, stoppable
 from tests.support.fake_service import FakeRun, client_of
@@ -96,6 +97,7 @@ VALUES: list[Any] = [
     FAILED,
     TerminalRequest(name="xterm", size=WindowSize(columns=80, rows=24)),
     TimedOut(timeout=2.0, signal=15),
+    LoopHolds(times=2, longest=0.1, total=0.15),
     ServiceStatus(pid=7, uptime=0.5, runs=1, connections=2, faults=("the disk is full",)),
     ShareInfo(user="ada", resource="runs", used=3, limit=640),
     UsageReport(user=1, system=0.5, peak_memory=4096),
@@ -106,6 +108,7 @@ MADE: dict[type, Callable[[type[Any]], Exception]] = {
     AmbiguousId: lambda kind: kind("several", candidates=("01", "02")),
     CommandError: lambda kind: kind(COMPLETED),
     CommandTimeout: lambda kind: kind(COMPLETED, 2.0),
+    ConnectionDropped: lambda kind: kind("dropped", attempts=3),
     ConnectionLost: lambda kind: LOST,
     HostKeyError: lambda kind: kind("no", name="[web]:7022", key=KEY),
     OutputIncomplete: lambda kind: kind("gap", run_id=ID, outcome=Exited(code=0)),
