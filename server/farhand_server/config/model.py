@@ -6,7 +6,16 @@ import pwd
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from farhand_server.config.values import (
     ArrayAsTuple,
@@ -83,6 +92,14 @@ class EdgeSettings(Section):
     penalty_max: Penalty = 60.0
     """The maximum debt of a source. It is refused for at most 45 s after its last failure, which is less than a run
     waits for its client (`runs.grace`), and much less than sshd's `max` of 600: many people share one address."""
+
+    @field_validator("penalty_max")
+    @classmethod
+    def _above_threshold(cls, penalty_max: float, info: ValidationInfo) -> float:
+        threshold = info.data.get("penalty_threshold", 0.0)
+        if penalty_max < threshold:
+            raise ValueError(f"must not be below penalty_threshold ({threshold:g} s), which no debt would reach")
+        return penalty_max
 
     penalty_sources: int = Field(default=16_384, ge=16, le=1_000_000)
     """Sources in debt that are remembered, in about 4 MiB. Beyond this number, the smallest debts are forgotten."""

@@ -234,6 +234,10 @@ class TestRefusing:
                 "[edge]\naccount = 'no such'",
                 "[edge] account: must be the name of an account on this machine, or a uid, not 'no such'",
             ),
+            (
+                "[edge]\npenalty_threshold = 100",
+                "[edge] penalty_max: must not be below penalty_threshold (100 s), which no debt would reach, not 60.0",
+            ),
             ("[edge]\nflush = inf", "[edge] flush: must be a finite number, not inf"),
             ("[edge]\nbefore_logins = 3", "unknown key [edge] before_logins; did you mean 'before_login'?"),
             ("[policy]\nenvironment = ['']", "[policy] environment, item 1: must not be empty, not ''"),
