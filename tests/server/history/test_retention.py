@@ -7,8 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farhand_server.config import HistorySettings
 from farhand_server.history import ForgottenRun, History, KnownRun, UnknownRun, retention
 from farhand_server.history.retention import HORIZON_SLACK
+from farhand_server.history.writer import PRUNE_EVERY
 from tests.support.history import EXITED, HistoryDirectory, record, uuid4, uuid7
 
 DAY = 86400.0
@@ -112,6 +114,17 @@ class TestShares:
             directory.run(history, directory.new_id(1000 + number), owner="ada")
         assert len(of(history, "ada")) == 100
         assert 100 <= len(of(history, "eve")) <= 100 + retention.PRUNE_SLICE
+
+    def test_a_smaller_bound_takes_from_each_only_what_is_beyond_the_new_share(
+        self, directory: HistoryDirectory
+    ) -> None:
+        history = directory.open(max_runs=75)
+        for number in range(75):
+            directory.run(history, directory.new_id(number), owner=["ada", "bob", "eve"][number % 3])
+        history.configure(HistorySettings(max_runs=60))
+        for number in range(2 * PRUNE_EVERY):
+            directory.run(history, directory.new_id(1000 + number), owner="new")
+        assert min(len(of(history, owner)) for owner in ("ada", "bob", "eve")) >= 60 // 4
 
     def test_runs_that_have_not_ended_cost_nobody_else_a_record(self, directory: HistoryDirectory) -> None:
         history = directory.open(max_runs=50)

@@ -207,7 +207,7 @@ class FileSpool:
         if not self._closed:
             self._closed = True
             self._memory = None
-            self.path.unlink(missing_ok=True)
+            self._delete()
             self._give_back(self._granted)
         self.start = self.end
 
@@ -290,8 +290,13 @@ class FileSpool:
         self._memory = kept
         self.start = self.end - len(kept)
         self._release()
-        self.path.unlink(missing_ok=True)
+        self._delete()
         self._give_back(self._granted)
+
+    def _delete(self) -> None:
+        # On a disk that fails or has become read-only the file stays, until the next start of the service.
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
     def _give_back(self, count: int) -> None:
         """Count the file as so much smaller."""

@@ -356,3 +356,39 @@ def test_the_bytes_of_a_file_count_for_its_account_until_it_is_deleted(tmp_path:
     spool.close()
     spool.close()
     assert directory.by_user.total == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EROFS, errno.EIO])
+def test_a_file_that_cannot_be_deleted_keeps_no_run_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    spool = FileSpool(tmp_path / "ring", 100)
+    spool.append(b"output")
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    spool.close()
+    assert (spool.start, spool.end) == (6, 6)
+
+
+def test_a_disk_that_fails_while_space_is_given_back_shows_no_wrong_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, failures, pwrite = FileSpool(tmp_path / "ring", 4 << 20), list[str](), os.pwrite
+    spool.on_failure = failures.append
+    whole = b"".join(bytes([number]) * 4096 for number in range(256)) * 2
+    spool.append(whole)
+    errors = [errno.EDQUOT, 0, errno.EIO]
+
+    def fail(fd: int, data: bytes, offset: int) -> int:
+        if number := errors.pop(0):
+            raise OSError(number, os.strerror(number))
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    spool.append(b"more")
+    assert failures == [f"the output cannot be kept in {spool.path}: Input/output error"]
+    assert everything(spool, spool.start, 1 << 20) == whole[spool.start :]
+    spool.close()
