@@ -27,10 +27,11 @@ from .admission.admission import Judgement
 from .admission.judging import Judging
 from .admission.shares import Shares, shares_shown
 from .audit import AuditEntry
-from .auth.accounts import Principal
+from .auth.accounts import Principal, user_name
 from .auth.work import LoginWork
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
+from .credentials import Credentials
 from .filewatch import FileWatch
 from .hangup import OwnTerminal
 from .ledger import Ledger
@@ -174,6 +175,7 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(blocking_executor())
         before = self._resume
+        workers.current().on_hung = self._worker_hung
         prepare_loop(() if before is None else before.snapshot.unreaped_leaders(), sole_parent=True)
         if before is not None:
             self.registry.restore(before.snapshot.runs, before.snapshot.left_runs, before.get)
@@ -343,6 +345,10 @@ class Service:
             outcome=result.outcome.status,
             duration=round(result.duration, 3),
         )
+
+    def _worker_hung(self, user: Credentials | None) -> None:
+        name = user_name(os.geteuid()) if user is None else user.user
+        self.log.warning("a user's worker did not answer and is replaced", user=name, seconds=workers.ANSWER_TIMEOUT)
 
     def _run_failed(self, run: LiveRun, error: Exception) -> None:
         self.log.error("run failed because of an internal error", run=run.plan.id, user=run.plan.owner, error=error)

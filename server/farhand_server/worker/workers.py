@@ -13,6 +13,7 @@ import socket
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -61,6 +62,8 @@ class Workers:
         """Workers started so far."""
         self.hung = 0
         """Workers killed because they did not answer."""
+        self.on_hung: Callable[[Credentials | None], None] = lambda user: None
+        """Called for each of these."""
         self.loop: Final = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._spawner: _SpawnerProcess | None = None
@@ -162,6 +165,7 @@ class Workers:
             del self._serving[owner]
             self._before_login.pop(channel, None)
             self.hung += 1
+            self.on_hung(owner)
 
     def _worker(self, credentials: Credentials | None, *, before_login: bool) -> WorkerChannel:
         channel = self._serving.get(credentials)

@@ -103,6 +103,8 @@ async def test_a_stopped_worker_costs_its_user_one_answer_and_nobody_else_anythi
     assert await asked(pool, GAMES) == 0
     (pid,) = processes()
     await stopped(pid)
+    hung: list[Credentials | None] = []
+    pool.on_hung = hung.append
     hanging = pool.ask(GAMES, TRUE)
     assert await asked(pool) == 0
     assert not hanging.done()
@@ -110,7 +112,7 @@ async def test_a_stopped_worker_costs_its_user_one_answer_and_nobody_else_anythi
         await hanging
     assert caught.value.errno == errno.ETIMEDOUT
     assert await asked(pool, GAMES) == 0
-    assert (pool.hung, pool.started, len(pool)) == (1, 3, 2)
+    assert (hung, pool.hung, pool.started, len(pool)) == ([GAMES], 1, 3, 2)
     async with asyncio.timeout(TIMEOUT):
         while pid in processes():  # noqa: ASYNC110  # another process ends it
             await asyncio.sleep(0.01)
