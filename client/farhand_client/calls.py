@@ -31,9 +31,9 @@ MAX_CANDIDATES: Final = 10
 """The most ids that an `AmbiguousId` lists: few enough to fit on a screen below what was typed."""
 
 
-MAX_ALL_RUNS: Final = 200_000
-"""Runs in all pages of a listing, about 300 MB: twice what a service remembers by default. A hostile one could go on
-for ever."""
+MAX_ALL_RUNS: Final = 110_000
+"""Runs in all pages of a listing, about 300 MB: a tenth more than a service remembers by default. A hostile one could
+go on for ever."""
 
 MAX_RECORDED_MARKS: Final = 200_000
 """Marks of one recording. A service stores 65,536 of the output and as many of what was typed, and 4,096 of sizes."""

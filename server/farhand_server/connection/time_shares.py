@@ -21,6 +21,8 @@ from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
+from ..runtime import block_all_signals
+
 TURN_TIME: Final = 0.002
 """Seconds of one turn of the loop for each user. A command needs about fifteen turns from its connection to its end, so
 a user who floods the service delays another's by 30 ms; acting on one frame takes microseconds, so that a slice holds
@@ -154,7 +156,7 @@ class TimeShares:
     def executor(self) -> ThreadPoolExecutor:
         """One thread: messages are decoded one after another, so that the memory for one is enough."""
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
+            self._executor = ThreadPoolExecutor(1, "decode", initializer=block_all_signals)
         return self._executor
 
     def _next_turn(self) -> None:
