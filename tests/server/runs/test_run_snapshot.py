@@ -8,8 +8,9 @@ from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.output.timeline import Moment, TimelinePosition
-from farhand_server.runs.plan import TerminalPlan
+from farhand_server.runs.plan import RuleShare, TerminalPlan
 from farhand_server.runs.run import LiveRun
+from farhand_server.sharing import Rate
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotWriter
 from tests.server.connection.channels.runs import finish, run
 
@@ -57,3 +58,17 @@ async def test_a_restored_run_still_has_to_keep_its_output_whole(tmp_path: Path)
         assert restored.stdout.whole is record
         original.close()
         restored.close()
+
+
+async def test_a_restored_run_counts_for_its_account_and_rule_again(tmp_path: Path) -> None:
+    rule = RuleShare("deploy", runs=2, starts=Rate(10, 1.0))
+    original = run(tmp_path, rule=rule)
+    original.stdout.append(bytes(1000))
+    finish(original)
+    memory = SpoolMemory(1 << 20)
+    restored = handed_over(original, memory.of(50_001))
+    assert restored.plan.rule == rule
+    assert memory.used == memory.by_user.of(50_001) >= 1000
+    restored.close()
+    assert (memory.used, memory.by_user.total) == (0, 0)
+    original.close()
