@@ -84,22 +84,21 @@ class AuditBudget:
     @property
     def due(self) -> float | None:
         """When a count has to be written next; None if nothing was counted."""
-        return min((counted.due for counted in self._counted.values()), default=None)
+        return min(counted.due for counted in self._counted.values()) if self._counted else None
 
     def admit(self, entry: AuditEntry, now: float) -> Shown | None:
         """Return how much of an entry to write; None if it is to be counted. Call `charge` for what is written."""
         user = _who(entry)
         if user in self._unlimited:
             return "all"
-        limit, debt = self._limit(now), self._debt(self._debts, user, now)
-        if entry.event not in ("start", "end"):
-            limit *= COUNTED_PART
+        whole, debt = self._limit(now), self._debt(self._debts, user, now)
+        limit = whole if entry.event in ("start", "end") else whole * COUNTED_PART
         if debt > limit or (user == STRANGERS and not self._source_may(entry, limit - debt, now)):
             return None
-        return "all" if debt <= self._limit(now) * HASHED_PART else "short"
+        return "all" if debt <= whole * HASHED_PART else "short"
 
     def charge(self, entry: AuditEntry, size: int, now: float) -> None:
-        """Add `size` bytes, which may be negative for a correction, to the debt of whoever has caused an entry."""
+        """Add `size` bytes to the debt of whoever has caused an entry."""
         user = _who(entry)
         if user not in self._unlimited:
             self._add(self._debts, user, size, now)

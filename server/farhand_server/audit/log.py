@@ -36,7 +36,7 @@ MAX_PENDING_BYTES: Final = 8 << 20
 """Maximum bytes of entries kept while they cannot be written: about 16,000 of the usual size. Each user may use as much
 as is still free. Further entries are only counted."""
 
-ENTRY_BASE_SIZE: Final = 300
+ENTRY_BASE_SIZE: Final = 400
 """Bytes assumed for an entry besides its arguments."""
 
 
@@ -139,7 +139,8 @@ class AuditLog:
     def flush(self) -> None:
         """Write all pending entries. Never raises: on failure the entries remain pending, and the failure is logged
         once."""
-        self._write_counts(time.monotonic())
+        if self._budget.due is not None:
+            self._write_counts(time.monotonic())
         if not self._pending:
             return
         try:
@@ -220,10 +221,10 @@ class AuditLog:
             self._append(entry, "hash", 0)
 
     def _write(self) -> None:
-        lines = self._encode()
+        lines, last = self._encode()
         if self._size and self._size + sum(map(len, lines)) > self._settings.max_size:
             self._rotate()
-            lines = self._encode()
+            lines, last = self._encode()
         data, written = memoryview(b"".join(lines)), 0
         try:
             while written < len(data):
@@ -233,21 +234,21 @@ class AuditLog:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(data)
-        self._last = parse_line(lines[-1])[0]
-        now = time.monotonic()
+        self._last = last
         for pending, raw in zip(self._pending, lines, strict=True):
             self._taken(pending)
-            if pending.entry is not None:
-                self._budget.charge(pending.entry, len(raw) - pending.size, now)
+            # A control character in an argument takes six bytes.
+            if pending.entry is not None and len(raw) > pending.size + ENTRY_BASE_SIZE:
+                self._budget.charge(pending.entry, len(raw) - pending.size, time.monotonic())
         self._pending.clear()
         self._save_head()
 
-    def _encode(self) -> list[bytes]:
+    def _encode(self) -> tuple[list[bytes], ChainedLine]:
         lines, last = [], self._last
         for pending in self._pending:
             raw, last = chain.encode_line(last, pending.members)
             lines.append(raw)
-        return lines
+        return lines, last
 
     def _save_head(self) -> None:
         os.pwrite(self._head, ChainHead(self._first, self._last, self._anchor).encode(), 0)

@@ -231,6 +231,14 @@ class TestTooManyEntries:
         assert int(str(eve[-1]["count"])) + len(eve) - 1 == 3000
         assert str(eve[-1]["since"]).startswith("1970-01-01T00:00:00")
 
+    def test_arguments_that_take_more_space_in_the_log_cost_more(self, directory: AuditDirectory) -> None:
+        audit = directory.open(max_size=1 << 20, keep=2)
+        for _ in range(200):
+            audit.record(AuditEntry("denial", 0.0, user="eve", argv=(b"\1" * 1000,)))
+            audit.flush()
+        audit.close()
+        assert 10 < directory.events().count("denial") < 40
+
     def test_a_count_is_written_once_it_is_due(
         self, directory: AuditDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -391,7 +399,7 @@ def test_a_rotation_without_space_for_a_new_file_is_tried_again(directory: Audit
     try:
         audit = directory.open(max_size=64 << 10)
         for _ in range(300):
-            audit.record(entry())
+            audit.record(entry(user="root"))
             audit.flush()
         assert "No space left on device" in str(directory.log)
         subprocess.run(["mount", "-o", "remount,nr_inodes=10", directory.state], check=True)
