@@ -17,8 +17,8 @@ _T = TypeVar("_T")
 RESERVED: Final = 4
 """Descriptors in reserve. Nothing that uses them needs more than two at the same time; another thread may take one."""
 
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
-"""Errors that say that the process or the system has no descriptors left."""
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say that the process or the system has no descriptors left, or no memory for them."""
 
 
 class DescriptorReserve:

@@ -266,7 +266,7 @@ class Execution:
                         await self._output_ended.wait()
                     if until_end:
                         await process.tree_ended()
-            except TimeoutError:
+            except (TimeoutError, OSError):  # nothing is left to wait with: the outcome is known all the same
                 pass
             finally:
                 notice.cancel()
@@ -293,7 +293,7 @@ class Execution:
         Return the pids of those that could not be signalled.
         """
         untouchable = process.kill_tree()
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(REAP_TIMEOUT):
                 await process.tree_ended()
         return untouchable

@@ -77,6 +77,8 @@ class StopLadder:
                 await process.tree_ended()
         except TimeoutError:
             pass
+        except OSError:  # nothing is left to wait with
+            await asyncio.sleep(max(0.0, self.kill_at - time.monotonic()))
 
     def close(self) -> None:
         """Stop acting: the program has ended, so nothing is left to ask or kill."""

@@ -225,7 +225,11 @@ class Process:
         is killed as a whole.
         """
         if self._cgroup is not None:
-            self._cgroup.kill()
+            try:
+                self._cgroup.kill()
+            except OSError:
+                # Not even the reserve has sufficed. An end of a process frees what is needed.
+                self._subreaper.census.next_end().add_done_callback(lambda _: self.kill_tree())
         self._tracked.tree.kill()
         return frozenset(self._tracked.tree.untouchable)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from farhand_server.descriptors import EXHAUSTED, reserve
+from farhand_server.descriptors import reserve
 
 RUN_ID_VARIABLE: Final = b"FARHAND_RUN_ID"
 """The environment variable that tells a program which run it belongs to. Orphans are recognized by it if nothing else
@@ -335,8 +335,8 @@ class Tree:
             if not fresh:
                 break
             for member in fresh:
-                self._send(member, signal.SIGKILL)
-                self.killed.add((member.pid, member.started))
+                if self._send(member, signal.SIGKILL):
+                    self.killed.add((member.pid, member.started))
         return alive
 
     async def ended(self) -> None:
@@ -358,18 +358,33 @@ class Tree:
             for member in members:
                 try:
                     await _end_of(member)
-                except OSError as error:
-                    if error.errno not in EXHAUSTED:
-                        raise
-                    # Without a descriptor to wait with, any end may be the one: all of them come to be our children.
+                except OSError:
+                    # Without anything to wait with, any end may be the one: all of them come to be our children.
                     await next_end
                     break
 
-    def _send(self, member: Member, number: int) -> None:
+    def _send(self, member: Member, number: int) -> bool:
+        """Send a signal. Return False if that has to be tried again."""
         try:
             send(member, number)
         except PermissionError:
             self.untouchable.add(member.pid)
+        except OSError:
+            return _send_to_child(member, number)
+        return True
+
+
+def _send_to_child(member: Member, number: int) -> bool:
+    """Send a signal without a pidfd, which is safe only for a child of this process: its pid is not used again before
+    it is reaped. Its descendants become children when it has ended. Return False for any other process."""
+    now = look(member.pid)
+    if now is None or now.started != member.started:
+        return True
+    if now.parent != os.getpid():
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(member.pid, number)
+    return True
 
 
 async def _end_of(member: Member) -> None:

@@ -223,3 +223,19 @@ async def test_a_run_ends_with_all_its_processes_although_no_descriptor_is_left(
             assert {member.pid for member in run.process.others()} >= set(pids)
             assert await run.killed() == frozenset()
             assert not run.process.others()
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE])
+async def test_a_run_ends_with_all_its_processes_although_the_kernel_gives_no_pidfd(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(pid: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    async with nothing_left(), started("sh", "-c", "(setsid sh -c 'sleep 999 & echo $$; wait' &)") as run:
+        pid = await run.pid()
+        assert await run.code() == 0
+        monkeypatch.setattr(os, "pidfd_open", refusing)
+        assert await run.killed() == frozenset()
+        assert not Path(f"/proc/{pid}").exists()
+        monkeypatch.undo()
