@@ -9,6 +9,7 @@ one address after the other.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
     from farhand_protocol.sshformat import PublicKey
 
 
+FULL_QUEUE_DELAY: Final = 0.01
+"""Seconds until the next attempt if too many clients wait to be accepted on a Unix socket. The kernel refuses the next
+one (EAGAIN, unix(7)), and does not tell when there is room; asyncio would take that for a connection in progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialledSession:
     """A session whose transport is connected.
@@ -53,7 +59,8 @@ async def dial_socket(address: Address, keepalive: float | None, deadline: Conne
     session = ClientSession(str(address), keepalive)
     deadline.step(f"{address} did not answer")
     try:
-        await asyncio.get_running_loop().create_unix_connection(session.make_transport, address.socket)
+        connected = await connected_socket(address.socket)
+        await asyncio.get_running_loop().create_unix_connection(session.make_transport, sock=connected)
     except FileNotFoundError:
         raise ConnectError(f"there is no socket at {address.socket}; is farhandd running?") from None
     except ConnectionRefusedError:
@@ -61,6 +68,28 @@ async def dial_socket(address: Address, keepalive: float | None, deadline: Conne
     except OSError as error:
         raise ConnectError(f"cannot connect to the socket {address.socket}: {error.strerror or error}") from None
     return DialledSession(session)
+
+
+async def connected_socket(path: str | None) -> socket.socket:
+    """Return a socket that is connected to the one at `path`, once there is room in its queue. Raises OSError."""
+    assert path is not None
+    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)
+        while True:
+            try:
+                connecting.connect(path)
+            except BlockingIOError as error:
+                if error.errno != errno.EAGAIN:  # Linux has no other, but other systems may
+                    await asyncio.get_running_loop().sock_connect(connecting, path)
+                    break
+                await asyncio.sleep(FULL_QUEUE_DELAY)
+            else:
+                break
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
 
 
 async def dial_tls(

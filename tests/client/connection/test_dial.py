@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client import AddressError, ConnectError, connect
+from farhand_client.connection.dial import FULL_QUEUE_DELAY, connected_socket
 from tests.support.fake_service import FakeService
 from tests.support.fake_tls import client_socket, received_nothing, tls_service
 from tests.support.tls import tls
@@ -140,3 +142,22 @@ async def test_small_messages_are_sent_without_delay(tmp_path: Path) -> None:
     async with tls_service(tmp_path) as (service, _), connect(service.host):
         with client_socket(service) as sock:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_client_waits_for_its_turn_if_too_many_wait_to_be_accepted(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(socket.socket(socket.AF_UNIX))
+        service.bind(path)
+        service.listen(0)
+        first = stack.enter_context(socket.socket(socket.AF_UNIX))
+        first.connect(path)  # it fills the queue
+        connecting = asyncio.create_task(connected_socket(path))
+        await asyncio.sleep(2 * FULL_QUEUE_DELAY)
+        assert not connecting.done()
+        stack.enter_context(service.accept()[0])
+        async with asyncio.timeout(10):
+            connected = stack.enter_context(await connecting)
+        assert connected.getpeername() == path
+        with pytest.raises(FileNotFoundError):
+            await connected_socket(path + "-missing")
