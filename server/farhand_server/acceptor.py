@@ -23,7 +23,8 @@ ACCEPT_RETRY_DELAY: Final = 1.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 Accepted = Callable[[socket.socket, tuple[Any, ...]], None]
-"""Receives a socket and its peer's sockaddr: (host, port) or (host, port, flow, scope)."""
+"""Receives a socket and its peer's sockaddr: (host, port) or (host, port, flow, scope). If it raises OSError, the
+acceptor closes the socket."""
 
 
 class Acceptor:
@@ -98,12 +99,19 @@ class Acceptor:
                 # work.
                 continue
             sock.setblocking(False)
-            self._accepted(sock, peer)
+            try:
+                self._accepted(sock, peer)
+            except OSError as error:  # the kernel is short of memory for it, for instance: epoll_ctl(2)
+                sock.close()
+                self._warn("client closed", error)
         return False
 
     def _pause(self, error: OSError) -> None:
         for listening in self._sockets:
             self._loop.remove_reader(listening.fileno())
         self._retry = self._loop.call_later(ACCEPT_RETRY_DELAY, self.resume)
+        self._warn("accepting paused", error)
+
+    def _warn(self, what: str, error: OSError) -> None:
         if self._log is not None:
-            self._log.warning("accepting paused", reason=os.strerror(error.errno or 0))
+            self._log.warning(what, reason=os.strerror(error.errno or 0))

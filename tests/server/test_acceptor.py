@@ -78,6 +78,34 @@ async def test_a_connection_that_failed_in_the_backlog_is_skipped(listening: Fai
     assert str(log) == ""
 
 
+async def test_a_connection_that_cannot_be_taken_over_is_closed_and_the_next_one_served(
+    listening: FailingSocket, log: LogFile
+) -> None:
+    loop = asyncio.get_running_loop()
+    accepted: list[socket.socket] = []
+    taken = asyncio.Event()
+
+    def take_over(sock: socket.socket, _: object) -> None:
+        accepted.append(sock)
+        if len(accepted) == 1:
+            raise OSError(errno.ENOMEM, "simulated")
+        taken.set()
+
+    acceptor = Acceptor(loop, [listening], take_over, LogThrottle(log.logger, loop.time))
+    acceptor.start()
+    with (
+        socket.create_connection(listening.getsockname()) as first,
+        socket.create_connection(listening.getsockname()),
+    ):
+        async with asyncio.timeout(TEST_TIMEOUT):
+            await taken.wait()
+        assert first.recv(1) == b""
+    assert accepted[0].fileno() == -1
+    assert 'msg="client closed" reason="Cannot allocate memory"' in str(log)
+    accepted[1].close()
+    acceptor.close()
+
+
 async def test_accepting_is_retried_without_an_event(
     listening: FailingSocket, log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,8 @@ MAX_ARRIVALS: Final = 1024
 """Connections that wait at once, with one descriptor each. Under 100,000 silent ones a minute, each has 0.6 s for its
 first bytes."""
 
-MAX_ARRIVALS_PER_SOURCE: Final = 256
-"""The same for one source: a quarter, so that others need not give way to it."""
+SOURCE_PART: Final = 4
+"""One source may have a quarter of them, so that others need not give way to it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +41,7 @@ class Arrival:
 
 class Arrivals:
     """Calls `arrived` with a connection and its first bytes, and `failed` with one that has ended, was too slow, or had
-    to make room for another. The latter is closed already; the former belongs to the callee.
+    to make room for another. The latter is closed already; the former belongs to the callee. At most `limit` wait.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class Arrivals:
         *,
         arrived: Callable[[Arrival, bytes], None],
         failed: Callable[[Arrival, str], None],
+        limit: int = MAX_ARRIVALS,
     ) -> None:
+        self._limit = limit
         self._loop = loop
         self._deadline = deadline
         self._arrived = arrived
@@ -69,9 +71,9 @@ class Arrivals:
         if self._look(arrival):
             return
         of_source = self._by_source.setdefault(arrival.source, {})
-        if len(of_source) >= MAX_ARRIVALS_PER_SOURCE:
+        if len(of_source) >= max(1, self._limit // SOURCE_PART):
             self._give_up(next(iter(of_source)), "no TLS handshake yet, and too many others from this source")
-        elif len(self._waiting) >= MAX_ARRIVALS:
+        elif len(self._waiting) >= self._limit:
             self._give_up(next(iter(self._waiting)), "no TLS handshake yet, and too many others")
         self._waiting[arrival] = None
         self._by_source.setdefault(arrival.source, {})[arrival] = None

@@ -7,6 +7,7 @@ import functools
 import resource
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,13 @@ from .limiter import Failure, Slot
 from .login_verdicts import VerdictFeed
 from .relay import HangupWatch
 
-EDGE_DESCRIPTORS: Final = 64 + MAX_ARRIVALS
-"""Descriptors not used by admitted connections: listening sockets (at most 64 addresses are configured, usually one or
-two), the event loop, the verdict feed, the standard three, and connections that say nothing yet."""
+EDGE_DESCRIPTORS: Final = 64
+"""Descriptors not used by connections: listening sockets (at most 64 addresses are configured, usually one or two), the
+event loop, the verdict feed and the standard three."""
+
+ARRIVALS_PART: Final = 4
+"""Connections that say nothing yet may use a quarter of the descriptors where these are few: under many silent
+connections it is the wait that gets shorter, not the number of clients."""
 
 LATE_VERDICT_GRACE: Final = 1.0
 """Seconds for which a verdict is still accepted on a connection that the core has closed. The core sent it before
@@ -62,7 +67,8 @@ class Edge:
         self._log = log
         self._throttle = LogThrottle(log, loop.time)
         self.watch: Final = LoopWatch(log)
-        settings = within_descriptors(settings, log)
+        descriptors = raise_descriptor_limit()
+        settings = within_descriptors(settings, descriptors, log)
         self._loop = loop
         self._entrance = Entrance(
             loop,
@@ -71,6 +77,7 @@ class Edge:
             admitted=self._admitted,
             evict=self._evict,
             refused=self.verdict_feed.report_refused,
+            max_arrivals=max_arrivals(descriptors),
         )
         self.limiter: Final = self._entrance.limiter
         self._by_id: dict[bytes, EdgeConnection] = {}
@@ -98,7 +105,7 @@ class Edge:
 
     def reconfigure(self, tls: ssl.SSLContext, settings: EdgeSettings) -> None:
         """Apply a new TLS context and new settings to connections accepted from now on."""
-        settings = within_descriptors(settings, self._log)
+        settings = within_descriptors(settings, raise_descriptor_limit(), self._log)
         self.limiter.settings = settings
         self._context = replace(self._context, tls=tls, settings=settings)
 
@@ -180,9 +187,8 @@ class Edge:
             self._empty.set()
 
 
-def within_descriptors(settings: EdgeSettings, log: Logger) -> EdgeSettings:
-    """Raise the limit on descriptors as far as possible, and return the settings with no more connections than it
-    allows."""
+def raise_descriptor_limit() -> int:
+    """Raise the limit on descriptors as far as possible, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -190,8 +196,18 @@ def within_descriptors(settings: EdgeSettings, log: Logger) -> EdgeSettings:
             soft = hard
         except (OSError, ValueError):
             pass  # a sandbox may forbid it; then the soft limit applies
-    room = max(1, (soft - EDGE_DESCRIPTORS) // 2)
-    if soft == resource.RLIM_INFINITY or settings.connections <= room:
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def max_arrivals(descriptors: int) -> int:
+    """Return how many connections may wait for their ClientHello with so many descriptors."""
+    return max(1, min(MAX_ARRIVALS, descriptors // ARRIVALS_PART))
+
+
+def within_descriptors(settings: EdgeSettings, descriptors: int, log: Logger) -> EdgeSettings:
+    """Return the settings with no more connections than so many descriptors allow."""
+    room = max(1, (descriptors - EDGE_DESCRIPTORS - max_arrivals(descriptors)) // 2)
+    if settings.connections <= room:
         return settings
-    log.warning("fewer connections than configured: too few descriptors", connections=room, descriptors=soft)
+    log.warning("fewer connections than configured: too few descriptors", connections=room, descriptors=descriptors)
     return settings.model_copy(update={"connections": room})

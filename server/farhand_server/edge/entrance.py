@@ -17,7 +17,7 @@ from farhand_server.sources import Source
 from farhand_server.throttle import LogThrottle
 from farhand_server.tickets import Ticket, TicketKey
 
-from .arrivals import Arrival, Arrivals
+from .arrivals import MAX_ARRIVALS, Arrival, Arrivals
 from .client_hello import offered_protocols
 from .limiter import ConnectionRefusal, Limiter, Slot
 
@@ -26,7 +26,8 @@ class Entrance:
     """Decides which connections are admitted. `limiter` may be used directly once they are.
 
     `admitted` receives each admitted connection. `evict` closes one that must give up its place, and releases its slot.
-    `refused` is called with a source that has logged in before and is refused now because of its debt.
+    `refused` is called with a source that has logged in before and is refused now because of its debt. At most
+    `max_arrivals` connections wait for their ClientHello.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Entrance:
         admitted: Callable[[Arrival, Slot], None],
         evict: Callable[[Slot], None],
         refused: Callable[[Source], None],
+        max_arrivals: int = MAX_ARRIVALS,
     ) -> None:
         self.limiter = Limiter(settings)
         self.ticket_key: TicketKey | None = None
@@ -48,7 +50,11 @@ class Entrance:
         self._evict = evict
         self._refused = refused
         self._arrivals = Arrivals(
-            loop, lambda: self.limiter.settings.tls_deadline, arrived=self._arrived, failed=self._failed
+            loop,
+            lambda: self.limiter.settings.tls_deadline,
+            arrived=self._arrived,
+            failed=self._failed,
+            limit=max_arrivals,
         )
 
     def accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:

@@ -9,7 +9,6 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from farhand_server.edge import arrivals as module
 from farhand_server.edge.arrivals import Arrival, Arrivals
 from tests.server.edge.harness import TEST_TIMEOUT, openssl_hello, until
 
@@ -19,12 +18,12 @@ HELLO = openssl_hello()
 class Waiting:
     """Arrivals, and what became of each connection."""
 
-    def __init__(self, deadline: float = TEST_TIMEOUT) -> None:
+    def __init__(self, deadline: float = TEST_TIMEOUT, limit: int = 1024) -> None:
         self.arrived: dict[int, bytes] = {}
         self.failed: dict[int, str] = {}
         self.event = asyncio.Event()
         self.arrivals = Arrivals(
-            asyncio.get_running_loop(), lambda: deadline, arrived=self._arrived, failed=self._failed
+            asyncio.get_running_loop(), lambda: deadline, arrived=self._arrived, failed=self._failed, limit=limit
         )
         self._open: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -105,21 +104,21 @@ async def test_a_silent_connection_is_closed_at_the_deadline() -> None:
     waiting.close()
 
 
-async def test_the_oldest_makes_room_for_the_next(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ARRIVALS", 3)
+async def test_the_oldest_makes_room_for_the_next() -> None:
+    waiting = Waiting(limit=3)
     for number in range(1, 6):
         waiting.connect(number, source=f"192.0.2.{number}")
     assert list(waiting.failed) == [1, 2]
     assert len(waiting.arrivals) == 3
+    waiting.close()
 
 
-async def test_a_source_with_many_makes_room_for_its_own_next(
-    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_ARRIVALS_PER_SOURCE", 2)
+async def test_a_source_with_a_quarter_of_all_makes_room_for_its_own_next() -> None:
+    waiting = Waiting(limit=8)
     waiting.connect(1, source="192.0.2.2")
     for number in range(2, 5):
         waiting.connect(number)
     waiting.connect(5, HELLO)
     assert list(waiting.failed) == [2]
     assert list(waiting.arrived) == [5]
+    waiting.close()

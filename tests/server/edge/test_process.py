@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 
 from farhand_server import hostkey
+from farhand_server.config import EdgeSettings
+from farhand_server.edge.edge import within_descriptors
 from farhand_server.listen.feed import FromCore
 from tests.server.edge.harness import TEST_TIMEOUT, FakeCore, Peer, client_context
+from tests.support.history import LogFile
 
 PROGRAM = """
 import os, pathlib, resource, socket, sys
@@ -199,6 +202,21 @@ async def test_sighup_reloads_the_settings_and_keeps_the_old_ones_if_they_are_in
 async def test_too_few_descriptors_for_the_settings_are_logged(tmp_path: Path) -> None:
     async with process(tmp_path, limit=80) as edge:
         await edge.logs("fewer connections than configured")
+
+
+@pytest.mark.parametrize(("descriptors", "connections"), [(80, 1), (256, 64), (1024, 352), (16384, 7648)])
+def test_few_descriptors_leave_room_for_clients_beside_silent_connections(
+    tmp_path: Path, descriptors: int, connections: int
+) -> None:
+    log = LogFile(tmp_path)
+    assert within_descriptors(EdgeSettings(), descriptors, log.logger).connections == connections
+    assert f"connections={connections}" in str(log)
+
+
+def test_enough_descriptors_leave_the_settings_as_they_are(tmp_path: Path) -> None:
+    log = LogFile(tmp_path)
+    assert within_descriptors(EdgeSettings(), 1 << 20, log.logger) == EdgeSettings()
+    assert str(log) == ""
 
 
 async def test_without_descriptors_the_edge_neither_spins_nor_floods_the_log_and_recovers(tmp_path: Path) -> None:
