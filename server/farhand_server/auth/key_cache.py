@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from farhand_protocol.sshformat import PublicKey
+from farhand_server.credentials import Credentials
 from farhand_server.worker.keyfile import FileIdentity, KeyFileContents
 
 from .authorized_keys import AuthorizedKey, RefusedLine, parse_authorized_keys
@@ -38,28 +39,47 @@ class KeyIndex:
         return self.lines.get(key.blob, ())
 
 
-class KeyCache:
-    """The files parsed so far. Its methods may be called from several threads: each step is one operation on the
-    dictionary, and two threads that parse the same file get the same result."""
+_Remembered = tuple[Credentials | None, FileIdentity]
 
-    def __init__(self) -> None:
-        self._files: OrderedDict[FileIdentity, KeyIndex] = OrderedDict()
+
+@dataclass(frozen=True, slots=True)
+class _KnownTo(Container[FileIdentity]):
+    """The files that one reader has read."""
+
+    reader: Credentials | None
+    files: Container[_Remembered]
 
     def __contains__(self, identity: object) -> bool:
-        return identity in self._files
+        return (self.reader, identity) in self.files
+
+
+class KeyCache:
+    """The files parsed so far, by who has read them (None: the service) and by their identity.
+
+    The reader counts, because the identity is what a user's worker says: one that lies must not replace another
+    account's keys. The methods may be called from several threads: each step is one operation on the dictionary, and
+    two threads that parse the same file get the same result.
+    """
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[_Remembered, KeyIndex] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def get(self, identity: FileIdentity) -> KeyIndex | None:
+    def known_to(self, reader: Credentials | None) -> Container[FileIdentity]:
+        """Return the files that need not be read again for this reader."""
+        return _KnownTo(reader, self._files)
+
+    def get(self, reader: Credentials | None, identity: FileIdentity) -> KeyIndex | None:
         """Return what a file was parsed to, if it has not changed since."""
-        found = self._files.get(identity)
+        found = self._files.get((reader, identity))
         if found is not None:
             with contextlib.suppress(KeyError):  # another thread may have just removed it
-                self._files.move_to_end(identity)
+                self._files.move_to_end((reader, identity))
         return found
 
-    def parse(self, contents: KeyFileContents, now_ns: int) -> KeyIndex:
+    def parse(self, reader: Credentials | None, contents: KeyFileContents, now_ns: int) -> KeyIndex:
         """Parse a file that was read, at `now_ns` (nanoseconds since 1970), and remember it.
 
         Raises AuthorizedKeysError for a file that cannot be used as a whole, and ValueError for one that was not read.
@@ -68,7 +88,7 @@ class KeyCache:
             raise ValueError("the file was not read")
         index = _index(contents.data)
         if contents.identity.changed_ns + SETTLING_TIME_NS < now_ns:
-            self._files[contents.identity] = index
+            self._files[reader, contents.identity] = index
             while sum(file.size for file in tuple(self._files.values())) > MAX_CACHED_BYTES:
                 self._files.popitem(last=False)
         return index

@@ -168,9 +168,12 @@ class Authenticator:
             if opened is None:
                 search.problems.append(f"{path}: no such file")
                 return
-            found = self._cache.get(opened.contents.identity)
+            reader, contents = account.reader_of(path), opened.contents
+            found = self._cache.get(reader, contents.identity)
+            if found is None and contents.data is None:
+                raise KeyFileUnavailable(f"{path}: cannot be read", "it was forgotten while it was checked; try again")
             if found is None:
-                parsed = await offload(lambda: self._cache.parse(opened.contents, time.time_ns()))
+                parsed = await offload(lambda: self._cache.parse(reader, contents, time.time_ns()))
                 assert isinstance(parsed, KeyIndex)
                 found = parsed
         except KeyFileUnavailable as error:
@@ -186,11 +189,11 @@ class Authenticator:
     async def _open(self, account: Account, path: Path) -> AcceptedKeyFile | None:
         opened = await self._files.open(
             path,
-            reader=account.reader_of(path),
+            reader=(reader := account.reader_of(path)),
             uid=account.uid,
             home=account.home,
             max_size=MAX_KEY_FILE,
-            known=self._cache,
+            known=self._cache.known_to(reader),
         )
         # The service's own account counts as the service.
         return replace(opened, by_user=False) if opened is not None and account.uid == os.geteuid() else opened

@@ -40,7 +40,8 @@ hundreds of logins a second, and as many accounts with files that hang before ot
 MAX_REMEMBERED: Final = 4096
 """Paths of which the last identity is remembered, some 300 bytes each."""
 
-_Asked = tuple[Credentials | None, Path]
+_Asked = tuple[Credentials | None, Path, int, Path]
+"""Who reads which file, for which account's uid and home. Only logins that ask for the same may share an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class KeyFiles:
         if reader is None and steady_paths().is_steady(bytes(path)) and steady_paths().is_steady(bytes(home)):
             opened = open_key_file(path, uid=uid, home=home, max_size=max_size, known=known)
             return None if opened is None else AcceptedKeyFile(opened, may_have_written(path, uid))
-        asked = (reader, path)
+        asked = (reader, path, uid, home)
         task = self._reading.get(asked)
         if task is None:
             identity = self._identities.get(asked)
@@ -98,7 +99,7 @@ class KeyFiles:
             task.exception()  # perhaps nobody waits for it any more
 
     async def _read(self, asked: _Asked, question: ReadKeyFile) -> AcceptedKeyFile | None:
-        reader, path = asked
+        reader, path = asked[:2]
         try:
             async with self._readers:
                 answer, fd = await current().ask(reader, question, before_login=reader is not None)
@@ -106,30 +107,36 @@ class KeyFiles:
             # Whatever it is, it says nothing about the key. That this account exists, the time has told already.
             raise KeyFileUnavailable(f"{path}: cannot be read", str(error)) from None
         try:
-            return self._accepted(asked, answer, fd)
+            return self._accepted(asked, answer, fd, question)
         finally:
             if fd is not None:
                 with contextlib.suppress(OSError):
                     os.close(fd)
 
-    def _accepted(self, asked: _Asked, answer: object, fd: int | None) -> AcceptedKeyFile | None:
-        path = asked[1]
+    def _accepted(self, asked: _Asked, answer: object, fd: int | None, question: ReadKeyFile) -> AcceptedKeyFile | None:
+        reader, path = asked[:2]
         if isinstance(answer, NotAnswered):
-            raise _cannot_be_read(path, asked[0], os.strerror(answer.errno))
+            raise _cannot_be_read(path, reader, os.strerror(answer.errno))
         if not isinstance(answer, KeyFileRead) or (answer.found and len(answer.identity) != len(FileIdentity._fields)):
-            raise _cannot_be_read(path, asked[0], "the worker has answered another question")
+            raise _cannot_be_read(path, reader, "the worker has answered another question")
         if answer.fault:
             raise KeyFileUnavailable(os.fsdecode(answer.problem), os.fsdecode(answer.fault))
         if answer.problem:
             raise KeyFileError(os.fsdecode(answer.problem))
         if not answer.found:
             return None
+        try:
+            data = None if fd is None else contents(fd, question.max_size)
+        except OSError as error:  # also EINVAL for a file without seals (fcntl(2))
+            raise _cannot_be_read(path, reader, error.strerror or str(error)) from None
         identity = FileIdentity(*answer.identity)
+        if data is None and identity != question.known:
+            raise _cannot_be_read(path, reader, "the worker has answered without the contents")
         self._identities[asked] = identity
         self._identities.move_to_end(asked)
         if len(self._identities) > MAX_REMEMBERED:
             self._identities.popitem(last=False)
-        return AcceptedKeyFile(KeyFileContents(identity, None if fd is None else contents(fd)), bool(answer.by_user))
+        return AcceptedKeyFile(KeyFileContents(identity, data), bool(answer.by_user))
 
 
 def _cannot_be_read(path: Path, reader: Credentials | None, why: str) -> KeyFileError:

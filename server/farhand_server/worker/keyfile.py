@@ -107,11 +107,12 @@ def _memory_file(data: bytes) -> int:
     return fd
 
 
-def contents(fd: int) -> bytes:
-    """Return what `_memory_file` was given. Raises OSError for any other file, which could hang the reader."""
-    if fcntl.fcntl(fd, fcntl.F_GET_SEALS) != SEALS:
-        raise OSError(0, "the worker has answered with another file")
-    return os.pread(fd, os.fstat(fd).st_size, 0)
+def contents(fd: int, max_size: int) -> bytes:
+    """Return what `_memory_file` was given. Raises OSError for any other file, which could hang the reader, or fill its
+    memory if it is longer than `max_size` bytes."""
+    if fcntl.fcntl(fd, fcntl.F_GET_SEALS) != SEALS or (size := os.fstat(fd).st_size) > max_size:
+        raise OSError(errno.EPROTO, "the worker has answered with another file")
+    return os.pread(fd, size, 0)
 
 
 def read_key_file(path: Path, *, uid: int, home: Path, max_size: int) -> bytes | None:

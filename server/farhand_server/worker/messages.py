@@ -16,8 +16,8 @@ MAX_PACKET: Final = 192 << 10
 """Maximum size of a message in bytes. A PATH has at most 128 KiB (MAX_ARG_STRLEN, execve(2)), the rest at most some
 paths of 4 KiB; and the kernel's default limit for a packet is 208 KiB (net.core.wmem_default, socket(7))."""
 
-MAX_PATH: Final = 4096
-"""Maximum length of a path in bytes, PATH_MAX. The kernel refuses a longer one without looking at it."""
+MAX_ERRNO: Final = 4095
+"""Maximum error number (linux/err.h). An answer with another one is no answer: no program could do anything with it."""
 
 _HEAD: Final = struct.Struct("!BQ")
 _NUMBER: Final = struct.Struct("!q")
@@ -192,7 +192,10 @@ def decode(packet: bytes) -> tuple[int, WorkerMessage]:
         raise MessageError("the packet is cut off") from None
     if reader.at != len(packet):
         raise MessageError(f"{len(packet) - reader.at} bytes follow the message")
-    return number, _KINDS[kind](*values)
+    message = _KINDS[kind](*values)
+    if isinstance(message, StartOpened | NotAnswered) and not 0 <= message.errno <= MAX_ERRNO:
+        raise MessageError(f"there is no error number {message.errno}")
+    return number, message
 
 
 def receive(channel: socket.socket) -> tuple[bytes, list[int], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import tempfile
 from collections.abc import AsyncIterator, Container, Iterator
@@ -13,8 +14,8 @@ import pytest
 from farhand_server.credentials import Credentials
 from farhand_server.worker import key_files
 from farhand_server.worker.key_files import MAX_READERS, AcceptedKeyFile, KeyFiles
-from farhand_server.worker.keyfile import FileIdentity, KeyFileError, KeyFileUnavailable
-from farhand_server.worker.messages import NotAnswered, ReadKeyFile, WorkerAnswer
+from farhand_server.worker.keyfile import SEALS, FileIdentity, KeyFileError, KeyFileUnavailable
+from farhand_server.worker.messages import KeyFileRead, NotAnswered, ReadKeyFile, WorkerAnswer
 from farhand_server.worker.workers import NoAnswer, current
 
 GAMES = Credentials("games", 5, 60, (60,))
@@ -64,6 +65,14 @@ async def test_a_link_to_a_file_that_the_user_may_not_read_is_refused(files: Key
         (home / "authorized_keys").symlink_to(Path(secret, "keys"))
         with pytest.raises(KeyFileError, match="Permission denied"):
             await opened(files, home / "authorized_keys")
+
+
+def memory_file(data: bytes) -> int:
+    """Return a sealed file, as a worker's answer has it."""
+    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    return fd
 
 
 class Pool:
@@ -120,6 +129,34 @@ async def test_that_a_file_could_not_be_read_says_nothing_about_the_key(pool: Po
     await turns()
     assert [(asked[0], asked[2]) for asked in pool.asked] == [(GAMES, True), (None, False)]
     again.cancel()
+
+
+async def test_an_answer_is_shared_only_by_logins_to_the_same_account(pool: Pool) -> None:
+    """Whose the file must be depends on the account."""
+    files, path = KeyFiles(), Path("/proc/keys")
+    for uid in (5, 9, 9):
+        opening = files.open(path, reader=None, uid=uid, home=path.parent, max_size=100, known=())
+        asyncio.create_task(opening).add_done_callback(lambda task: task.cancelled() or task.exception())
+    await turns()
+    assert len(pool.asked) == 2
+    for waiting in pool.waiting:
+        waiting.set_result((NotAnswered(13), None))
+    await turns()
+
+
+@pytest.mark.parametrize("lie", ["nothing", "too long", "no memory file"])
+async def test_a_worker_that_lies_about_the_contents_is_not_believed(pool: Pool, lie: str) -> None:
+    fd = None
+    if lie != "nothing":
+        fd = memory_file(b"x" * 101) if lie == "too long" else os.open(__file__, os.O_RDONLY)
+    login = asyncio.create_task(opened(KeyFiles(), Path("/keys")))
+    await turns()
+    pool.waiting[0].set_result((KeyFileRead(1, b"", b"", 0, (1, 2, 3, 4, 5)), fd))
+    with pytest.raises(KeyFileError, match="/keys: cannot be read: "):
+        await login
+    if fd is not None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
 
 
 async def test_a_login_that_is_given_up_does_not_take_the_reading_from_the_others(pool: Pool) -> None:

@@ -147,7 +147,9 @@ def test_the_contents_are_in_a_file_that_nobody_can_change(file: Path, home: Pat
     answer, fd = answer_key_file(question(file, home))
     assert answer == KeyFileRead(1, b"", b"", 1, tuple(FileIdentity.of(file.stat())))
     assert fd is not None
-    assert contents(fd) == b"content"
+    assert contents(fd, 7) == b"content"
+    with pytest.raises(OSError, match="another file"):
+        contents(fd, 6)
     with pytest.raises(PermissionError):
         os.pwrite(fd, b"x", 0)
     os.close(fd)
@@ -156,10 +158,10 @@ def test_the_contents_are_in_a_file_that_nobody_can_change(file: Path, home: Pat
 
 def test_any_other_file_is_not_read(file: Path) -> None:
     with open(file, "rb") as other, pytest.raises(OSError):  # noqa: PT011, PTH123  # EINVAL, or our own
-        contents(other.fileno())
+        contents(other.fileno(), 100)
     fd = os.memfd_create("x", os.MFD_ALLOW_SEALING)
     with pytest.raises(OSError, match="another file"):
-        contents(fd)
+        contents(fd, 100)
     os.close(fd)
 
 

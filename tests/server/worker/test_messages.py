@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_server.worker.messages import (
+    MAX_ERRNO,
     MAX_PACKET,
     KeyFileRead,
     KillWorker,
@@ -24,6 +25,7 @@ from farhand_server.worker.messages import (
 )
 
 NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
+ERRORS = st.integers(0, MAX_ERRNO)
 TEXTS = st.binary(max_size=40)
 LISTS = st.lists(TEXTS, max_size=4).map(tuple)
 INTEGERS = st.lists(NUMBERS, max_size=4).map(tuple)
@@ -32,9 +34,9 @@ MESSAGES: st.SearchStrategy[WorkerMessage] = st.one_of(
     st.builds(OpenStart, TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS),
     st.builds(ReadKeyFile, TEXTS, TEXTS, NUMBERS, NUMBERS, INTEGERS, NUMBERS, NUMBERS),
     st.builds(LookedUp, TEXTS, LISTS),
-    st.builds(StartOpened, NUMBERS, NUMBERS, TEXTS, TEXTS),
+    st.builds(StartOpened, ERRORS, NUMBERS, TEXTS, TEXTS),
     st.builds(KeyFileRead, NUMBERS, TEXTS, TEXTS, NUMBERS, INTEGERS),
-    st.builds(NotAnswered, NUMBERS),
+    st.builds(NotAnswered, ERRORS),
     st.builds(StartWorker, NUMBERS, NUMBERS, INTEGERS),
     st.just(KillWorker()),
 )
@@ -52,6 +54,13 @@ def test_a_packet_that_is_cut_off_or_goes_on_is_no_message(message: WorkerMessag
         decode(packet[: data.draw(st.integers(0, len(packet) - 1))])
     with pytest.raises(MessageError):
         decode(packet + b"\0")
+
+
+@pytest.mark.parametrize("number", [-1, MAX_ERRNO + 1, 1 << 40])
+def test_a_number_that_no_error_has_is_no_answer(number: int) -> None:
+    for answer in (NotAnswered(number), StartOpened(number, 0, b"", b"")):
+        with pytest.raises(MessageError, match="no error number"):
+            decode(encode(1, answer))
 
 
 @given(st.binary(max_size=100))
