@@ -188,7 +188,7 @@ class EdgeConnection:
         return PlainStream(sock)
 
     def _deadline_reached(self, why: str = "") -> None:
-        self._deadline = None
+        self._cancel_deadline()
         stage = "login" if self._relay is not None else "TLS"
         self._context.log.warning("client closed", reason=f"{stage} deadline{why}", peer=str(self._peer[0]))
         self._fail(Failure.DEADLINE)

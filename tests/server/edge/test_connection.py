@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.config import EdgeSettings
+from farhand_server.edge.limiter import Slot
 from farhand_server.edge.tls import TLSStream
 from farhand_server.listen.feed import FromCore, FromEdge, encode_record
 from farhand_server.loopwatch import HOLD_LIMIT
@@ -81,6 +82,24 @@ async def test_only_a_connection_without_login_is_closed_at_the_deadline(edge: R
     assert await slow_core.read_to_end() == b""
     await logged_in.send(b"still here")
     assert await logged_in_core.receive(10) == b"still here"
+
+
+@pytest.mark.parametrize("settings", [{"tls_deadline": 0.3}], indirect=True)
+async def test_a_connection_that_had_to_give_up_its_place_is_charged_once(
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged: list[Slot] = []
+    monkeypatch.setattr(edge.edge.limiter, "penalise", lambda slot, *_: charged.append(slot))
+    for evicted in (True, False):
+        peer = await edge.connect_bare()
+        await peer.send(openssl_hello())
+        await until(lambda: len(edge.edge.connections) == 1)
+        (connection,) = edge.edge.connections
+        if evicted:
+            connection.evict()
+        await peer.read_to_end()  # the deadline of the second is later than that of the first would be
+        assert not edge.edge.connections
+    assert len(charged) == 2
 
 
 @pytest.mark.parametrize("settings", [{"penalty_no_login": 0.0}], indirect=True)
