@@ -53,6 +53,7 @@ class TimeShare:
         self._decoding = False
         self._arriving = 0
         self._reserving: deque[tuple[int, Callable[[], None]]] = deque()
+        self._granting = False
         self.queued = False
         """Whether `TimeShares` will let it go on."""
 
@@ -86,10 +87,16 @@ class TimeShare:
     def give_back(self, size: int) -> None:
         """Give back what was reserved, and let those go on that it is enough for."""
         self._arriving -= size
-        while self._reserving and self._has_room(self._reserving[0][0]):
-            next_size, granted = self._reserving.popleft()
-            self._arriving += next_size
-            granted()
+        if self._granting:
+            return  # whose connection was lost while waiting gives back at once, and the call that grants it goes on
+        self._granting = True
+        try:
+            while self._reserving and self._has_room(self._reserving[0][0]):
+                next_size, granted = self._reserving.popleft()
+                self._arriving += next_size
+                granted()
+        finally:
+            self._granting = False
 
     def _has_room(self, size: int) -> bool:
         return not self._arriving or self._arriving + size <= MAX_ARRIVING

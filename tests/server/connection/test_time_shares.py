@@ -187,3 +187,20 @@ async def test_a_user_has_memory_for_two_large_messages_at_once() -> None:
     share.give_back(half)
     share.give_back(1)
     assert share.reserve(3 * MAX_ARRIVING, lambda: None), "one alone has memory whatever its size"
+
+
+@virtual_time
+async def test_any_number_of_lost_connections_that_waited_for_memory_give_it_back() -> None:
+    share, granted = TimeShares().of("ada"), 0
+
+    def lost() -> None:
+        nonlocal granted
+        granted += 1
+        share.give_back(MAX_ARRIVING)
+
+    assert share.reserve(MAX_ARRIVING, lambda: None)
+    for _ in range(5000):  # more than Python's calls may be nested
+        assert not share.reserve(MAX_ARRIVING, lost)
+    share.give_back(MAX_ARRIVING)
+    assert granted == 5000
+    assert share.reserve(MAX_ARRIVING, lambda: None)
