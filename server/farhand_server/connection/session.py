@@ -25,6 +25,7 @@ from ..admission.admission import Admission
 from ..admission.caller import Caller
 from ..auth.accounts import Principal
 from ..logs import Logger, LogValue
+from ..sources import source_of
 from .channels.handler import ChannelHandler, ReceivingChannel
 from .context import SessionContext
 from .dispatch import dispatch
@@ -64,7 +65,8 @@ class ServerSession:
         self.gone: Final = asyncio.Event()
         self._principal = principal
         self._uncount: Callable[[], None] | None = None
-        self._stranger = f"address {address}" if principal is None else f"uid {principal.uid}"
+        source = None if address is None else source_of(address)
+        self._stranger = f"source {source}" if principal is None else f"uid {principal.uid}"
         """Whose share of the loop's time is used before login."""
         self._admission: Admission | None = None
         self._transport: ConnectionTransport | None = None

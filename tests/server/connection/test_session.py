@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import Side
-from farhand_protocol.transport import QUIET_PERIOD
+from farhand_protocol.transport import QUIET_PERIOD, ConnectionTransport
 from farhand_server.admission.admission import Judgement
 from farhand_server.admission.judging import Judging
 from farhand_server.admission.shares import Shares
@@ -399,3 +400,18 @@ async def test_a_flood_of_one_user_is_acted_on_between_what_others_send(core: Co
                 await asyncio.sleep(0)
     (only,) = (user for user in set(noted) if noted.count(user) == 1)
     assert noted.index(only) < 100, "what arrived together was acted on together"
+
+
+async def test_strangers_with_addresses_of_one_network_have_one_share_of_the_loops_time(
+    core: Core, tmp_path: Path
+) -> None:
+    shares = []
+    with (tmp_path / "log").open("ab") as log:
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
+            session = ServerSession(core, Logger(Sink(log.fileno()), {}), address=IPv6Address(address))
+            carrier = ConnectionTransport(session.connection, session)
+            session.connected(carrier)
+            shares.append(carrier.loop_time)
+            session.lost(None)
+    assert shares[0] is shares[1]
+    assert shares[0] is not shares[2]
