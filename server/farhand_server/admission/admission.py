@@ -96,6 +96,7 @@ class Admission:
             if judging is not None:
                 same = judging.owner == self.caller.principal.user and judging.fingerprint == _fingerprint(request)
                 if same and self.allows("attach", Owner(judging.owner, judging.key)):
+                    self._check_awaited()
                     return judging.wait()
                 return _conflict(request.id)
             run = context.registry.find(request.id, self.caller.principal.user)
@@ -115,10 +116,14 @@ class Admission:
         self._context.shares.check_run(plan, config)
         return AdmittedRun(self._context.registry.start(plan, max_runs=config.runs.max_runs), new=True)
 
-    def _look(self, request: m.RunRequest, question: LookUp) -> Awaited[Judgement]:
+    def _look(self, request: m.RunRequest, question: LookUp) -> Awaited[Judgement] | RunRefusal:
         """Let the caller's worker look at files, then judge, by the configuration and policy that are in force now."""
         context, who = self._context, self.caller.principal
         config, policy = context.config, context.policy
+        try:
+            self._check_awaited()
+        except ShareUsedUp as error:
+            return self._refused(request.id, error)
         judging: Judging[Judgement] = Judging(
             request.id, owner=who.user, key=who.fingerprint, fingerprint=_fingerprint(request)
         )
@@ -176,6 +181,14 @@ class Admission:
         except ShareUsedUp as error:
             return self._refused(run_id, error)
         return run
+
+    def count_awaited(self) -> Callable[[], None]:
+        """Count a judgement that the caller waits for, until the returned function is called."""
+        return self._context.shares.awaited.hold(self.caller.principal.uid)
+
+    def _check_awaited(self) -> None:
+        who = self.caller.principal
+        self._context.shares.check_awaited(who.uid, who.user, self._context.config)
 
     def count_wait(self) -> Callable[[], None]:
         """Count a wait of the caller, until the returned function is called."""

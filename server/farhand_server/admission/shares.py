@@ -12,7 +12,7 @@ remembered: all amounts are those of the runs and connections that exist, so an 
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, NoReturn, Protocol
 
@@ -85,11 +85,13 @@ class SharedRuns(Protocol):
 
 
 class Shares:
-    """The pools of one service. `connections` and `waits` are counted by those who open and close them."""
+    """The pools of one service. Those who open and close them count `connections`, `waits` and what is `awaited`."""
 
     def __init__(self, runs: SharedRuns) -> None:
         self.connections: Final[Tally[int]] = Tally()
         self.waits: Final[Tally[int]] = Tally()
+        self.awaited: Final[Tally[int]] = Tally()
+        """Requests for runs that wait for a worker to look at files."""
         self._runs = runs
 
     def of(self, uid: int, config: ServiceConfig) -> tuple[Share, ...]:
@@ -141,6 +143,19 @@ class Shares:
             if descriptors.used + RUN_DESCRIPTORS > descriptors.limit:
                 _refuse(descriptors, _descriptors_sentence(user, descriptors))
             self._check_memory(uid, user, config)
+
+    def check_awaited(self, uid: int, user: str, config: ServiceConfig) -> None:
+        """Raise `ShareUsedUp` if the account may not have another request wait for a worker: each may become a run, and
+        is kept in memory until then."""
+        if bound_by_shares(uid):
+            runs, *_ = self._checked(uid, config)
+            runs = replace(runs, used=runs.used + self.awaited.of(uid))
+            if runs.used >= runs.limit:
+                _refuse(
+                    runs,
+                    f"{user} has {runs.used} active runs and requests that are being judged, its whole share of this "
+                    "service; end some, or wait until some have ended",
+                )
 
     def _check_memory(self, uid: int, user: str, config: ServiceConfig) -> None:
         memory = self._runs.memory

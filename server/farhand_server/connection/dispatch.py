@@ -91,7 +91,7 @@ def _run(session: DispatchSession, channel: int, message: m.RunRequest) -> None:
     if not isinstance(admitted, Awaited):
         _answer_run(session, channel, message, admitted)
         return
-    waiting = JudgedChannel(session, channel, admitted.abandon)
+    waiting = JudgedChannel(session, channel, admitted.abandon, session.admission.count_awaited())
     admitted.then(partial(_judged, session, message, waiting), partial(session.fail, message.type))
     _add(session, waiting)
 
@@ -111,6 +111,7 @@ def _judged(
             dispatch(session, channel, each)
     except Exception as error:  # noqa: BLE001  # as for a message that has just arrived
         session.fail(message.type, error)
+    waiting.give_way()  # the run's own channel holds the connection now, if there is too much stdin
     session.flush_soon()
 
 

@@ -328,6 +328,17 @@ async def test_a_request_goes_on_for_the_other_client_that_waits(by_path: Contex
     assert started(await judged(second)).new
 
 
+async def test_a_caller_has_no_more_requests_judged_at_once_than_runs(by_path: Context) -> None:
+    by_path.config = ServiceConfig.model_validate({"runs": {"max_runs": 1024}}, context=DIRECTORIES)
+    wanted = request()
+    first, uncounted = by_path.caller().start(wanted), by_path.caller().count_awaited()
+    by_path.shares.awaited.add(1000, 639)
+    for another in (request(), wanted):
+        assert refused(by_path.caller().start(another)) == ErrorCode.TOO_MANY_RUNS
+    uncounted()
+    assert started(await judged(first)).new
+
+
 async def test_a_drain_that_begins_meanwhile_refuses_the_request(by_path: Context, service: Service) -> None:
     first = by_path.caller().start(request())
     service.registry.refuse_new()

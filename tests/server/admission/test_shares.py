@@ -72,6 +72,19 @@ async def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_mo
         shares.check_run(plan("true", uid=uid, owner="root"), config)
 
 
+def test_requests_that_wait_for_a_worker_are_bounded_with_the_runs_that_they_may_become(
+    shares: Shares, runs: Runs, config: ServiceConfig
+) -> None:
+    runs.by_user.add(ADA, 600)
+    shares.awaited.add(ADA, 39)
+    shares.check_awaited(ADA, "ada", config)
+    shares.awaited.add(ADA)
+    with pytest.raises(ShareUsedUp, match="ada has 640 active runs and requests that are being judged, its whole"):
+        shares.check_awaited(ADA, "ada", config)
+    for uid in (BOB, 0):
+        shares.check_awaited(uid, "bob", config)
+
+
 async def test_a_rule_bounds_one_account_and_the_service_itself(
     shares: Shares, runs: Runs, config: ServiceConfig
 ) -> None:
