@@ -234,6 +234,7 @@ class Service:
         except TimeoutError:
             pass  # the runs are stopped
         self._grace = None
+        workers.current().hurry()
         self.registry.stop_all("draining", kill_after=self.config.runs.kill_after)
         await self.registry.idle()
         self._close_listeners()

@@ -1,10 +1,11 @@
 """Divides the audit log among those who cause entries, so that nobody can push out what others are owed. Without I/O.
 
 Everyone who causes entries has a debt in bytes, which grows with each entry and falls with time. The limit of a debt
-is an even share of half of what rotation keeps, and falls to zero within `audit.keep_for`. So all together can write
-no more within that time than rotation keeps, whoever comes later, and what is free can be used: a user alone has a
-quarter of the log at once, some 200,000 runs' entries by default. As a debt grows, a user's entries become smaller,
-then those of the less important kinds are only counted, and at last all of them. The counts are entries themselves.
+is an even share of a quarter of what rotation keeps, and falls to zero within `audit.keep_for`. So even ten users who
+come one after the other can write no more within that time than rotation keeps, and what is free can be used: a user
+alone has a quarter of the log at once, some 200,000 runs' entries by default. As a debt grows, a user's entries become
+smaller, then those of the less important kinds are only counted, and at last all of them. The counts are entries
+themselves.
 
 Root and the service's own account have no limit: they could delete the log. Refused logins are charged to where they
 came from, because anybody may claim any name, and all strangers together have the share of one user.
@@ -38,7 +39,7 @@ COUNT_EVERY: Final = 30.0
 MAX_SOURCES: Final = 1024
 """Sources of refused logins whose debts are kept apart. Beyond this, the smallest debt is forgotten."""
 
-SOURCE_PART: Final = 0.25
+ONE_SOURCE_PART: Final = 0.25
 """The part of what strangers have left that one source may use: others always find some."""
 
 STRANGERS: Final = ""
@@ -144,7 +145,7 @@ class AuditBudget:
         debts.setdefault(user, _Debt(0.0, now)).bytes += size
 
     def _source_may(self, entry: AuditEntry, left: float, now: float) -> bool:
-        return self._debt(self._sources, _source(entry.peer), now) <= left * SOURCE_PART
+        return self._debt(self._sources, _source(entry.peer), now) <= left * ONE_SOURCE_PART
 
 
 def _who(entry: AuditEntry) -> str:

@@ -199,6 +199,7 @@ class Upgrader:
         """Disconnect all clients, and wait until every run is in a state that a snapshot can record."""
         core = self._core
         core.registry.await_return()
+        workers.current().hurry()
         for listener in core.listeners:
             listener.pause()
         if core.edge is not None:
@@ -219,6 +220,7 @@ class Upgrader:
         else:
             core.ledger.reopen(core.config, core.log, lock)
         core.registry.stop_awaiting()
+        workers.current().take_time()
         if core.edge is not None:
             core.edge.keep_running()
         for listener in core.listeners:

@@ -25,8 +25,11 @@ from .spawner import start_spawner
 
 ANSWER_TIMEOUT: Final = 4.0
 """Seconds that a worker has to answer. On a loaded machine it takes some milliseconds, and longer on a file system in
-the network. It is less than an upgrade waits for runs that are being started (`upgrade.replace`), so that no hanging
-path can prevent an upgrade."""
+the network. It is less than an upgrade waits for runs that are being started (`upgrade.replace`); see `hurry`."""
+
+HURRIED_TIMEOUT: Final = 0.5
+"""Seconds that a worker always has, also if the service hurries: together with `ANSWER_TIMEOUT` still less than an
+upgrade waits."""
 
 MAX_WORKERS: Final = 64
 """Workers at once, including hung ones until they are killed. Each takes about a megabyte. An idle one is ended for a
@@ -65,6 +68,10 @@ class Workers:
         self.on_hung: Callable[[Credentials | None], None] = lambda user: None
         """Called for each of these."""
         self.loop: Final = asyncio.get_running_loop()
+        self._hurry_until: float | None = None
+        """When all questions should be answered; None if the service does not hurry."""
+        self._given_up: set[Credentials | None] = set()
+        """Whose worker has hung since then."""
         self._numbers = itertools.count(1)
         self._spawner: _SpawnerProcess | None = None
         self._serving: dict[Credentials | None, WorkerChannel] = {}
@@ -88,10 +95,28 @@ class Workers:
         If the worker ends before it has answered, the question is asked once more, of another one.
         """
         answered: asyncio.Future[Answered] = self.loop.create_future()
-        deadline = self.loop.time() + ANSWER_TIMEOUT
-        dated = replace(question, deadline=time.monotonic_ns() + int(ANSWER_TIMEOUT * 1e9))
+        if credentials in self._given_up:
+            answered.set_exception(_no_time_left())
+            return answered
+        timeout = ANSWER_TIMEOUT
+        if self._hurry_until is not None:
+            timeout = max(self._hurry_until - self.loop.time(), HURRIED_TIMEOUT)
+        deadline = self.loop.time() + timeout
+        dated = replace(question, deadline=time.monotonic_ns() + int(timeout * 1e9))
         self._ask(credentials, dated, answered, deadline, before_login=before_login, retry=True)
         return answered
+
+    def hurry(self) -> None:
+        """From now on, wait no longer than `ANSWER_TIMEOUT` for all answers together, because the service is about to
+        stop or to be upgraded: one user's questions could otherwise hang one after the other. A user whose worker hangs
+        gets no more answers. `take_time` undoes this."""
+        if self._hurry_until is None:
+            self._hurry_until = self.loop.time() + ANSWER_TIMEOUT
+
+    def take_time(self) -> None:
+        """Wait for each answer again, after `hurry`."""
+        self._hurry_until = None
+        self._given_up.clear()
 
     async def close(self) -> None:
         """End all workers, and the spawner. Questions without an answer fail. Another question starts them again."""
@@ -153,7 +178,13 @@ class Workers:
         waited = channel.waiting.pop(number, None)
         if waited is None:
             return
+        owner = self._owners.get(channel)
         self._retire(channel)
+        if self._hurry_until is not None:
+            self._given_up.add(owner)
+            waited.answered(_no_time_left(), None)
+            self._end(channel, _no_time_left())
+            return
         sentence = f"a process of the user has not answered for {ANSWER_TIMEOUT:g} s"
         waited.answered(NoAnswer(errno.ETIMEDOUT, sentence), None)
         self._changed(channel)
@@ -232,9 +263,9 @@ class Workers:
         for channel in [channel for channel in self._owners if channel.number in chosen]:
             self._end(channel)
 
-    def _end(self, channel: WorkerChannel) -> None:
-        """Forget a worker and kill it, wherever it hangs."""
-        self._forget(channel, None)
+    def _end(self, channel: WorkerChannel, why: NoAnswer | None = None) -> None:
+        """Forget a worker and kill it, wherever it hangs. Questions without an answer fail because of `why`."""
+        self._forget(channel, why)
         if self._spawner is not None and not self._spawner.gone:
             with contextlib.suppress(OSError):
                 self._spawner.order(channel.number, KillWorker())
@@ -250,6 +281,11 @@ class Workers:
             waiting, channel.waiting = channel.waiting, {}
             for waited in waiting.values():
                 waited.answered(why, None)
+
+
+def _no_time_left() -> NoAnswer:
+    why = "a process of the user does not answer, and the service is stopping or being upgraded"
+    return NoAnswer(errno.ETIMEDOUT, why)
 
 
 class _SpawnerProcess:

@@ -119,6 +119,28 @@ async def test_a_stopped_worker_costs_its_user_one_answer_and_nobody_else_anythi
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.needs("root")
+async def test_in_a_hurry_a_user_cannot_let_one_question_hang_after_the_other(
+    pool: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "ANSWER_TIMEOUT", 1.0)
+    assert await asked(pool, GAMES) == 0
+    (pid,) = processes()
+    await stopped(pid)
+    pool.hurry()
+    hanging = [pool.ask(GAMES, TRUE) for _ in range(3)]
+    done, _ = await asyncio.wait(hanging, timeout=TIMEOUT)
+    assert len(done) == 3
+    later = pool.ask(GAMES, TRUE)
+    assert later.done()
+    for question in (*hanging, later):
+        with pytest.raises(NoAnswer, match="does not answer, and the service is stopping"):
+            await question
+    assert await asked(pool) == 0
+    pool.take_time()
+    assert await asked(pool, GAMES) == 0
+
+
 async def test_a_question_is_asked_once_more_if_the_worker_is_killed(pool: Workers) -> None:
     assert await asked(pool) == 0
     (pid,) = processes()
