@@ -21,6 +21,12 @@ EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say that the process or the system has no descriptors left, or no memory for them."""
 
 
+def check_descriptors() -> None:
+    """Raise OSError if this process can open no file. The C library then finds no account and no group, and does not
+    say why."""
+    os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
 class DescriptorReserve:
     """Some descriptors that are open for no other purpose. For one thread only."""
 

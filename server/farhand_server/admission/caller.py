@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from farhand_server.audit import AuditEntry, AuditEvent
 from farhand_server.auth.accounts import Principal
+from farhand_server.descriptors import check_descriptors
 from farhand_server.policy import Subject, subject_of
 from farhand_server.runs.environment import Home
 
@@ -26,7 +27,11 @@ class Caller:
 
     @classmethod
     def of(cls, principal: Principal, peer: str | None = None) -> Self:
-        """Look up the account's home, shell and groups (passwd(5), group(5))."""
+        """Look up the account's home, shell and groups (passwd(5), group(5)).
+
+        Raises OSError if the service lacks descriptors: then the account would have none of these.
+        """
+        check_descriptors()
         home = Home.of(principal.uid)
         return cls(principal, home, subject_of(principal, home), peer)
 

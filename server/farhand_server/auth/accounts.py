@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from farhand_server.auth.authorized_keys import KeyOptions
 from farhand_server.credentials import DEFAULT_SHELL, Credentials
+from farhand_server.descriptors import check_descriptors
 
 NO_LOGIN_SHELLS = frozenset({"nologin", "false"})
 """Shells that refuse everybody (nologin(8)). sshd(8) starts such a shell and leaves the refusal to it. Here, a program
@@ -42,8 +43,10 @@ class Principal:
 def peer_principal(uid: int) -> Principal:
     """Return the principal for a Unix socket's peer credentials (SO_PEERCRED, unix(7)).
 
-    An account without a name is called by its number. The policy decides what it may do.
+    An account without a name is called by its number. The policy decides what it may do. Raises OSError if the service
+    lacks descriptors: then no account would have a name.
     """
+    check_descriptors()
     return Principal(user_name(uid), uid, "peer")
 
 
@@ -126,7 +129,7 @@ def key_files(patterns: tuple[Path, ...], *, user: str, home: Path, own: bool) -
 
 
 def _passwd_entry(user: str) -> pwd.struct_passwd | None:
-    _check_descriptors()
+    check_descriptors()
     try:
         entry = pwd.getpwnam(user)
     except (KeyError, ValueError):  # ValueError: a NUL, or text that cannot be encoded as a name
@@ -135,11 +138,6 @@ def _passwd_entry(user: str) -> pwd.struct_passwd | None:
     if entry.pw_name != user or "/" in user or user in (".", ".."):
         return None
     return entry
-
-
-def _check_descriptors() -> None:
-    """Raise OSError if this process can open no file. The C library then finds no account, and does not say why."""
-    os.close(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
 
 def _account(entry: pwd.struct_passwd, patterns: tuple[Path, ...]) -> Account:
@@ -194,7 +192,7 @@ def shadow_entry(user: str) -> Shadow | None:
     """
     found = _getspnam()(user.encode(errors="surrogateescape"))
     if not found:
-        _check_descriptors()
+        check_descriptors()
         return None
     entry = found.contents
     password = (entry.sp_pwdp or b"").decode(errors="replace")

@@ -38,6 +38,11 @@ LoginReport = Callable[[bool], None]
 """Reports to the edge whether its client has logged in. Only the first call has an effect."""
 
 
+def account_unavailable(error: OSError) -> str:
+    """Return the sentence for a client whose account cannot be looked up now."""
+    return f"the service cannot look up your account now: {error.strerror or error}; try again in a moment"
+
+
 class LoginContext(Protocol):
     """What the login needs from the core."""
 
@@ -250,11 +255,15 @@ class LoginExchange:
         try:
             if self._local is None:  # a local client was counted when it was accepted
                 session.context.shares.check_connection(principal.uid, principal.user, session.context.config)
+            caller = Caller.of(principal, self._peer)
         except ShareUsedUp as error:
             session.log.warning("connection refused", user=principal.user, reason=str(error))
             session.end(ErrorCode.TOO_MANY_RUNS, str(error))
             return
-        caller = Caller.of(principal, self._peer)
+        except OSError as error:
+            session.log.error("account not found", user=principal.user, reason=error.strerror)
+            session.end(ErrorCode.UNAVAILABLE, account_unavailable(error))
+            return
         if self._remote:
             session.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
         session.context.note(caller.audit_entry("login"))

@@ -13,10 +13,14 @@ import asyncio
 import os
 from typing import cast
 
+from farhand_protocol.connection import Connection
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.states import Side
 from farhand_protocol.transport import ConnectionTransport
 
 from ..auth.accounts import peer_principal
 from ..connection.context import SessionContext
+from ..connection.login import account_unavailable
 from ..connection.session import ServerSession
 from ..logs import Logger
 from .feeds import VerdictFeeds
@@ -34,8 +38,16 @@ class LocalConnection(asyncio.Protocol):
         self._log = log
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the session."""
-        principal = peer_principal(peer_uid(transport) or os.geteuid())
+        """Start the session, unless the account cannot be looked up."""
+        try:
+            principal = peer_principal(peer_uid(transport) or os.geteuid())
+        except OSError as error:
+            connection = Connection(Side.SERVER)
+            connection.fail(ErrorCode.UNAVAILABLE, account_unavailable(error))
+            refused = cast(asyncio.Transport, transport)
+            refused.writelines(connection.data_to_send())
+            refused.close()
+            return
         _serve(ServerSession(self._context, self._log, principal=principal), transport)
 
 

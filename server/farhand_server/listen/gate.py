@@ -30,6 +30,7 @@ from ..admission.shares import ShareUsedUp
 from ..audit import AuditEntry
 from ..auth.accounts import peer_principal, user_name
 from ..connection.context import SessionContext
+from ..connection.login import account_unavailable
 from ..logs import Logger
 from ..policy import Policy, has_rule_for
 from ..sharing import Rate, TokenBucket, bound_by_shares
@@ -151,8 +152,7 @@ class LocalGate:
             if own == 0 and has_rule_for(self._context.policy, Caller.of(principal).subject):
                 return None
         except OSError as error:
-            sentence = f"the service cannot look up your account now: {error.strerror or error}; try again in a moment"
-            return LocalRefusal(ErrorCode.UNAVAILABLE, sentence, fault=True)
+            return LocalRefusal(ErrorCode.UNAVAILABLE, account_unavailable(error), fault=True)
         sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
         return LocalRefusal(ErrorCode.DENIED, sentence)
 

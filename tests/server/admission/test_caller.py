@@ -6,8 +6,11 @@ import os
 import pwd
 import time
 
+import pytest
+
 from farhand_server.admission.caller import Caller
 from farhand_server.auth.accounts import Principal
+from tests.support.processes import no_descriptors
 
 
 def test_a_caller_has_its_address_and_the_home_and_shell_of_its_account() -> None:
@@ -17,6 +20,12 @@ def test_a_caller_has_its_address_and_the_home_and_shell_of_its_account() -> Non
     assert caller.subject.user == account.pw_name
     assert caller.subject.local
     assert caller.peer == "192.0.2.7:50214"
+
+
+def test_without_descriptors_a_caller_is_not_one_without_home_and_groups() -> None:
+    who = Principal(pwd.getpwuid(os.getuid()).pw_name, os.getuid(), "peer")
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        Caller.of(who)
 
 
 def test_an_audit_entry_names_the_caller_and_the_moment() -> None:

@@ -192,3 +192,5 @@ def test_without_descriptors_an_account_is_not_taken_for_one_that_does_not_exist
         find("no-such-account")
     with pytest.raises(OSError, match="Too many open files"):
         accounts.shadow_entry("no-such-account")
+    with pytest.raises(OSError, match="Too many open files"):
+        accounts.peer_principal(os.getuid())

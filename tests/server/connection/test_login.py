@@ -34,6 +34,7 @@ from farhand_server.sharing import Tally
 from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
 from tests.support.pairs import LOGIN, hello
+from tests.support.processes import no_descriptors
 
 OWN = pwd.getpwuid(os.getuid()).pw_name
 ADDRESS = IPv4Address("192.0.2.7")
@@ -160,6 +161,17 @@ async def test_a_local_client_is_logged_in_by_its_hello() -> None:
     assert session.send(replace_user(None)) == ["welcome", "accepted"]
     assert [caller.principal.user for caller in session.callers] == [OWN]
     assert [(entry.event, entry.user, entry.how) for entry in session.entries] == [("login", OWN, "peer")]
+
+
+@virtual_time
+async def test_without_descriptors_a_client_is_told_that_its_account_cannot_be_looked_up_now() -> None:
+    for session in (Session(principal=peer_principal(os.getuid())), Session(BY_KEY)):
+        if session.authenticator is not None:
+            session.send(hello())
+        with no_descriptors():
+            answers = session.send(replace_user(None)) if session.authenticator is None else await session.prove()
+        assert answers[-1:] == [ErrorCode.UNAVAILABLE]
+        assert session.callers == []
 
 
 @virtual_time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,7 @@ from farhand_protocol.connection import Connection, MessageReceived
 from farhand_protocol.states import Side
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
+from farhand_server.auth.accounts import Principal
 from farhand_server.config import load
 from farhand_server.connection.context import OpenSessions, SessionContext
 from farhand_server.listen import clients
@@ -79,6 +81,14 @@ class Peer:
         async with asyncio.timeout(TIMEOUT):
             assert await self.reader.read() == b""
 
+    async def refused(self) -> tuple[str, str]:
+        """Return code and sentence of the error with which the service closes the connection."""
+        async with asyncio.timeout(TIMEOUT):
+            *_, event = Connection(Side.CLIENT).receive_data(await self.reader.read())
+        assert isinstance(event, MessageReceived)
+        assert isinstance(event.message, m.Error)
+        return event.message.code, event.message.message
+
     async def greet(self, before: bytes = b"") -> list[str]:
         """Send `before` and a hello; return the types of the answers up to the login's start or end."""
         self.client.send(0, hello().model_copy(update={"user": None}))
@@ -135,6 +145,19 @@ def local(context: Context) -> LocalConnection:
 
 
 OTHER = 65534  # nobody: an account that every machine has
+
+
+async def test_without_descriptors_a_client_is_not_taken_for_an_account_without_a_name(
+    context: Context, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(uid: int) -> Principal:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(clients, "peer_principal", fail)
+    kernel.reports(peer=OTHER, service=OTHER)
+    async with connected(lambda: local(context)) as client:
+        sentence = "the service cannot look up your account now: Too many open files; try again in a moment"
+        assert await client.refused() == ("unavailable", sentence)
 
 
 @pytest.mark.parametrize(("peer", "service"), [(OTHER, OTHER), (0, OTHER), (0, 0)])
