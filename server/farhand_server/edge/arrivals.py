@@ -22,7 +22,7 @@ MAX_ARRIVALS: Final = 1024
 """Connections that wait at once, with one descriptor each. Under 100,000 silent ones a minute, each has 0.6 s for its
 first bytes."""
 
-SOURCE_PART: Final = 4
+ARRIVALS_DIVISOR: Final = 4
 """One source may have a quarter of them, so that others need not give way to it."""
 
 
@@ -71,7 +71,7 @@ class Arrivals:
         if self._look(arrival):
             return
         of_source = self._by_source.setdefault(arrival.source, {})
-        if len(of_source) >= max(1, self._limit // SOURCE_PART):
+        if len(of_source) >= max(1, self._limit // ARRIVALS_DIVISOR):
             self._give_up(next(iter(of_source)), "no TLS handshake yet, and too many others from this source")
         elif len(self._waiting) >= self._limit:
             self._give_up(next(iter(self._waiting)), "no TLS handshake yet, and too many others")
