@@ -143,5 +143,32 @@ async def test_accounts_that_want_nothing_are_forgotten() -> None:
     assert vars(log.turns)["_accounts"] == {}
 
 
+@pytest.mark.parametrize("served", [True, False])
+async def test_the_time_of_a_search_counts_also_if_its_client_leaves_meanwhile(served: bool) -> None:
+    log, began, go_on = Log(), threading.Event(), threading.Event()
+
+    def find(text: str) -> str:
+        began.set()
+        assert go_on.wait(20)
+        time.sleep(0.05)
+        return text
+
+    log.turns.add_pattern("mallory", MiB)
+    running = asyncio.create_task(log.turns.search("mallory", lambda: "x", find))
+    await asyncio.to_thread(began.wait, 20)
+    others = [asyncio.create_task(log.search("ada", "a", takes=0.0)) for _ in range(2 * served)]
+    await asyncio.sleep(0)
+    running.cancel()
+    log.turns.remove_pattern("mallory", MiB)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    again = asyncio.create_task(log.search("mallory", "m"))
+    others += [asyncio.create_task(log.search("ada", "a", takes=0.0)) for _ in range(3)]
+    await asyncio.gather(again, *others)
+    assert log.found[-1] == "m", "it has used more time than the others"
+    assert await log.search("grace", "g") == "g"
+
+
 async def test_a_loop_has_one_order_of_searches() -> None:
     assert searches() is searches()
