@@ -84,7 +84,7 @@ async def test_only_a_connection_without_login_is_closed_at_the_deadline(edge: R
     assert await logged_in_core.receive(10) == b"still here"
 
 
-@pytest.mark.parametrize("settings", [{"tls_deadline": 0.3}], indirect=True)
+@pytest.mark.parametrize("settings", [{"tls_deadline": 1.0}], indirect=True)
 async def test_a_connection_that_had_to_give_up_its_place_is_charged_once(
     edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
