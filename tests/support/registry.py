@@ -11,13 +11,15 @@ from typing import Any
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
-from farhand_server.runs.kept import Retention
+from farhand_server.runs.kept import KeptRuns, Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import Plan, RunResult
 from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired
 from farhand_server.runs.run import LiveRun
+from farhand_server.runs.start_queue import StartQueue
+from farhand_server.sharing import Tally
 from tests.support.processes import children
 
 TIMEOUT = 10.0
@@ -34,6 +36,18 @@ def plan(*argv: str, run_id: str | None = None, **fields: Any) -> Plan:
         "kill_after": 5.0, "linger": 0.1, "keep": False, "grace": 60.0, "spool": MiB,
     }  # fmt: skip
     return Plan(**given | fields)
+
+
+class NoRuns:
+    """A registry in which nobody has runs, unless a test counts some."""
+
+    def __init__(self) -> None:
+        self.by_user: Tally[int] = Tally()
+        self.by_rule: Tally[tuple[int, str]] = Tally()
+        self.starts = StartQueue()
+        self.memory = SpoolMemory(512 * MiB)
+        self.directory = SpoolDirectory(Path("/"))
+        self.kept = KeptRuns(Retention(0, 0.0, 0), self.memory)
 
 
 class RunWatcher:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from pathlib import Path
 
 import pytest
 
@@ -21,34 +20,20 @@ from farhand_server.admission.shares import (
 )
 from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig, load
-from farhand_server.runs.kept import KeptRuns, Retention
-from farhand_server.runs.output.directory import SpoolDirectory
-from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.plan import RuleShare
-from farhand_server.runs.start_queue import StartQueue
-from farhand_server.sharing import Rate, Tally
-from tests.support.registry import plan
+from farhand_server.sharing import Rate
+from tests.support.registry import NoRuns, plan
 
 ADA, BOB = 50_001, 50_002
 
 
-class Runs:
-    def __init__(self) -> None:
-        self.by_user: Tally[int] = Tally()
-        self.by_rule: Tally[tuple[int, str]] = Tally()
-        self.starts = StartQueue()
-        self.memory = SpoolMemory(512 << 20)
-        self.directory = SpoolDirectory(Path("/"))
-        self.kept = KeptRuns(Retention(0, 0.0, 0), self.memory)
+@pytest.fixture
+def runs() -> NoRuns:
+    return NoRuns()
 
 
 @pytest.fixture
-def runs() -> Runs:
-    return Runs()
-
-
-@pytest.fixture
-def shares(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Shares:
+def shares(runs: NoRuns, monkeypatch: pytest.MonkeyPatch) -> Shares:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (16_384, 524_288))
     return Shares(runs)
 
@@ -59,7 +44,7 @@ def config() -> ServiceConfig:
 
 
 async def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_more_for_root(
-    shares: Shares, runs: Runs, config: ServiceConfig
+    shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     runs.by_user.add(ADA, 640)
     with pytest.raises(ShareUsedUp, match="ada has 640 active runs, its whole share of this service; end some, or"):
@@ -73,7 +58,7 @@ async def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_mo
 
 
 def test_requests_that_wait_for_a_worker_are_bounded_with_the_runs_that_they_may_become(
-    shares: Shares, runs: Runs, config: ServiceConfig
+    shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     runs.by_user.add(ADA, 600)
     shares.awaited.add(ADA, 39)
@@ -86,7 +71,7 @@ def test_requests_that_wait_for_a_worker_are_bounded_with_the_runs_that_they_may
 
 
 async def test_a_rule_bounds_one_account_and_the_service_itself(
-    shares: Shares, runs: Runs, config: ServiceConfig
+    shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     rule = RuleShare("deploy", runs=2)
     runs.by_rule.add((ADA, "deploy"), 2)
@@ -112,7 +97,7 @@ def test_connections_and_waits_are_shared_like_runs(shares: Shares, config: Serv
 
 
 async def test_descriptors_bound_what_runs_and_connections_use_together(
-    shares: Shares, runs: Runs, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+    shares: Shares, runs: NoRuns, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
     assert descriptors_of_runs() == 1024 - CORE_DESCRIPTORS
@@ -127,7 +112,7 @@ async def test_descriptors_bound_what_runs_and_connections_use_together(
     shares.check_run(plan("true", uid=ADA, owner="ada"), config)
 
 
-def test_a_share_is_shown_with_what_is_used_of_it(shares: Shares, runs: Runs, config: ServiceConfig) -> None:
+def test_a_share_is_shown_with_what_is_used_of_it(shares: Shares, runs: NoRuns, config: ServiceConfig) -> None:
     runs.by_user.add(ADA, 3)
     shown = {share.resource: (share.used, share.limit, share.total) for share in shares.of(ADA, config)}
     assert shown["runs"] == (3, 640, 1024)
@@ -137,7 +122,7 @@ def test_a_share_is_shown_with_what_is_used_of_it(shares: Shares, runs: Runs, co
 
 
 async def test_a_start_that_a_rule_would_delay_for_long_is_refused(
-    shares: Shares, runs: Runs, config: ServiceConfig
+    shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     rule = RuleShare("deploy", starts=Rate(2, 60.0))
     for number in range(3):
@@ -153,7 +138,7 @@ async def test_a_start_that_a_rule_would_delay_for_long_is_refused(
 
 
 async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_something(
-    shares: Shares, runs: Runs, config: ServiceConfig
+    shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     runs.by_user.add(ADA, 600)
     shares.connections.add(BOB, 2)
@@ -171,7 +156,7 @@ async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_somethi
 
 
 async def test_a_user_whose_runs_hold_too_much_unread_output_starts_no_more(
-    shares: Shares, runs: Runs, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+    shares: Shares, runs: NoRuns, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory = runs.memory.of(ADA)
     memory.used += 320 << 20
@@ -183,7 +168,7 @@ async def test_a_user_whose_runs_hold_too_much_unread_output_starts_no_more(
 
 
 async def test_who_has_next_to_nothing_is_not_told_that_it_is_too_much(
-    shares: Shares, runs: Runs, config: ServiceConfig
+    shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     runs.by_user.add(0, 1024)
     with pytest.raises(ShareUsedUp, match="this service has no runs left for you: others have 1024 of 1024, and"):

@@ -8,7 +8,6 @@ import pwd
 import time
 from dataclasses import replace
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
@@ -26,15 +25,11 @@ from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
-from farhand_server.runs.kept import KeptRuns, Retention
-from farhand_server.runs.output.directory import SpoolDirectory
-from farhand_server.runs.output.spool import SpoolMemory
-from farhand_server.runs.start_queue import StartQueue
-from farhand_server.sharing import Tally
 from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
 from tests.support.pairs import LOGIN, hello
 from tests.support.processes import no_descriptors
+from tests.support.registry import NoRuns
 
 OWN = pwd.getpwuid(os.getuid()).pw_name
 ADDRESS = IPv4Address("192.0.2.7")
@@ -58,15 +53,6 @@ class Judge(Authenticator):
         if self.hangs:
             await asyncio.Event().wait()
         return self.verdict
-
-
-class NoRuns:
-    by_user: Tally[int] = Tally()
-    by_rule: Tally[tuple[int, str]] = Tally()
-    starts = StartQueue()
-    memory = SpoolMemory(1 << 20)
-    directory = SpoolDirectory(Path("/"))
-    kept = KeptRuns(Retention(0, 0.0, 0), memory)
 
 
 class Session:

@@ -30,26 +30,11 @@ from farhand_server.listen.feeds import VerdictFeeds
 from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy
-from farhand_server.runs.kept import KeptRuns, Retention
-from farhand_server.runs.output.directory import SpoolDirectory
-from farhand_server.runs.output.spool import SpoolMemory
-from farhand_server.runs.start_queue import StartQueue
-from farhand_server.sharing import Tally
 from tests.support.feeds import fed
 from tests.support.pairs import hello
+from tests.support.registry import NoRuns
 
 TIMEOUT = 10.0
-
-
-class NoRuns:
-    """A registry in which nobody has runs."""
-
-    by_user: Tally[int] = Tally()
-    by_rule: Tally[tuple[int, str]] = Tally()
-    starts = StartQueue()
-    memory = SpoolMemory(1 << 20)
-    directory = SpoolDirectory(Path("/"))
-    kept = KeptRuns(Retention(0, 0.0, 0), memory)
 
 
 class Context:

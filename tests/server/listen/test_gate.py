@@ -33,27 +33,12 @@ from farhand_server.listen.gate import (
     LocalGate,
 )
 from farhand_server.policy import Policy, Rule
-from farhand_server.runs.kept import KeptRuns, Retention
-from farhand_server.runs.output.directory import SpoolDirectory
-from farhand_server.runs.output.spool import SpoolMemory
-from farhand_server.runs.start_queue import StartQueue
-from farhand_server.sharing import Tally
 from farhand_server.throttle import LOG_INTERVAL, LogThrottle
 from tests.support.clock import virtual_time
 from tests.support.history import LogFile
+from tests.support.registry import NoRuns
 
 NOBODY = 65534
-
-
-class NoRuns:
-    """A registry in which nobody has runs."""
-
-    by_user: Tally[int] = Tally()
-    by_rule: Tally[tuple[int, str]] = Tally()
-    starts = StartQueue()
-    memory = SpoolMemory(1 << 20)
-    directory = SpoolDirectory(Path("/"))
-    kept = KeptRuns(Retention(0, 0.0, 0), memory)
 
 
 class Core:
