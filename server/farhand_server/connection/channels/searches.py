@@ -47,7 +47,9 @@ class Searches:
         self._accounts: dict[str, _Account] = {}
         self._now = 0.0
         """The clock of the account that was served last, when its turn began; a new account begins with it."""
-        self._busy = False
+        self._served: _Account | None = None
+        """The account whose turn it is. It is remembered until its turn has ended, so that its time counts even if its
+        client has left meanwhile."""
 
     def add_pattern(self, user: str, memory: int) -> None:
         """Count a pattern that may use `memory` bytes, until `remove_pattern`. Raises `TooManyPatterns`."""
@@ -92,8 +94,8 @@ class Searches:
     async def _turn(self, account: _Account) -> None:
         if not account.waiting:
             account.used = max(account.used, self._now)  # time in which it wanted nothing is not saved up
-        if not self._busy:
-            self._busy = True
+        if self._served is None:
+            self._served = account
             self._now = account.used
             return
         turn = asyncio.get_running_loop().create_future()
@@ -116,17 +118,19 @@ class Searches:
             while account.waiting:
                 turn = account.waiting.popleft()
                 if not turn.done():
+                    self._served = account
                     self._now = account.used
                     turn.set_result(None)
                     return
-        self._busy = False
+        self._served = None
         self._now = max(account.used for account in self._accounts.values())  # nobody waits: all are even again
         self._forget_idle()
 
     def _forget_idle(self) -> None:
-        """Forget accounts without patterns, unless their clocks are ahead."""
+        """Forget accounts without patterns, unless their clocks are ahead or it is their turn."""
         for user, account in tuple(self._accounts.items()):
-            if not account.memory and not account.waiting and account.used <= self._now:
+            idle = not account.memory and not account.waiting and account is not self._served
+            if idle and account.used <= self._now:
                 del self._accounts[user]
 
 
