@@ -3,8 +3,8 @@
 Everyone who causes entries has a debt in bytes, which grows with each entry and falls with time. The limit of a debt
 is an even share of a quarter of what rotation keeps, and falls to zero within `audit.keep_for`. So even ten users who
 come one after the other can write no more within that time than rotation keeps, and what is free can be used: a user
-alone has a quarter of the log at once, some 200,000 runs' entries by default. As a debt grows, a user's entries become
-smaller, then those of the less important kinds are only counted, and at last all of them. The counts are entries
+alone has a quarter of the log at once, by default the entries of some 100,000 runs. As a debt grows, a user's entries
+become smaller, then those of the less important kinds are only counted, and at last all of them. The counts are entries
 themselves.
 
 Root and the service's own account have no limit: they could delete the log. Refused logins are charged to where they

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
@@ -57,10 +57,12 @@ async def test_a_program_whose_last_output_could_not_be_kept_has_not_succeeded(
 
     monkeypatch.setattr(FileSpool, "_write", write)
     # The exit is known before the output is read from the pipes: the loop stands still until both are there.
-    _, watcher = service.start(plan("sh", "-c", "echo lost; exit 0", disk_spool=MiB))
+    run, watcher = service.start(plan("sh", "-c", "echo lost; exit 0", disk_spool=MiB))
     async with asyncio.timeout(TIMEOUT):
         await watcher.running.wait()
-    time.sleep(0.2)
+    assert run.pid is not None
+    with contextlib.suppress(ChildProcessError):  # it has been reaped already
+        os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # as said
     await service.idle()
     assert watcher.result is not None
     assert isinstance(watcher.result.outcome, Killed)

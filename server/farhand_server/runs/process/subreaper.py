@@ -3,12 +3,10 @@
 asyncio starts the leaders (`loop.subprocess_exec`), but this module reaps leaders and orphans, on SIGCHLD with
 wait4(2), which also reports what they have used. `childwatcher` hooks into asyncio for that and explains why: without
 the hook, asyncio would reap the leaders itself, report their exit several turns of the event loop later, and discard
-what wait4(2) reports.
+what wait4(2) reports. `starting` starts the leaders, each with the mark of its run.
 
-Each run's processes carry a mark that fork, exec, setsid and a new environment do not change: their soft limit on file
-locks, which Linux has ignored since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number unique to the run. Anybody may
-read it (/proc/PID/limits), even for setuid programs and zombies. Because anybody may also set it, session, process
-group and cgroup take precedence if they identify a run. A program that changes its mark can still be recognized by
+An orphan belongs to the run whose session, process group or cgroup it is in; only the kernel sets these. If they
+identify no run, the mark does, which anybody may set. A program that changes its mark can still be recognized by
 FARHAND_RUN_ID in its environment.
 
 A child that none of these identifies is left running. When it ends, it is reaped, too, unless somebody else waits for
@@ -21,27 +19,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
-import secrets
 import signal
 import weakref
-import zlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Final
 
 from farhand_server.descriptors import reserve
 
 from . import childwatcher, tree
+from .starting import Starter
 from .tracked import TrackedRun
 from .usage import MeterSnapshot
-
-_RLIMIT_LOCKS: Final = 10
-"""asm-generic/resource.h; Python has no name for it."""
-
-_MARK_BITS: Final = 30
-"""Bits of a mark that identify the run. The 32 bits above them identify the service, which may run inside another
-service."""
-
 
 MAX_EXAMINE_TIME: Final = 0.005
 """Seconds of one turn of the loop for examining or reaping children: a user may leave thousands at once."""
@@ -53,30 +41,6 @@ execve(2), which takes milliseconds, or have an empty one."""
 MAX_EXAMINE_TURNS: Final = 200
 """Turns for which the end of a run waits for the examination of children: a second of work. Whoever starts processes
 faster than they can be examined must not keep the runs of others from ending."""
-
-
-class _PendingStart:
-    """A leader that asyncio is starting."""
-
-    def __init__(self, run_id: str | None, mark: int, unmark: Callable[[], None]) -> None:
-        self.run_id = run_id
-        self.mark = mark
-        self.unmark = unmark
-        self.run: TrackedRun | None = None
-        self.transport: asyncio.SubprocessTransport | None = None
-        self.notify_asyncio: Callable[[asyncio.Future[int]], object] | None = None
-
-    async def kill(self) -> None:
-        """Kill the program if it already runs, and wait until asyncio knows of its exit, even when cancelled."""
-        if self.run is None or self.transport is None or self.notify_asyncio is None:
-            return  # asyncio has not handed the child over and kills the program itself
-        self.run.exited.add_done_callback(self.notify_asyncio)
-        self.run.tree.kill()
-        # asyncio passes the exit on to the transport two turns of the loop later.
-        while self.transport.get_returncode() is None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.run.reaped.wait()
-                await asyncio.sleep(0)
 
 
 class Subreaper:
@@ -112,21 +76,16 @@ class Subreaper:
         """Runs that have left processes running, one of which has just ended: the others may have ended, too."""
         self._nobody = self._track(0, 0, None)
         """A stand-in that owns the orphans of runs that are over. They are killed."""
-        self._start: _PendingStart | None = None
-        """The leader that asyncio is currently starting. asyncio does not yield to the loop before it hands over the
-        child."""
         self._nobody.tree.reaped = self._nobody.closed = True
-        myself = tree.look(os.getpid())
-        assert myself is not None
-        # An execve of the service does not change this.
-        self._mark = (1 << 32 | zlib.crc32(b"%d %d" % (myself.pid, myself.started))) << _MARK_BITS
+        self._starter = Starter(loop, self._marks, enter=self.enter, leave=self.leave, other=self._others.add)
+        self.start: Final = self._starter.start
         # Kept open, so that a run can be ended even when no descriptors are left. Only the main thread has children: it
         # starts them, and the kernel gives orphans to the first living thread.
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
         reserve.keep()
         tree.become_subreaper()
-        childwatcher.install(self._take_over, self._others.discard)
+        childwatcher.install(self._starter.take_over, self._others.discard)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # children that have already ended
 
@@ -143,86 +102,6 @@ class Subreaper:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    @contextlib.contextmanager
-    def marking(self) -> Iterator[int]:
-        """Give processes that are started inside the block a new mark, and yield it; 0 if the system does not allow
-        marks."""
-        mark = 0
-        while not mark or mark in self._marks:
-            mark = self._mark | secrets.randbits(_MARK_BITS)
-        soft, hard = resource.getrlimit(_RLIMIT_LOCKS)
-        try:
-            resource.setrlimit(_RLIMIT_LOCKS, (mark, hard))
-        except (OSError, ValueError):  # the hard limit is lower
-            yield 0
-            return
-        try:
-            yield mark
-        finally:
-            resource.setrlimit(_RLIMIT_LOCKS, (soft, hard))
-
-    async def start(
-        self,
-        argv: Sequence[bytes],
-        *,
-        cwd: bytes,
-        env: Mapping[bytes, bytes],
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        run_id: str | None,
-        passed: Sequence[int] = (),
-    ) -> TrackedRun:
-        """Start a leader in its own session, and track it and all processes that it leaves behind.
-
-        It also inherits the descriptors in `passed`. When cancelled, it first kills the program. Raises OSError as
-        `asyncio.create_subprocess_exec` does.
-        """
-        with contextlib.ExitStack() as marking:
-            start = self._start = _PendingStart(run_id, marking.enter_context(self.marking()), marking.close)
-            try:
-                starting = self.loop.subprocess_exec(
-                    asyncio.SubprocessProtocol,
-                    *argv,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    cwd=cwd,
-                    env=env,
-                    start_new_session=True,
-                    pass_fds=passed,
-                )
-                transport, _ = await childwatcher.unless_cancelled(starting, start.kill)
-            except asyncio.CancelledError:
-                if start.run is not None:
-                    self.leave(start.run)
-                raise
-            finally:
-                if self._start is start:  # the start has failed
-                    self._start = None
-        # The transport could only report the exit, four turns of the loop later than the subreaper does. Closing it
-        # does not kill the program: see `_take_over`.
-        transport.close()
-        if start.run is None:
-            raise RuntimeError("another child watcher was set on the service's loop; it cannot wait for its runs")
-        return start.run
-
-    def _take_over(self, pid: int, callback: Callable[..., object], args: tuple[Any, ...]) -> bool:
-        """Take a child over from asyncio if it is a leader. The next start may follow at once."""
-        start = self._start
-        if start is None or asyncio.get_running_loop() is not self.loop:
-            self._others.add(pid)
-            return False
-        self._start = None
-        start.unmark()
-        start.run = self.enter(pid, start.mark, start.run_id)
-        start.transport = args[0]
-        start.notify_asyncio = lambda exited: callback(pid, exited.result(), *args)
-        # The Popen object must not wait for the leader, kill it, or warn that it still runs: its poll(), which asyncio
-        # calls before it kills, might reap it first.
-        args[0].get_extra_info("subprocess").returncode = 0
-        return True
 
     def enter(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
         """Track a leader that was just started, and all processes that it leaves behind."""
@@ -250,7 +129,7 @@ class Subreaper:
             raise ChildProcessError(f"the process {pid} is not a child of this service")
         self._expecting.discard(pid)
         mark = tree.mark_of(pid)
-        run = self.enter(pid, mark if self._is_ours(mark) else 0, run_id, counted)
+        run = self.enter(pid, mark if self._starter.is_ours(mark) else 0, run_id, counted)
         self.loop.call_soon(self.reap)
         return run
 
@@ -405,15 +284,12 @@ class Subreaper:
         if mark in self._marks:
             return self._marks[mark]
         # While some leaders are still expected, the marks of their runs are not known yet.
-        if self._is_ours(mark) and not self._expecting:
+        if self._starter.is_ours(mark) and not self._expecting:
             return self._nobody
         run_id = tree.run_id_of(pid, looks) if member.alive else None
         if run_id == "":
             raise LookupError
         return self._ids.get(run_id) if run_id else None
-
-    def _is_ours(self, mark: int) -> bool:
-        return mark >> _MARK_BITS << _MARK_BITS == self._mark
 
     def reap(self) -> None:
         """Reap leaders and orphans that have ended, as far as there is time; the others in the next turns."""

@@ -31,11 +31,9 @@ MAX_ENVIRONMENT: Final = 6 << 20
 """Bytes of an environment that are read: as many as there can be (three quarters of 8 MiB, execve(2)), because the
 service's own variable may come after all the variables that a request has set."""
 
-
 EXEC_LOOKS: Final = 30
 """How often to read the environment of a process that seems to have none, because it may be in the middle of an
 execve(2). Each read takes about 10 µs."""
-
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """linux/prctl.h."""
