@@ -113,7 +113,10 @@ class EdgeConnection:
 
     def evict(self) -> None:
         """Close before the deadline, because others need the place before login."""
-        self._deadline_reached(" while others wait for a place")
+        if self._lingering is None:
+            self._deadline_reached(" while others wait for a place")
+        else:
+            self.abort()  # the core has closed it, and said whether the client is to blame
 
     def abort(self) -> None:
         """Close at once without delivering buffered bytes."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.config import EdgeSettings
-from farhand_server.edge.limiter import Slot
+from farhand_server.edge.limiter import Failure, Slot
 from farhand_server.edge.tls import TLSStream
 from farhand_server.listen.feed import FromCore, FromEdge, encode_record
 from farhand_server.loopwatch import HOLD_LIMIT
@@ -100,6 +100,24 @@ async def test_a_connection_that_had_to_give_up_its_place_is_charged_once(
         await peer.read_to_end()  # the deadline of the second is later than that of the first would be
         assert not edge.edge.connections
     assert len(charged) == 2
+
+
+async def test_a_client_that_the_core_has_dismissed_gives_up_its_place_at_no_charge(
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged: list[Failure] = []
+    monkeypatch.setattr(edge.edge.limiter, "penalise", lambda slot, failure, now: charged.append(failure))
+    with await asyncio.to_thread(edge.connect_blocking) as client:  # it does not close when the edge does
+        core = await edge.core.client()
+        await edge.core.verdict(core, FromCore.REFUSED)
+        core.close()
+        assert await asyncio.to_thread(client.recv, 1) == b""
+        (connection,) = edge.edge.connections
+        assert connection.slot.before_login, "it has no place to give up"
+        connection.evict()
+        assert not edge.edge.connections
+    await until(lambda: Failure.REFUSED in charged)
+    assert charged == [Failure.REFUSED]
 
 
 @pytest.mark.parametrize("settings", [{"penalty_no_login": 0.0}], indirect=True)
