@@ -26,6 +26,10 @@ RECEIVE_SIZE: Final = 256 * KiB
 """Bytes read at once: four full data frames. All connections of an event loop share one buffer, so idle connections
 need none. For a message that is larger, memory is reserved as soon as it begins to arrive."""
 
+CROWDED_RECEIVE_SIZE: Final = 4 * KiB
+"""The same while there is no time to act on them: they are kept until there is, and there may be thousands of
+connections whose turn has not come."""
+
 WRITE_HIGH: Final = 256 * KiB
 """Bytes in the transport above which data is held back: a control frame then waits 2.5 ms at 100 MB/s."""
 
@@ -275,9 +279,9 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self.flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the shared buffer. The loop fills it and calls `buffer_updated` before it serves any other
-        connection."""
-        return self._buffer
+        """Return the shared buffer, or a part of it. The loop fills it and calls `buffer_updated` before it serves any
+        other connection."""
+        return self._buffer if self.loop_time.left() > 0 else self._buffer[:CROWDED_RECEIVE_SIZE]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Act on the bytes that the loop has read."""

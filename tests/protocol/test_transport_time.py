@@ -10,7 +10,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.connection import DataReceived, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import ConnectionTransport
+from farhand_protocol.transport import CROWDED_RECEIVE_SIZE, RECEIVE_SIZE, ConnectionTransport
 from tests.support.pairs import in_phase, message, run
 from tests.support.transports import Recorder, on_each_loop, serving, sockets
 
@@ -92,6 +92,25 @@ async def test_each_turn_takes_what_there_is_time_for_and_in_the_end_everything_
         await asyncio.get_running_loop().sock_sendall(peer, encode_frame(Kind.STDIN, 1, b"last"))
         await recorder.wait_for_events(201)
         recorder.transport.abort()
+        await recorder.end()
+
+
+@on_each_loop
+async def test_without_time_only_a_little_is_read_at_once() -> None:
+    ours, peer = sockets()
+    slices, recorder = Slices(), Recorder()
+    slices.allowed = False
+    with peer:
+        transport = await _attached(slices, recorder, ours)
+        assert len(transport.get_buffer(-1)) == CROWDED_RECEIVE_SIZE
+        await asyncio.get_running_loop().sock_sendall(peer, encode_frame(Kind.STDIN, 1, bytes(50_000)))
+        await slices.until(slices.waiting.__len__)
+        slices.allowed = True
+        assert len(transport.get_buffer(-1)) == RECEIVE_SIZE
+        slices.waiting.pop()()
+        await recorder.wait_for_events(1)
+        assert recorder.events == [DataReceived(1, "stdin", bytes(50_000))]
+        transport.abort()
         await recorder.end()
 
 
