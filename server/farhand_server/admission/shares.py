@@ -165,8 +165,8 @@ class Shares:
         used = share.used - self._runs.kept.memory_of(uid)  # what is kept makes room, and does not count
         if used >= share.limit:
             raise ShareUsedUp(
-                f"the runs of {user} hold {used >> 20} MiB of output and stdin that nobody has read, its whole share "
-                "of this service; read it, or end some of them"
+                f"the runs of {user} hold {used >> 20} MiB of output and stdin that nobody has read, and of large "
+                "requests, its whole share of this service; read the output, or end some of them"
             )
 
     def check_connection(self, uid: int, user: str, config: ServiceConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
@@ -20,6 +20,14 @@ KillReason: TypeAlias = Literal[
 """Why a run was stopped, by the service, or by the kernel because of a limit that the service had set."""
 
 EnforcedBy: TypeAlias = Literal["cgroup", "rlimit", "service"]
+
+
+USUAL_REQUEST: Final = 16 << 10
+"""Bytes of a request that are part of what each active run takes anyway. The largest that execve(2) accepts have two
+megabytes."""
+
+STRING_SIZE: Final = 48
+"""Bytes that Python needs for a string of bytes besides its contents, and for the reference to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,13 @@ class Plan:
         if self.cgroup != "auto":
             return self.cgroup == "always"
         return self.credentials is not None or self.limits.memory is not None or self.limits.processes is not None
+
+    @property
+    def request_size(self) -> int:
+        """The memory that the request takes while the run is active, in bytes; 0 if it is no larger than most."""
+        strings = (*self.argv, *self.env, *self.env.values())
+        size = len(self.origin.request) + sum(map(len, strings)) + STRING_SIZE * len(strings)
+        return size if size > USUAL_REQUEST else 0
 
     def without_request(self) -> Plan:
         """Return a copy without the parts that are not needed once the run is over. They may be megabytes, and are on

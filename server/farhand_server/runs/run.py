@@ -92,6 +92,9 @@ class LiveRun:
         self.stdout, self.stderr = spools or make_spools(plan, memory, directory)
         self._start = time.monotonic() if start is None else start
         self.timeline = Timeline(plan, self._start, self.stdout, self.stderr, memory)
+        self._memory = memory
+        self._request_size = plan.request_size
+        memory.used += self._request_size
         self.attachments: Attachments
         self.stdin: PipeInput | TerminalInput
         self._streams: ProgramStreams
@@ -269,6 +272,7 @@ class LiveRun:
         assert self.result is not None
         self.announced = True
         self.plan = self._execution.forget_request()
+        self._count_no_request()
         for watcher in self.attachments.watchers():
             if self.failed:
                 watcher.failed(ErrorCode.INTERNAL, "the service failed to handle this run; its log says why")
@@ -287,6 +291,7 @@ class LiveRun:
         self.stderr.close()
         self.timeline.close()
         self.stdin.close()  # a run that never started may have some waiting
+        self._count_no_request()
 
     # Called for clients
 
@@ -353,6 +358,10 @@ class LiveRun:
         self.pid = pid
         if self.on_started is not None:
             self.on_started(self)
+
+    def _count_no_request(self) -> None:
+        self._memory.used -= self._request_size
+        self._request_size = 0
 
     def _stream_ended(self) -> None:
         self._execution.stream_ended()

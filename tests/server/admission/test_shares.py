@@ -160,7 +160,7 @@ async def test_a_user_whose_runs_hold_too_much_unread_output_starts_no_more(
 ) -> None:
     memory = runs.memory.of(ADA)
     memory.used += 320 << 20
-    with pytest.raises(ShareUsedUp, match="the runs of ada hold 320 MiB of output and stdin that nobody has read, its"):
+    with pytest.raises(ShareUsedUp, match="the runs of ada hold 320 MiB of output and stdin that nobody has read, and"):
         shares.check_run(plan("true", uid=ADA, owner="ada"), config)
     shares.check_run(plan("true", uid=BOB, owner="bob"), config)
     monkeypatch.setattr(runs.kept, "memory_of", lambda _: 1 << 20)

@@ -245,6 +245,19 @@ async def test_a_bug_at_the_start_ends_the_program(service: Service) -> None:
     assert descriptors(os.getpid()) <= before
 
 
+async def test_a_large_request_counts_in_the_accounts_memory_while_its_run_is_active(service: Service) -> None:
+    memory = service.registry.memory
+    large = plan("sh", "-c", "exit 0", *["x" * 100_000] * 4, uid=50001)
+    small = plan("sh", "-c", "exit 0", "x" * 10_000, uid=50002)
+    assert (small.request_size, large.request_size // 100_000) == (0, 4)
+    for each in (large, small):
+        service.start(each)
+    assert {uid: memory.by_user.of(uid) for uid in memory.by_user} == {50001: large.request_size}
+    await service.idle()
+    assert memory.used == 0
+    assert plan("env", env={b"NAME": bytes(100_000)}).request_size > 100_000
+
+
 async def test_signals_after_the_end_are_not_delivered(service: Service) -> None:
     run, watcher = service.start(plan("true"))
     await service.idle()
