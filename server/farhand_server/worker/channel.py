@@ -101,6 +101,8 @@ class WorkerChannel:
             number, answer = decode(packet)
             if not isinstance(answer, LookedUp | StartOpened | KeyFileRead | NotAnswered):
                 raise WorkerGone("the worker has answered with a question")
+            if attached and not isinstance(answer, StartOpened | KeyFileRead):
+                raise WorkerGone("the worker has sent a descriptor that nobody expects")
         except (MessageError, WorkerGone) as error:
             _close(attached)
             self._end(WorkerGone(str(error)))

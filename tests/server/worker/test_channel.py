@@ -10,7 +10,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from farhand_server.worker.channel import WaitingAnswer, WorkerChannel, WorkerGone
-from farhand_server.worker.messages import LookedUp, LookUp, NotAnswered, WorkerAnswer, decode, encode, receive
+from farhand_server.worker.messages import (
+    LookedUp,
+    LookUp,
+    NotAnswered,
+    StartOpened,
+    WorkerAnswer,
+    decode,
+    encode,
+    receive,
+)
 
 QUESTION = encode(0, LookUp(b"", b"", b"/", b"", ()))
 
@@ -59,7 +68,7 @@ async def test_a_descriptor_goes_with_its_answer_or_is_closed_if_nobody_waits(co
     core.ask(1)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for number in (7, 1):
-        socket.send_fds(core.worker, [encode(number, NotAnswered(0))], [0])
+        socket.send_fds(core.worker, [encode(number, StartOpened(0, 0, b"/", b"/"))], [0])
     await core.until(2)
     _, fd = core.answers[1]
     assert fd is not None
@@ -76,6 +85,16 @@ async def test_what_is_no_answer_ends_the_worker_for_all_who_wait(core: Core, pa
     assert core.channel.gone
     assert {type(answer) for answer, _ in core.answers.values()} == {WorkerGone}
     assert len(core.answers) == 2
+
+
+async def test_a_descriptor_that_nobody_expects_ends_the_worker_and_is_closed(core: Core) -> None:
+    core.ask(1)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    socket.send_fds(core.worker, [encode(1, LookedUp(b"", ()))], [0])
+    await core.until(1)
+    assert core.channel.gone
+    assert isinstance(core.answers[1][0], WorkerGone)
+    assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208  # without the channel's
 
 
 async def test_the_end_of_the_worker_is_told_to_all_who_wait(core: Core) -> None:
