@@ -15,11 +15,11 @@ MAX_CLIENT_HELLO: Final = 4096
 """Bytes that are looked at. A ClientHello has 300 to 600 bytes, and 1,800 with a post-quantum key share (X25519MLKEM768
 has 1,216 bytes)."""
 
-MAX_EXTENSIONS: Final = 64
+MAX_HELLO_EXTENSIONS: Final = 64
 """Extensions that are looked at. Browsers send 18, OpenSSL 12; 1,000 empty ones fit into `MAX_CLIENT_HELLO`, and would
 cost the edge as much as three TLS handshakes."""
 
-MAX_NAMES: Final = 16
+MAX_OFFERED_NAMES: Final = 16
 """Names of protocols that are looked at, for the same reason. A client of ours offers two."""
 
 _RECORD_HEADER = 5
@@ -71,7 +71,7 @@ def _protocols(data: bytes) -> tuple[bytes, ...]:
     extensions = _Reader(hello.vector(2))
     hello.end()
     found: bytes | None = None
-    for _ in _at_most(MAX_EXTENSIONS, extensions):
+    for _ in _at_most(MAX_HELLO_EXTENSIONS, extensions):
         kind, content = extensions.number(2), extensions.vector(2)
         if kind == _ALPN:
             if found is not None:
@@ -85,7 +85,7 @@ def _names(extension: bytes) -> tuple[bytes, ...]:
     names = _Reader(outer.vector(2))
     outer.end()
     found = []
-    for _ in _at_most(MAX_NAMES, names):
+    for _ in _at_most(MAX_OFFERED_NAMES, names):
         name = names.vector(1)
         if not name:
             raise _Malformed

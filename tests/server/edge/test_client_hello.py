@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from farhand_server.edge.client_hello import (
     MAX_CLIENT_HELLO,
-    MAX_EXTENSIONS,
-    MAX_NAMES,
+    MAX_HELLO_EXTENSIONS,
+    MAX_OFFERED_NAMES,
     expected_size,
     offered_protocols,
 )
@@ -100,10 +100,10 @@ def test_the_names_are_found_among_any_other_extensions(names: list[bytes], othe
 
 
 def test_more_extensions_or_names_than_clients_send_are_not_looked_at() -> None:
-    most = b"\1\1\0\0" * (MAX_EXTENSIONS - 1) + alpn(*[b"a"] * MAX_NAMES)
-    assert offered_protocols(hello(most)) == (b"a",) * MAX_NAMES
+    most = b"\1\1\0\0" * (MAX_HELLO_EXTENSIONS - 1) + alpn(*[b"a"] * MAX_OFFERED_NAMES)
+    assert offered_protocols(hello(most)) == (b"a",) * MAX_OFFERED_NAMES
     assert offered_protocols(hello(most + b"\1\1\0\0")) == ()
-    assert offered_protocols(hello(alpn(*[b"a"] * (MAX_NAMES + 1)))) == ()
+    assert offered_protocols(hello(alpn(*[b"a"] * (MAX_OFFERED_NAMES + 1)))) == ()
 
 
 @pytest.mark.parametrize("extensions", [b"\1\1\0\0" * 950, alpn(*[b"a"] * 1900)])
