@@ -35,7 +35,7 @@ def test_the_bytes_to_use_end_with_the_last_record_that_may_be_used(
 
 
 @given(
-    st.lists(st.one_of(st.integers(0, 3), st.integers(0, 0xFFFF)), max_size=12),
+    st.lists(st.one_of(st.integers(0, 3), st.integers(0, 0x1FF)), max_size=12),  # lengths of one byte and of two
     st.lists(st.integers(1, 50), min_size=1, max_size=20),
     st.integers(1, 4),
 )
