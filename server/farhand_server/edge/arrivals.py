@@ -66,18 +66,18 @@ class Arrivals:
         return len(self._waiting)
 
     def add(self, sock: socket.socket, peer: Endpoint, local: Endpoint) -> None:
-        """Take over an accepted, non-blocking socket."""
+        """Take over an accepted, non-blocking socket. Raises OSError if the kernel is short of memory for it."""
         arrival = Arrival(sock, peer, local, source_of(peer[0]), self._loop.time())
         if self._look(arrival):
             return
-        of_source = self._by_source.setdefault(arrival.source, {})
+        of_source = self._by_source.get(arrival.source, {})
         if len(of_source) >= max(1, self._limit // ARRIVALS_DIVISOR):
             self._give_up(next(iter(of_source)), "no TLS handshake yet, and too many others from this source")
         elif len(self._waiting) >= self._limit:
             self._give_up(next(iter(self._waiting)), "no TLS handshake yet, and too many others")
+        self._loop.add_reader(sock.fileno(), self._readable, arrival)  # first, because it may fail
         self._waiting[arrival] = None
         self._by_source.setdefault(arrival.source, {})[arrival] = None
-        self._loop.add_reader(sock.fileno(), self._readable, arrival)
         if self._timer is None:
             self._schedule()
 

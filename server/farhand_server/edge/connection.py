@@ -93,10 +93,16 @@ class EdgeConnection:
             sock.close()
             self._reject(Failure.NO_LOGIN, "TLS failed", error)
             return
-        self._tls = TLSStream(sock, self._context.tls)
+        try:
+            tls = TLSStream(sock, self._context.tls)
+            self._loop.add_reader(tls.fileno(), self._continue_handshake, tls)
+        except OSError as error:  # the kernel is short of memory, and its place must not be lost
+            sock.close()
+            self._reject(None, "TLS failed", error)
+            return
+        self._tls = tls
         self._turn = self._context.watch.turn("TLS handshake", {"peer": str(self._peer[0])})
         self._deadline = self._loop.call_later(self._context.settings.tls_deadline, self._deadline_reached)
-        self._loop.add_reader(self._tls.fileno(), self._continue_handshake, self._tls)
 
     def receive_verdict(self, logged_in: bool) -> None:
         """Record the core's verdict; the caller notifies the limiter."""

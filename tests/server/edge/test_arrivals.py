@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,25 @@ async def test_a_source_with_a_quarter_of_all_makes_room_for_its_own_next() -> N
     assert list(waiting.failed) == [2]
     assert list(waiting.arrived) == [5]
     waiting.close()
+
+
+class Unwatchable(socket.socket):
+    """A socket that the kernel refuses to watch, as it does when it is short of memory: epoll_ctl(2) takes no files."""
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._file = file
+
+    def recv(self, *_: object) -> bytes:
+        raise BlockingIOError
+
+    def fileno(self) -> int:
+        return self._file
+
+
+async def test_a_connection_that_cannot_be_watched_is_not_kept(waiting: Waiting, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file, Unwatchable(file.fileno()) as sock:
+        peer = (IPv4Address("192.0.2.1"), 1)
+        with pytest.raises(OSError, match="not permitted"):
+            waiting.arrivals.add(sock, peer, peer)
+    assert len(waiting.arrivals) == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.config import EdgeSettings
+from farhand_server.edge import connection as connection_module
 from farhand_server.edge.limiter import Failure, Slot
 from farhand_server.edge.tls import TLSStream
 from farhand_server.listen.feed import FromCore, FromEdge, encode_record
@@ -100,6 +103,25 @@ async def test_a_connection_that_had_to_give_up_its_place_is_charged_once(
         await peer.read_to_end()  # the deadline of the second is later than that of the first would be
         assert not edge.edge.connections
     assert len(charged) == 2
+
+
+async def test_a_connection_that_the_kernel_has_no_memory_for_keeps_no_place_and_is_not_charged(
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged: list[Failure] = []
+    monkeypatch.setattr(edge.edge.limiter, "penalise", lambda slot, failure, now: charged.append(failure))
+
+    def fail(*_: object) -> TLSStream:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection_module, "TLSStream", fail)
+        peer = await edge.connect_bare()
+        await peer.send(openssl_hello())
+        await peer.read_to_end()
+    assert "Cannot allocate memory" in edge.log.read_text()
+    assert (edge.edge.connections, edge.edge.limiter.open, charged) == (set(), 0, [])
+    await edge.pair()
 
 
 async def test_a_client_that_the_core_has_dismissed_gives_up_its_place_at_no_charge(
