@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,16 @@ def directory(tmp_path: Path) -> Iterator[AuditDirectory]:
     log = LogFile(tmp_path)
     yield AuditDirectory(tmp_path, log)
     log.close()
+
+
+@contextmanager
+def file_size(limit: int) -> Iterator[None]:
+    """Limit the size of files of this process to `limit` bytes, which acts like a full disk (setrlimit(2))."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
