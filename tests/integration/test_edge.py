@@ -30,6 +30,8 @@ def connected(service: Service, directory: Path) -> AbstractAsyncContextManager[
 async def test_while_a_worker_is_stuck_new_clients_are_served_and_one_that_dies_is_replaced(tmp_path: Path) -> None:
     async with network_service(tmp_path) as service:
         edge, (stuck, dying) = edge_of(service), workers_of(service)
+        for worker in (stuck, dying):  # the log tells them apart
+            await service.logged(f"connected to the core.* worker={worker} ")
         os.kill(stuck, signal.SIGSTOP)
         for _ in range(4):
             async with connected(service, tmp_path) as client:

@@ -95,7 +95,7 @@ def _work(
                 core_socket=config.edge.socket,
                 host_key=options.key or config.state_dir / PRIVATE_KEY_FILE,
                 settings=config.edge,
-                log=Logger(sink, {}).bind(process="edge"),
+                log=Logger(sink, {}).bind(process="edge", worker=os.getpid()),
                 ready=freeze_loaded_objects,
                 reports=reports,
                 reload=reload,

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import Final, cast
 
+from farhand_protocol.sentences import counted
 from farhand_server.upgrade.result import NoUpgradeResult, receive_result, result_socket
 
 from .command import configuration
@@ -50,7 +51,7 @@ def upgrade(options: argparse.Namespace) -> int:
     if result.result == "refused":
         raise CommandFailed(f"not upgraded, the service continues unchanged: {result.reason}")
     print_result(
-        f"farhandd: upgraded to {result.version} (pid {pid}); {result.runs} runs continued, "
+        f"farhandd: upgraded to {result.version} (pid {pid}); {counted(result.runs, 'run')} continued, "
         f"{result.away:.2f} s without service"
     )
     return 0

@@ -49,6 +49,13 @@ def test_a_finished_upgrade_is_reported(
     assert result.out == expected
 
 
+def test_one_run_that_continues_is_one_run(
+    farhandd: CommandLine, service: Path, results: list[tuple[Path, UpgradeResult]]
+) -> None:
+    results.append((service, UpgradeResult(result="upgraded", version="9.9", runs=1, away=0.25)))
+    assert "; 1 run continued, " in farhandd("upgrade").out
+
+
 def test_a_refused_upgrade_is_an_error_with_its_reason(
     farhandd: CommandLine, service: Path, results: list[tuple[Path, UpgradeResult]]
 ) -> None:
