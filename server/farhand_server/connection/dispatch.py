@@ -101,8 +101,12 @@ def _judged(
 ) -> None:
     """Answer a request whose judgement was waited for, then deal with what has arrived on its channel meanwhile."""
     channel = waiting.number
-    del session.channels[channel]
     try:
+        if isinstance(admitted, RunRefusal):
+            waiting.failed(admitted.code, admitted.sentence)
+            session.log.warning("run refused", run=message.id, reason=admitted.sentence)
+            return
+        del session.channels[channel]
         _answer_run(session, channel, message, admitted)
         handler = session.channels.get(channel)
         if handler is not None and waiting.data:

@@ -118,6 +118,19 @@ async def test_a_connection_lost_before_the_judgement_starts_nothing(core: Core)
     assert (core.judging, len(core.registry)) == ({}, 0)
 
 
+@pytest.mark.usefixtures("judged_by_path")
+async def test_a_session_that_finishes_closes_once_the_last_request_is_refused(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        run = client.start("cat", stdin=True)
+        async with asyncio.timeout(TIMEOUT):
+            while not core.judging:  # noqa: ASYNC110  # it waits for iterations of the loop
+                await asyncio.sleep(0)
+        core.registry.refuse_new()
+        only_session(core).finish()
+        assert (await run.error()).code == "draining"
+        await client.closed()
+
+
 async def test_a_bug_in_sending_output_is_reported_before_the_connection_closes_and_the_run_ends(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
