@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -213,35 +212,6 @@ async def test_a_zombie_that_cannot_be_inspected_without_descriptors_does_not_hi
 
 
 @pytest.mark.usefixtures("ready")
-async def test_the_service_itself_keeps_no_mark_of_a_run() -> None:
-    before = resource.getrlimit(10)
-    async with started("sh", "-c", "grep locks /proc/self/limits") as run:
-        line = await run.line()
-    assert resource.getrlimit(10) == before
-    assert line.split()[3].isdigit()
-
-
-@pytest.mark.usefixtures("ready")
-async def test_concurrent_starts_each_have_a_mark_of_their_own() -> None:
-    before = resource.getrlimit(10)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-
-    async def start() -> Process:
-        return await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
-
-    starts = [asyncio.create_task(start()) for _ in range(8)]
-    while not all(task.done() for task in starts):
-        await asyncio.sleep(0)
-        assert resource.getrlimit(10) == before
-    processes = [task.result() for task in starts]
-    os.close(null)
-    assert len({process.mark for process in processes}) == 8
-    for process in processes:
-        assert tree.mark_of(process.pid) == process.mark
-        process.close()
-
-
-@pytest.mark.usefixtures("ready")
 async def test_the_processor_time_of_a_leader_is_counted() -> None:
     async with started("sh", "-c", "i=0; while [ $i -lt 99999 ]; do i=$((i + 1)); done; times") as run:
         shell = re.fullmatch(r"0m(\S+)s 0m(\S+)s", await run.line())
@@ -249,31 +219,6 @@ async def test_the_processor_time_of_a_leader_is_counted() -> None:
         usage = run.process.usage()
     assert shell is not None
     assert usage.user + usage.system >= float(shell[1]) + float(shell[2]) > 0
-
-
-@pytest.mark.usefixtures("ready")
-async def test_a_child_started_by_asyncio_is_left_to_it_and_needs_no_thread() -> None:
-    threads = threading.active_count()
-    child = await asyncio.create_subprocess_exec("sh", "-c", "read line; exit 7", stdin=subprocess.PIPE)
-    assert threading.active_count() == threads
-    async with started("true") as run:
-        await run.code()
-    async with asyncio.timeout(TIMEOUT):
-        await child.communicate(b"\n")
-    assert child.returncode == 7
-
-
-@pytest.mark.usefixtures("ready")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a loop's child watcher is its own there")
-async def test_a_start_fails_and_leaves_nothing_if_another_child_watcher_was_set() -> None:
-    another = asyncio.PidfdChildWatcher()
-    another.attach_loop(asyncio.get_running_loop())
-    asyncio.set_child_watcher(another)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    with pytest.raises(RuntimeError, match="another child watcher"):
-        await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
-    os.close(null)
 
 
 @pytest.mark.usefixtures("ready")
