@@ -38,6 +38,10 @@ _MOUNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
+class _UnsteadyPath(Exception):
+    """Somebody else can change what a path leads to, or something on it may hang."""
+
+
 class SteadyPaths:
     """Answers from the current table of mounts. Its methods raise nothing: what cannot be known is not steady."""
 
@@ -65,7 +69,13 @@ class SteadyPaths:
         """Return whether nobody but root and the service's account can change what `path` leads to, and nothing on it
         can hang."""
         self._follow()
-        return path.startswith(b"/") and b"\0" not in path and self._lasts(path, set())
+        if not path.startswith(b"/") or b"\0" in path:
+            return False
+        try:
+            self._status(path, {})
+        except _UnsteadyPath:
+            return False
+        return True
 
     def can_start(self, program: bytes, search: bytes, cwd: bytes, home: bytes) -> bool:
         """Return whether execve(2) can be called at once for `program` in `cwd`, because it cannot hang.
@@ -73,27 +83,28 @@ class SteadyPaths:
         It may fail. For the parameters see `messages.OpenStart`.
         """
         self._follow()
-        seen: set[bytes] = set()
-        if not cwd.startswith(b"/") or b"\0" in cwd + program + search or not self._lasts(home or b"/", seen):
-            return False
-        cwd = starting_directory(cwd, home)
-        if not self._lasts(cwd, seen):
-            return False
+        seen: dict[bytes, os.stat_result] = {}
         places = [b""] if b"/" in program else search.split(b":")
-        if len(places) > MAX_PATH_ENTRIES:
+        if not cwd.startswith(b"/") or b"\0" in cwd + program + search or len(places) > MAX_PATH_ENTRIES:
             return False
-        for place in places:
-            path = os.path.join(cwd, place, program)  # noqa: PTH118  # bytes
-            if not self._lasts(path, seen):
-                return False
-            if os.path.exists(path):  # noqa: PTH110  # bytes
-                return self._is_quick(path, cwd, seen)
+        try:
+            self._status(home, seen)
+            cwd = starting_directory(cwd, home)
+            self._status(cwd, seen)
+            for place in places:
+                path = os.path.join(cwd, place, program)  # noqa: PTH118  # bytes
+                status = self._status(path, seen)
+                if status is not None:
+                    return self._is_quick(path, status, cwd, seen)
+        except _UnsteadyPath:
+            return False
         return True  # it does not exist
 
-    def _is_quick(self, path: bytes, cwd: bytes, seen: set[bytes]) -> bool:
+    def _is_quick(self, path: bytes, found: os.stat_result, cwd: bytes, seen: dict[bytes, os.stat_result]) -> bool:
         """Return whether the kernel can open a program, and the interpreters that it names, without waiting."""
+        status: os.stat_result | None = found
         for _ in range(MAX_INTERPRETERS + 1):
-            if not os.path.isfile(path):  # noqa: PTH113  # bytes
+            if status is None or not stat.S_ISREG(status.st_mode):
                 return True  # it cannot be executed
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -109,13 +120,15 @@ class SteadyPaths:
             if interpreter is None:
                 return True
             path = os.path.join(cwd, interpreter)  # noqa: PTH118  # bytes
-            if not self._lasts(path, seen):
-                return False
+            status = self._status(path, seen)
         return True
 
-    def _lasts(self, path: bytes, seen: set[bytes]) -> bool:
-        """Return whether only root and the service's account can change what `path` leads to, and nothing on it can
-        hang. Looks only into directories of which that is known already; `seen` has those of this call."""
+    def _status(self, path: bytes, seen: dict[bytes, os.stat_result]) -> os.stat_result | None:
+        """Return what `path` leads to; None if it does not exist. `seen` has what this call of the object has met.
+
+        Raises `_UnsteadyPath` if anybody else can change what it leads to, or something on it can hang. Looks only into
+        directories of which it is known that neither is so.
+        """
         left = path.split(b"/")[::-1]
         at, followed = b"", 0
         while left:
@@ -130,28 +143,28 @@ class SteadyPaths:
                 at = here
                 continue
             if here in self._others:
-                return False
+                raise _UnsteadyPath
             try:
                 status = os.lstat(here)
                 if status.st_uid not in (0, self._uid):
-                    return False
+                    raise _UnsteadyPath
                 if stat.S_ISLNK(status.st_mode):
                     followed += 1
                     target = os.readlink(here)  # noqa: PTH115  # bytes
                     if followed > MAX_SYMLINKS:
-                        return True  # ELOOP
+                        return None  # ELOOP
                     left += target.split(b"/")[::-1]
                     at = b"" if target.startswith(b"/") else at
                     continue
             except OSError:
-                return True  # it does not exist, and nobody else can create it
+                return None  # it does not exist, and nobody else can create it
             if status.st_mode & _WRITABLE_BY_OTHERS and not (
                 stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             ):
-                return False
+                raise _UnsteadyPath
             at = here
-            seen.add(here)
-        return True
+            seen[here] = status
+        return seen.get(at)
 
     def _follow(self) -> None:
         if self._changes.poll(0):
