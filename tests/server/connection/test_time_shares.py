@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from farhand_server.connection.time_shares import (
+    ALONE_AFTER,
     DECODE_REST,
     MAX_ARRIVING,
     MAX_WAITING_TIME,
@@ -82,14 +83,45 @@ async def test_many_users_who_wait_do_not_make_a_turn_of_the_loop_long_and_all_h
 async def test_time_comes_back_with_the_next_turn_and_is_not_saved() -> None:
     shares = TimeShares()
     share = shares.of("ada")
-    assert share.left() == TURN_TIME
-    share.spend(3 * TURN_TIME)
+    assert share.left() == MAX_WAITING_TIME
+    share.spend(3 * MAX_WAITING_TIME)
     assert share.left() < 0
     await asyncio.sleep(0)
-    assert share.left() == TURN_TIME
+    assert share.left() == MAX_WAITING_TIME
     for _ in range(5):
         await asyncio.sleep(0)
-    assert share.left() == TURN_TIME
+    assert share.left() == MAX_WAITING_TIME
+
+
+@virtual_time
+async def test_only_who_is_alone_has_a_long_turn_and_only_the_first_of_others_waits_for_it() -> None:
+    shares = TimeShares()
+    mallory, alice = shares.of("mallory"), shares.of("alice")
+    assert mallory.left() == MAX_WAITING_TIME
+    assert alice.left() == TURN_TIME
+    for _ in range(3):
+        assert mallory.left() == alice.left() == TURN_TIME
+    await asyncio.sleep(ALONE_AFTER / 2)
+    assert mallory.left() == TURN_TIME
+    await asyncio.sleep(ALONE_AFTER)
+    assert mallory.left() == MAX_WAITING_TIME
+    assert alice.left() == TURN_TIME
+
+
+@virtual_time
+async def test_a_flood_of_one_user_costs_another_short_turns_only() -> None:
+    shares, slices = TimeShares(), list[str]()
+    flood = Flood(shares.of("mallory"), "m", slices)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    alice = shares.of("alice")
+    alice.left()
+    for _ in range(20):
+        began = _loop().time()
+        await asyncio.sleep(0)
+        assert _loop().time() - began <= TURN_TIME
+        alice.spend(0.0)
+    assert flood
 
 
 @virtual_time
