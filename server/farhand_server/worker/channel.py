@@ -24,6 +24,11 @@ from .messages import (
 )
 
 
+ANSWERS_PER_TURN: Final = 4
+"""Answers in one turn of the loop: as many as runs are launched in one (`start_queue.LAUNCHES_PER_TURN`), each of which
+needs one."""
+
+
 class WorkerGone(Exception):
     """The worker has ended, or has answered with something that is no answer."""
 
@@ -88,13 +93,19 @@ class WorkerChannel:
         self._send()
 
     def _readable(self) -> None:
+        for _ in range(ANSWERS_PER_TURN):
+            if self.gone or not self._receive():
+                return
+
+    def _receive(self) -> bool:
+        """Deal with one answer, and return whether there may be another."""
         try:
             packet, attached, lost = receive(self._socket)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self._end(WorkerGone(error.strerror))
-            return
+            return False
         try:
             if not packet:
                 raise WorkerGone("the worker has ended")
@@ -106,7 +117,7 @@ class WorkerChannel:
         except (MessageError, WorkerGone) as error:
             _close(attached)
             self._end(WorkerGone(str(error)))
-            return
+            return False
         waited = self.waiting.pop(number, None)
         if waited is None:
             _close(attached)  # nobody waits for it any more
@@ -116,6 +127,7 @@ class WorkerChannel:
         else:
             waited.answered(answer, attached[0] if attached else None)
         self._on_change(self)
+        return bool(self.waiting)
 
     def _end(self, why: WorkerGone) -> None:
         if self.gone:

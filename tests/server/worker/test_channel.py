@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
-from farhand_server.worker.channel import WaitingAnswer, WorkerChannel, WorkerGone
+from farhand_server.worker.channel import ANSWERS_PER_TURN, WaitingAnswer, WorkerChannel, WorkerGone
 from farhand_server.worker.messages import (
     LookedUp,
     LookUp,
@@ -62,6 +63,18 @@ async def test_answers_arrive_in_any_order(core: Core) -> None:
     await core.until(2)
     assert core.answers == {1: (NotAnswered(1), None), 2: (NotAnswered(2), None)}
     assert core.channel.waiting == {}
+
+
+async def test_several_answers_are_dealt_with_in_one_turn_but_not_all(core: Core) -> None:
+    for number in range(2 * ANSWERS_PER_TURN + 1):
+        core.ask(number)
+        core.worker.send(encode(number, NotAnswered(0)))
+    seen = [0]
+    while len(core.answers) < 2 * ANSWERS_PER_TURN + 1:
+        await asyncio.sleep(0)
+        seen.append(len(core.answers))
+    steps = [after - before for before, after in itertools.pairwise(seen) if after > before]
+    assert steps == [ANSWERS_PER_TURN, ANSWERS_PER_TURN, 1]
 
 
 async def test_a_descriptor_goes_with_its_answer_or_is_closed_if_nobody_waits(core: Core) -> None:
