@@ -45,7 +45,7 @@ class Tally(Generic[_Key]):
 
     def add(self, user: _Key, amount: int = 1) -> None:
         """Count `amount` more for `user`; a negative amount counts less. Nobody can have less than nothing."""
-        now = self.of(user) + amount
+        now = self._amounts.get(user, 0) + amount
         if now < 0:
             raise ValueError(f"{user} has {self.of(user)} and cannot give back {-amount}")
         self.total += amount

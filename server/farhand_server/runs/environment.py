@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -91,13 +92,18 @@ class Home:
         """
         environment = dict(self.environment)
         # A request may have tens of thousands of variables.
-        admits = re.compile("|".join(map(translate, admitted)) or r"(?!)").match
+        admits = _compiled(tuple(admitted)).match
         for name, value in requested:
             if not admits(text := os.fsdecode(name)):
                 raise EnvironmentRefused(f"a request may not set the environment variable {text[:255]!a} here")
             environment[name] = value
         environment.update(added)
         return environment
+
+
+@lru_cache(maxsize=4)  # there are two sets of patterns (`admission.plan`)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)) or r"(?!)")
 
 
 def _credentials(uid: int) -> Credentials:

@@ -76,9 +76,9 @@ class _UserMemory(SpoolMemory):
 
     @used.setter
     def used(self, amount: int) -> None:
-        change = amount - self.used
-        self._whole.used += change
-        self._whole.by_user.add(self._uid, change)
+        if change := amount - self.used:
+            self._whole.used += change
+            self._whole.by_user.add(self._uid, change)
 
     @property
     def used_up(self) -> bool:
@@ -279,6 +279,8 @@ class MemorySpool:
             self.on_room()
 
     def _drop(self, count: int, *, unread: bool) -> None:
+        if not count:
+            return  # most runs have no output on stderr, and many none at all
         dropped = self._chunks[:count]
         del self._starts[:count], self._chunks[:count]
         size = sum(map(len, dropped))

@@ -98,6 +98,8 @@ class MarkSeries:
 
     def clear(self) -> None:
         """Delete all moments."""
+        if not self.at:
+            return
         self._memory.used -= MARK_BYTES * len(self)
         for column in (self.at, self.first, self.second):
             del column[:]
@@ -258,8 +260,9 @@ class Timeline:
         self.gone = True
         for series in (self.output, self.sizes, self.typed_at):
             series.clear()
-        self._memory.used -= len(self.typed)
-        self.typed.clear()
+        if self.typed:
+            self._memory.used -= len(self.typed)
+            self.typed.clear()
 
     def _written_at(self, number: int) -> Moment:
         output = self.output
