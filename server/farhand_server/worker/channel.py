@@ -23,7 +23,6 @@ from .messages import (
     receive,
 )
 
-
 ANSWERS_PER_TURN: Final = 4
 """Answers in one turn of the loop: as many as runs are launched in one (`start_queue.LAUNCHES_PER_TURN`), each of which
 needs one."""
