@@ -111,7 +111,7 @@ async def test_only_who_is_alone_has_a_long_turn_and_only_the_first_of_others_wa
 @virtual_time
 async def test_a_flood_of_one_user_costs_another_short_turns_only() -> None:
     shares, slices = TimeShares(), list[str]()
-    flood = Flood(shares.of("mallory"), "m", slices)
+    Flood(shares.of("mallory"), "m", slices)
     for _ in range(5):
         await asyncio.sleep(0)
     alice = shares.of("alice")
@@ -121,7 +121,7 @@ async def test_a_flood_of_one_user_costs_another_short_turns_only() -> None:
         await asyncio.sleep(0)
         assert _loop().time() - began <= TURN_TIME
         alice.spend(0.0)
-    assert flood
+    assert len(slices) > 20
 
 
 @virtual_time
