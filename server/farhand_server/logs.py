@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from farhand_protocol.sentences import escape_surrogates
 
@@ -45,12 +45,20 @@ _LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,~-]+", re.ASCII)
 
 
-class Logger:
-    """Writes events to a sink, adding the logger's own fields to each."""
+class LineLimit(Protocol):
+    """Limits lines, except those of the level debug."""
 
-    def __init__(self, sink: "Sink", fields: Mapping[str, LogValue]) -> None:
+    def admit(self) -> int | None:
+        """Return how many lines were kept back since the last one; None if this one must be kept back, too."""
+
+
+class Logger:
+    """Writes events to a sink, adding the logger's own fields to each, as far as `limit` admits them."""
+
+    def __init__(self, sink: "Sink", fields: Mapping[str, LogValue], limit: LineLimit | None = None) -> None:
         self._sink = sink
         self._fields = fields
+        self._limit = limit
 
     @property
     def fields(self) -> Mapping[str, LogValue]:
@@ -59,7 +67,11 @@ class Logger:
 
     def bind(self, **fields: LogValue) -> "Logger":
         """Return a logger that adds `fields` to every event."""
-        return Logger(self._sink, {**self._fields, **fields})
+        return Logger(self._sink, {**self._fields, **fields}, self._limit)
+
+    def limited(self, limit: LineLimit) -> "Logger":
+        """Return a logger whose lines `limit` may keep back. The next one then has their number as `kept_back`."""
+        return Logger(self._sink, self._fields, limit)
 
     def debug(self, event: str, **fields: LogValue) -> None:
         """Log an event that helps in diagnosing a problem."""
@@ -67,15 +79,21 @@ class Logger:
 
     def info(self, event: str, **fields: LogValue) -> None:
         """Log an event that an administrator may want to find later."""
-        self._sink.log("info", event, {**self._fields, **fields})
+        self._log("info", event, fields)
 
     def warning(self, event: str, **fields: LogValue) -> None:
         """Log a problem despite which the service continues to work."""
-        self._sink.log("warning", event, {**self._fields, **fields})
+        self._log("warning", event, fields)
 
     def error(self, event: str, **fields: LogValue) -> None:
         """Log an unexpected failure, with the traceback of any exception in `fields`."""
-        self._sink.log("error", event, {**self._fields, **fields})
+        self._log("error", event, fields)
+
+    def _log(self, level: LogLevel, event: str, fields: Mapping[str, LogValue]) -> None:
+        kept_back = 0 if self._limit is None else self._limit.admit()
+        if kept_back is not None:
+            counted = {"kept_back": kept_back} if kept_back else {}
+            self._sink.log(level, event, {**self._fields, **fields, **counted})
 
 
 class Sink:

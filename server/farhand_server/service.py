@@ -337,8 +337,9 @@ class Service:
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # An exit is ordinary, and an info line for each would cost a tenth of a short run's time.
-        log = self.log.debug if isinstance(result.outcome, Exited) else self.log.info
-        log(
+        log = self.log.limited(self.sessions.lines.of(f"user {run.plan.owner}"))
+        write = log.debug if isinstance(result.outcome, Exited) else log.info
+        write(
             "run ended",
             run=run.plan.id,
             user=run.plan.owner,

@@ -11,6 +11,7 @@ from farhand_protocol import messages as m
 
 from ..admission.admission import AdmissionContext
 from ..auth.accounts import Principal
+from ..throttle import LineShares
 from .login import LoginContext
 from .time_shares import TimeShares
 
@@ -39,6 +40,8 @@ class OpenSessions:
     def __init__(self) -> None:
         self.time = TimeShares()
         """How they share the loop's time."""
+        self.lines = LineShares()
+        """How many lines each user may cause in the log."""
         self._all: set[OpenSession] = set()
 
     def __len__(self) -> int:

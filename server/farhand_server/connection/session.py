@@ -96,7 +96,8 @@ class ServerSession:
         """Serve this caller from now on."""
         self._admission = Admission(caller, self.context)
         self._count_connection(caller.principal)
-        self.log = self.log.bind(user=caller.principal.user)
+        user = caller.principal.user
+        self.log = self.log.bind(user=user).limited(self.context.sessions.lines.of(f"user {user}"))
         self._share_time(f"uid {caller.principal.uid}")
         self._keepalive.start(self._loop.time())
         self._schedule_keepalive()
@@ -214,6 +215,7 @@ class ServerSession:
     def connected(self, transport: ConnectionTransport) -> None:
         self._transport = self._turns.transport = transport
         self._share_time(self._stranger)
+        self.log = self.log.limited(self.context.sessions.lines.of(self._stranger))
         self.context.sessions.add(self)
         if self._principal is not None:
             self._count_connection(self._principal)

@@ -25,9 +25,14 @@ from farhand_server.connection.session import ServerSession
 from farhand_server.logs import Logger, Sink
 from farhand_server.policy import Policy, Rule
 from farhand_server.runs.process.process import Process
+from farhand_server.throttle import BURST
 from tests.server.connection.conftest import Core
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.pairs import hello
+
+
+UNKNOWN = "0192f0c1-2b3d-7c4e-8f50-000000000000"
+"""The id of no run."""
 
 
 def only_session(core: Core) -> ServerSession:
@@ -349,3 +354,11 @@ async def test_strangers_with_addresses_of_one_network_have_one_share_of_the_loo
             session.lost(None)
     assert shares[0] is shares[1]
     assert shares[0] is not shares[2]
+
+
+async def test_the_log_lines_that_a_user_causes_are_of_that_users_share(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        for _ in range(BURST):
+            assert (await client.attach(UNKNOWN).error()).code == "unknown_run"
+        user = only_session(core).admission.caller.principal.user
+        assert core.sessions.lines.of(f"user {user}").admit() is None
