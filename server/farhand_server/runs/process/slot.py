@@ -11,6 +11,10 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from typing import Final
+
+MAX_DIGIT: Final = 9
+"""The largest number that dash can close."""
 
 _slot: int | None = None
 _nowhere = -1
@@ -22,7 +26,7 @@ def reserve() -> None:
     if _slot is not None:
         return
     lowest = os.open("/", os.O_PATH | os.O_CLOEXEC)
-    if lowest > 9:
+    if lowest > MAX_DIGIT:
         os.close(lowest)
         return
     _nowhere = os.dup(lowest)
@@ -43,3 +47,12 @@ def holding(fd: int) -> Iterator[int]:
         yield _slot
     finally:
         os.dup2(_nowhere, _slot, inheritable=False)
+
+
+def release() -> None:
+    """Close the reserved descriptor. The next call of `reserve` reserves another."""
+    global _slot
+    if _slot is not None:
+        os.close(_slot)
+        os.close(_nowhere)
+        _slot = None

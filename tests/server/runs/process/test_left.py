@@ -140,7 +140,7 @@ async def test_many_released_processes_that_end_one_by_one_are_not_all_examined_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     count = 40
-    script = f"(setsid sh -c 'for i in $(seq {count}); do sleep 999 >&- 2>&- & echo $!; done' &) ; exit 0"
+    script = f"setsid sh -c 'for i in $(seq {count}); do sleep 999 >&- 2>&- & echo $!; done'; exit 0"
     async with released(script) as (run, living):
         pids = [await run.pid() for _ in range(count)]
         looks: list[int] = []

@@ -35,6 +35,27 @@ print(os.readlink(f"/proc/self/fd/{number}"))
 """
 
 
+def test_a_free_digit_is_reserved_once_and_given_to_each_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Descriptors of any size stand in for those below 10, which others may have taken here.
+    given = os.dup(0)
+    os.close(given)
+    monkeypatch.setattr(slot, "MAX_DIGIT", given + 100)
+    slot.reserve()
+    directory = os.open(tmp_path, os.O_PATH)
+    numbers = []
+    for _ in range(2):
+        with slot.holding(directory) as number:
+            numbers.append(number)
+            assert Path(f"/proc/self/fd/{number}").readlink() == tmp_path
+            assert not os.get_inheritable(number)
+        assert Path(f"/proc/self/fd/{number}").readlink() == Path("/")
+    assert numbers[0] == numbers[1]
+    os.close(directory)
+    slot.release()
+
+
 def test_without_a_free_digit_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     given = os.dup(0)
     monkeypatch.setattr(os, "open", lambda *_: os.dup2(given, 200))
