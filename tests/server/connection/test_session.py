@@ -30,7 +30,6 @@ from tests.server.connection.conftest import Core
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.pairs import hello
 
-
 UNKNOWN = "0192f0c1-2b3d-7c4e-8f50-000000000000"
 """The id of no run."""
 
