@@ -76,14 +76,18 @@ class _UserMemory(SpoolMemory):
 
     @used.setter
     def used(self, amount: int) -> None:
-        if change := amount - self.used:
-            self._whole.used += change
-            self._whole.by_user.add(self._uid, change)
+        whole = self._whole
+        if change := amount - whole.by_user.of(self._uid):
+            whole.used += change
+            whole.by_user.add(self._uid, change)
 
     @property
     def used_up(self) -> bool:
         whole = self._whole
-        return whole.used_up or (self._bound and self.used >= fair_part(whole.limit, whole.used, self.used))
+        if not self._bound or whole.used >= whole.limit:
+            return whole.used >= whole.limit
+        used = whole.by_user.of(self._uid)
+        return used >= fair_part(whole.limit, whole.used, used)
 
 
 class ReadableSpool(Protocol):
