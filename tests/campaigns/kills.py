@@ -89,11 +89,11 @@ async def _kill_edge(service: Service, *, worker: bool) -> bool:
     try:
         pid = workers_of(service)[0] if worker else edge_of(service)
         os.kill(pid, signal.SIGKILL)
-    except (ValueError, IndexError, OSError):
+    except (IndexError, OSError):
         return False
     async with asyncio.timeout(30):
         while True:
-            with contextlib.suppress(ValueError, OSError):
+            with contextlib.suppress(IndexError, OSError):
                 if edge_of(service) != pid and (workers := workers_of(service)) and pid not in workers:
                     return True
             await asyncio.sleep(0.02)  # there is no event for another process's child

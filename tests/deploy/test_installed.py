@@ -69,6 +69,6 @@ history.db
 history.lock
 host_key
 host_key.pub
-spool
+ticket_key
 """
     )

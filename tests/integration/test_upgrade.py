@@ -20,7 +20,7 @@ from tests.support.client import TIMEOUT
 from tests.support.openssh import make_key
 from tests.support.processes import children, descriptors, end_of
 from tests.support.service import Service, running_service
-from tests.support.upgrades import WRITER, edge_of, exchangeable, upgrade, upgraded
+from tests.support.upgrades import WRITER, exchangeable, kill_edge, upgrade, upgraded
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_runs_stream_on_through_upgrades_and_killed_edges(
         hashes = [asyncio.create_task(hashed(run)) for run in runs]
         for kills, upgrades in steps:
             for _ in range(kills):
-                os.kill(edge_of(service), signal.SIGKILL)
+                await kill_edge(service)
                 async with asyncio.timeout(TIMEOUT):
                     await connected[0].ping()
             for _ in range(upgrades):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -66,7 +68,20 @@ async def upgraded(service: Service) -> None:
 
 def edge_of(service: Service) -> int:
     """Return the pid of the core's edge; the youngest one while another is exiting."""
-    return max(pid for pid in children(service.process.pid) if b"\0edge\0" in _command_line(pid))
+    return _edges_of(service)[-1]
+
+
+async def kill_edge(service: Service) -> None:
+    """Kill the core's edge, and return once there is another."""
+    killed = edge_of(service)
+    os.kill(killed, signal.SIGKILL)
+    async with asyncio.timeout(TIMEOUT):
+        while _edges_of(service) in ([], [killed]):  # noqa: ASYNC110  # a child of another process has no event
+            await asyncio.sleep(0)
+
+
+def _edges_of(service: Service) -> list[int]:
+    return sorted(pid for pid in children(service.process.pid) if b"\0edge\0" in _command_line(pid))
 
 
 def workers_of(service: Service) -> list[int]:
