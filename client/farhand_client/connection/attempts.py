@@ -47,5 +47,5 @@ class Attempts:
         from random import uniform  # takes 3 ms to import, and few connections are dropped
 
         longest = min(MAX_ATTEMPT_DELAY, MIN_ATTEMPT_DELAY * 2.0 ** min(self.failed, 6))
-        seconds = uniform(longest / 2, longest)
+        seconds = uniform(longest / 2, longest)  # nosec B311  # clients must not come at once; nobody gains by guessing
         return seconds if seconds < left else None

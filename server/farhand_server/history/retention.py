@@ -50,10 +50,11 @@ _USED: Final = {
 }
 """How much all owners have, and how many owners have anything."""
 
-_HAS_ENDED: Final = "EXISTS (SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL)"
 _LARGEST: Final = {
-    "records": "SELECT name, records FROM owner WHERE records > ? AND " + _HAS_ENDED + " ORDER BY records DESC LIMIT 1",
-    "bytes": "SELECT name, bytes FROM owner WHERE bytes > ? AND " + _HAS_ENDED + " ORDER BY bytes DESC LIMIT 1",
+    "records": """SELECT name, records FROM owner WHERE records > ?
+        AND EXISTS (SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL) ORDER BY records DESC LIMIT 1""",
+    "bytes": """SELECT name, bytes FROM owner WHERE bytes > ?
+        AND EXISTS (SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL) ORDER BY bytes DESC LIMIT 1""",
 }
 """The owner who has the most, more than a share, and how much."""
 

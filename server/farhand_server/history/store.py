@@ -332,7 +332,7 @@ class History:
             conditions.append(f"{other}owner = ?")
             values.append(owner)
         if before is not None:
-            conditions.append(f"{other}n < (SELECT n FROM record WHERE id = ?)")
+            conditions.append(other + "n < (SELECT n FROM record WHERE id = ?)")  # nosec B608  # "" or "+"
             values.append(before)
         if prefix:
             conditions.append("id >= ? AND id < ?")
