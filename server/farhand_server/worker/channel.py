@@ -12,16 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .messages import (
-    KeyFileRead,
-    LookedUp,
-    MessageError,
-    NotAnswered,
-    StartOpened,
-    WorkerAnswer,
-    decode,
-    receive,
-)
+from .messages import KeyFileRead, MessageError, StartOpened, WorkerAnswer, decode, receive
 
 ANSWERS_PER_TURN: Final = 4
 """Answers in one turn of the loop: as many as runs are launched in one (`start_queue.LAUNCHES_PER_TURN`), each of which
@@ -109,7 +100,7 @@ class WorkerChannel:
             if not packet:
                 raise WorkerGone("the worker has ended")
             number, answer = decode(packet)
-            if not isinstance(answer, LookedUp | StartOpened | KeyFileRead | NotAnswered):
+            if not isinstance(answer, WorkerAnswer):
                 raise WorkerGone("the worker has answered with a question")
             if attached and not isinstance(answer, StartOpened | KeyFileRead):
                 raise WorkerGone("the worker has sent a descriptor that nobody expects")

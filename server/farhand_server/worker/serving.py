@@ -14,17 +14,7 @@ import time
 from typing import Final
 
 from .looking import answer
-from .messages import (
-    MAX_PACKET,
-    KeyFileRead,
-    LookedUp,
-    MessageError,
-    NotAnswered,
-    StartOpened,
-    WorkerAnswer,
-    decode,
-    encode,
-)
+from .messages import MAX_PACKET, MessageError, NotAnswered, WorkerAnswer, WorkerQuestion, decode, encode
 
 MAX_THREADS: Final = 16
 """Questions that a worker deals with at once. Each takes well below a millisecond, unless its path hangs; so this is
@@ -80,11 +70,11 @@ class WorkerThreads:
         said: WorkerAnswer
         try:
             number, question = decode(packet)
-            if isinstance(question, LookedUp | StartOpened | KeyFileRead | NotAnswered):
-                raise MessageError("an answer instead of a question")
-            if getattr(question, "deadline", 0) < time.monotonic_ns():
+            if not isinstance(question, WorkerQuestion):
+                raise MessageError("no question")
+            if question.deadline < time.monotonic_ns():
                 return  # it has waited for a thread until nobody waited for it
-            said, attached = answer(question)  # type: ignore[arg-type]
+            said, attached = answer(question)
             sent = encode(number, said)
         except OSError as error:
             sent = encode(number, NotAnswered(error.errno or errno.EIO))
