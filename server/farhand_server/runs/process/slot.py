@@ -47,12 +47,3 @@ def holding(fd: int) -> Iterator[int]:
         yield _slot
     finally:
         os.dup2(_nowhere, _slot, inheritable=False)
-
-
-def release() -> None:
-    """Close the reserved descriptor. The next call of `reserve` reserves another."""
-    global _slot
-    if _slot is not None:
-        os.close(_slot)
-        os.close(_nowhere)
-        _slot = None
