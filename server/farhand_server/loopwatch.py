@@ -154,7 +154,7 @@ class LoopWatch:
         self._start_timer()
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and wait until the thread has ended. Without `start`, do nothing."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._closing = self._timing = True

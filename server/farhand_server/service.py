@@ -337,9 +337,9 @@ class Service:
 
     def _run_ended(self, run: LiveRun, result: RunResult) -> None:
         # An exit is ordinary, and an info line for each would cost a tenth of a short run's time.
-        log = self.log.limited(self.sessions.lines.of(f"user {run.plan.owner}"))
-        write = log.debug if isinstance(result.outcome, Exited) else log.info
-        write(
+        exited = isinstance(result.outcome, Exited)
+        log = self.log.debug if exited else self.log.limited(self.sessions.lines.of(f"user {run.plan.owner}")).info
+        log(
             "run ended",
             run=run.plan.id,
             user=run.plan.owner,

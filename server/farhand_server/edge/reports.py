@@ -27,7 +27,7 @@ class ReportKind(Enum):
 
 
 class Report(NamedTuple):
-    """One report."""
+    """What a worker reports to its supervisor. `status` is the line that `systemctl status` shows."""
 
     kind: ReportKind
     status: str = ""

@@ -27,18 +27,18 @@ class FromCore(IntEnum):
     LOGGED_IN = 1
     """The unique id of a client's connection, from its PROXY header."""
     REFUSED = 2
-    """The same."""
+    """The unique id of a client's connection, from its PROXY header."""
     TICKET_KEY = 3
     """The key of tickets (`farhand_server.tickets`)."""
     HEARTBEAT = 4
-    """Zeros."""
+    """A value of zeros, sent every `HEARTBEAT_INTERVAL` seconds."""
 
 
 class FromEdge(IntEnum):
     """What an edge reports, and what the value is."""
 
     READS_ALL = 1
-    """Zeros. The edge knows all kinds of this version."""
+    """A value of zeros: the edge knows all kinds of this version."""
     REFUSING = 2
     """A source that is refused because of its debt: an IPv6 address, for IPv4 an IPv4-mapped one, for a network its
     first."""
