@@ -6,7 +6,7 @@ in a test by passing each one's bytes to the other.
     bytes -> FrameDecoder -> messages.decode -> tables of states -> Channel -> event    (Connection.receive_data)
     message or data -> tables of states -> Channel -> SendQueue -> bytes                (Connection.send, data_to_send)
 
-- `connection`: `Connection`, one side of one connection, and the events it yields. Start reading here.
+- `connection`: `Connection`, one side of one connection. Start reading here. `events`: what it reports.
 - `states`: the tables of what is legal when. `channel`, `window`: one channel's streams and their credit.
 - `frames`: the unit on the wire. `messages`: the JSON inside. `model`, `outcome`: the types that messages are made of.
 - `limits`: every limit with its reason. `errors`: error codes, and the exceptions for mistakes by either side.

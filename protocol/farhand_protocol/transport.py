@@ -19,7 +19,8 @@ from functools import partial
 from typing import Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
-from .connection import Connection, Event, LargeMessage
+from .connection import Connection
+from .events import Event, LargeMessage
 from .limits import KiB, MiB
 
 RECEIVE_SIZE: Final = 256 * KiB

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, MessageReceived
+from farhand_protocol.connection import Connection
+from farhand_protocol.events import MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.states import Side
 from tests.benchmarks.client import in_flight

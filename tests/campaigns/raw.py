@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from farhand_client.trust.certificate import service_key
 from farhand_protocol import login
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
+from farhand_protocol.connection import Connection
+from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.sshformat import pack_string, parse_public_key_line
 from farhand_protocol.states import Side
 

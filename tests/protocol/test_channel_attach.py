@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import ConnectionFailed
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
+from farhand_protocol.events import ConnectionFailed
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.outcome import Exited

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
 from farhand_protocol.channel import output_window
-from farhand_protocol.connection import ConnectionFailed
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
+from farhand_protocol.events import ConnectionFailed
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MAX_WINDOW, MIN_DATA, MIN_WINDOW, TERMINAL_WINDOW, KiB, Limits
 from farhand_protocol.states import TERMINAL_ONLY, Phase, Side

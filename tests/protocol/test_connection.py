@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import ChannelFailed, Connection, ConnectionFailed, DataReceived, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, MessageReceived
 from farhand_protocol.frames import MAX_PONGS, Kind, encode_frame
 from farhand_protocol.limits import MAX_CHANNEL, MAX_WINDOW, MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.outcome import Exited

@@ -8,8 +8,8 @@ import tracemalloc
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import ChannelFailed, ConnectionFailed
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed
 from farhand_protocol.frames import Kind, encode_header
 from farhand_protocol.limits import MAX_PAYLOAD, MIN_MESSAGE
 from farhand_protocol.states import Phase, Side

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
 from farhand_protocol.channel import legal_messages, open_streams
-from farhand_protocol.connection import ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, MIN_WINDOW, Limits
 from farhand_protocol.outcome import Exited

@@ -7,14 +7,9 @@ from threading import Thread
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import (
-    LARGE_MESSAGE,
-    ChannelFailed,
-    ConnectionFailed,
-    LargeMessage,
-    MessageReceived,
-)
+from farhand_protocol.connection import LARGE_MESSAGE
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, LargeMessage, MessageReceived
 from farhand_protocol.frames import MAX_PONGS, Kind, encode_header
 from farhand_protocol.limits import CLIENT_LIMITS, MIN_MESSAGE, Limits
 from farhand_protocol.states import Phase, Side

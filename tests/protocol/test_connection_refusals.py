@@ -8,8 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import ChannelFailed, Connection, ConnectionFailed, Event
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, Event
 from farhand_protocol.frames import Kind, encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD, MAX_WINDOW, MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.outcome import Exited

@@ -12,8 +12,9 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_protocol.channel import legal_messages
-from farhand_protocol.connection import Connection, ConnectionFailed, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
+from farhand_protocol.events import ConnectionFailed, MessageReceived
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import (
     AT_MOST_ONCE,

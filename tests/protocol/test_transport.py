@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import DataReceived, Event
+from farhand_protocol.events import DataReceived, Event
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.states import Phase, Side

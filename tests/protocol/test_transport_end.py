@@ -9,8 +9,8 @@ import struct
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport
 from tests.support.pairs import frames, in_phase, message

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import DataReceived, MessageReceived
+from farhand_protocol.events import DataReceived, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import CROWDED_RECEIVE_SIZE, RECEIVE_SIZE, ConnectionTransport

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import cast
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import DEFAULT_LIMITS, Connection, DataReceived, Event, MessageReceived
+from farhand_protocol.connection import DEFAULT_LIMITS, Connection
+from farhand_protocol.events import DataReceived, Event, MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
 from farhand_protocol.transport import ConnectionTransport

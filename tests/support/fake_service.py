@@ -14,8 +14,9 @@ from typing import Any
 from farhand_client import Client, connect
 from farhand_client.connection.reconnecting import OutageCallback
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, DataReceived, Event, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import DataReceived, Event, MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.outcome import Exited, Outcome
 from farhand_protocol.states import Side

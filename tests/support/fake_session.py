@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import DEFAULT_LIMITS, Connection, MessageReceived
+from farhand_protocol.connection import DEFAULT_LIMITS, Connection
+from farhand_protocol.events import MessageReceived
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Side
 from farhand_server.connection.channels.handler import ChannelHandler, ReceivingChannel

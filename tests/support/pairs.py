@@ -7,8 +7,9 @@ from functools import cache
 from typing import NamedTuple
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import DEFAULT_LIMITS, ChannelFailed, Connection, ConnectionFailed, DataReceived, Event
+from farhand_protocol.connection import DEFAULT_LIMITS, Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event
 from farhand_protocol.frames import FRAME_HEADER, Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.states import Phase, Side

@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, Event
+from farhand_protocol.connection import Connection
+from farhand_protocol.events import Event
 from farhand_protocol.limits import MAX_WINDOW
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport

@@ -13,15 +13,9 @@ from typing import Final, Protocol
 
 from farhand_client.errors import ConnectionLost, FarhandError, RequestRefused
 from farhand_protocol import messages as m
-from farhand_protocol.connection import (
-    ChannelFailed,
-    Connection,
-    ConnectionFailed,
-    DataReceived,
-    Event,
-    MessageReceived,
-)
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode, LocalProtocolError
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.states import Phase, Side

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
+from farhand_protocol.connection import Connection
+from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.features import FEATURES, SERVICE_STATUS
 from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.sentences import counted, printable

@@ -8,15 +8,9 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import (
-    ChannelFailed,
-    Connection,
-    ConnectionFailed,
-    DataReceived,
-    Event,
-    MessageReceived,
-)
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, Event, MessageReceived
 from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.transport import ConnectionTransport

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import MessageReceived
 from farhand_protocol.features import FEATURES
 from farhand_protocol.states import Side
 from farhand_server.cli import status

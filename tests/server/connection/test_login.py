@@ -10,8 +10,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, ConnectionFailed, Event, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ConnectionFailed, Event, MessageReceived
 from farhand_protocol.features import FEATURES
 from farhand_protocol.states import Phase, Side
 from farhand_protocol.tickets import IssuedTicket, shown_ticket

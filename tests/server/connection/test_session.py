@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, Event
+from farhand_protocol.connection import Connection
+from farhand_protocol.events import Event
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.keepalive import MAX_SILENT_INTERVALS
 from farhand_protocol.limits import KiB, Limits

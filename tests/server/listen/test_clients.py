@@ -16,7 +16,8 @@ from typing import cast
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, MessageReceived
+from farhand_protocol.connection import Connection
+from farhand_protocol.events import MessageReceived
 from farhand_protocol.states import Side
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry

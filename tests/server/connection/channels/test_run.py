@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from farhand_protocol import messages as m
-from farhand_protocol.connection import Connection, DataReceived, MessageReceived
+from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import DataReceived, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.outcome import Exited, SpawnFailed
 from farhand_protocol.states import Side
