@@ -14,7 +14,8 @@ in a test by passing each one's bytes to the other.
   in such a file something is set.
 - `keepalive`: when to ping a silent peer, and when to give up on it.
 - `login`, `sshformat`: what a login signs, and the OpenSSH formats it uses.
-- `transport`: runs a `Connection` on an asyncio transport; the only module that knows asyncio.
+- `transport`: runs a `Connection` on an asyncio transport; the only module that knows asyncio. `loop_time`: for how
+  long at once.
 
 Time is always passed in as an argument, and the next deadline is returned. A mistake of the peer
 (`RemoteProtocolError`) is reported as an event. A mistake of the caller raises `LocalProtocolError` and changes

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 from .connection import Connection
 from .events import Event, LargeMessage
 from .limits import KiB, MiB
+from .loop_time import LoopTime, OwnTime
 
 RECEIVE_SIZE: Final = 256 * KiB
 """Bytes read at once: four full data frames. All connections of an event loop share one buffer, so idle connections
@@ -51,10 +52,6 @@ QUIET_PERIOD: Final = 0.0001
 TRANSPORT_CLOSE_TIMEOUT: Final = 5.0
 """Seconds a peer has to read the remaining data when a connection closes: it may have stopped reading permanently."""
 
-MAX_TURN_TIME: Final = 0.005
-"""Seconds for which a connection that shares its loop with no other user acts on what it has received, or sends, before
-the loop turns: its own timers and signals must not wait."""
-
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
@@ -77,57 +74,6 @@ class Handler(Protocol):
         """The transport is gone, because of `error` or an end of file. Called once, and last."""
 
 
-class LoopTime(Protocol):
-    """Who may use the loop's time for acting on what was received and for sending, and when."""
-
-    def left(self) -> float:
-        """Return the seconds that may be used now; 0 or less if none."""
-
-    def spend(self, seconds: float) -> None:
-        """Record that so many seconds were used."""
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        """Call `go_on` in a later turn of the loop, when there is time again."""
-
-    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
-        """Reserve memory for a large message of `size` bytes that has begun to arrive; return whether there is any.
-
-        If not, `granted` is called once there is. Either way `give_back` must follow.
-        """
-
-    def give_back(self, size: int) -> None:
-        """Give back what was reserved."""
-
-    def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
-        """Call `decode`, which may take long, in another thread if that is better, and then `go_on` in the loop."""
-
-
-class OwnTime:
-    """The `LoopTime` of a connection that shares its loop with no other user."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-
-    def left(self) -> float:
-        return MAX_TURN_TIME
-
-    def spend(self, seconds: float) -> None:
-        """Do nothing: each turn has as much as any other."""
-
-    def wait(self, go_on: Callable[[], None]) -> None:
-        self._loop.call_soon(go_on)
-
-    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
-        return True  # what a connection may receive is bounded already
-
-    def give_back(self, size: int) -> None:
-        """Do nothing: nothing was counted."""
-
-    def decode(self, decode: Callable[[], None], go_on: Callable[[], None]) -> None:
-        decode()
-        self.wait(go_on)
-
-
 class ConnectionTransport(asyncio.BufferedProtocol):
     """The asyncio protocol of one connection, and its only writer.
 
@@ -137,9 +83,9 @@ class ConnectionTransport(asyncio.BufferedProtocol):
 
     def __init__(self, connection: Connection, handler: Handler, loop_time: LoopTime | None = None) -> None:
         self.connection: Final = connection
-        self.loop_time: LoopTime = OwnTime() if loop_time is None else loop_time
         self._handler = handler
         self._loop = asyncio.get_running_loop()
+        self.loop_time: LoopTime = OwnTime(self._loop.call_soon) if loop_time is None else loop_time
         buffer = _buffers.get(self._loop)
         if buffer is None:
             # glibc raises the threshold to twice the largest block freed so far (mallopt(3), M_MMAP_THRESHOLD).

@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from farhand_protocol.transport import ConnectionTransport, LoopTime, OwnTime
+from farhand_protocol.loop_time import LoopTime, OwnTime
+from farhand_protocol.transport import ConnectionTransport
 
 from .channels.handler import ChannelHandler
 
@@ -17,11 +18,11 @@ class SendTurns:
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.transport: ConnectionTransport | None = None
-        self.loop_time: LoopTime = OwnTime()
         """For how long they may send. This matters for lists, which are read from disk; output fills the connection
         sooner."""
         self._failed = failed
         self._loop = asyncio.get_running_loop()
+        self.loop_time: LoopTime = OwnTime(self._loop.call_soon)
         self._ready: deque[ChannelHandler] = deque()
 
     def add(self, channel: ChannelHandler, *, awaited: bool) -> None:

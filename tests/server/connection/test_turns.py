@@ -6,7 +6,8 @@ import asyncio
 from typing import cast
 
 from farhand_protocol import messages as m
-from farhand_protocol.transport import MAX_TURN_TIME, ConnectionTransport
+from farhand_protocol.loop_time import MAX_TURN_TIME
+from farhand_protocol.transport import ConnectionTransport
 from farhand_server.connection.turns import SendTurns
 from tests.support.clock import VirtualClockLoop, virtual_time
 
