@@ -18,11 +18,11 @@ class SendTurns:
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.transport: ConnectionTransport | None = None
-        """For how long they may send. This matters for lists, which are read from disk; output fills the connection
-        sooner."""
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self.loop_time: LoopTime = OwnTime(self._loop.call_soon)
+        """For how long they may send. This matters for lists, which are read from disk; output fills the connection
+        sooner."""
         self._ready: deque[ChannelHandler] = deque()
 
     def add(self, channel: ChannelHandler, *, awaited: bool) -> None:
