@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,3 +104,10 @@ class ShellLines:
         answer, _, self._pending = self._pending.partition(b"\0\0")
         head, _, rest = answer.partition(b"\0")
         return head.decode(), rest
+
+
+def lines_of(name: str, home: Path, *, interactive: bool = False) -> ShellLines:
+    """Return the lines of the shell with this name, which must be installed."""
+    found = shutil.which(name)
+    assert found is not None
+    return ShellLines(Path(found), home, interactive=interactive)
