@@ -12,8 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_server.credentials import Credentials
-from farhand_server.runs.process.launch import LaunchCommand, NoLauncher, launch
+from farhand_server.runs.process.launch import NoLauncher
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import fields, signal_set
 
-NOBODY = Credentials("nobody", 65534, 65534, (65534, 4711))
-LIMITS = ResourceLimits(files=50)
-PATH = {b"PATH": b"/usr/bin:/bin"}
+from ..launching import LIMITS, NOBODY, PATH, WAYS, limits_of, run, status_of, wrapped
 
 AWKWARD = {
     b"A-B": b"1\n\xff",
@@ -54,62 +50,6 @@ AWKWARD = {
     b"_": b"underscore",
     b"\xff": b"\xfe",
 }
-
-
-@pytest.fixture
-def public() -> Iterator[Path]:
-    """A directory that every user may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
-
-
-@pytest.fixture(params=["dash", "bash"])
-def shell(request: pytest.FixtureRequest, public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use dash, then bash, as /bin/sh."""
-    found = shutil.which(request.param)
-    if found is None:
-        pytest.skip(f"needs {request.param}")
-    (public / "sh").symlink_to(found)
-    monkeypatch.setattr("farhand_server.runs.process.launch.SHELL", os.fsencode(public / "sh"))
-
-
-def wrapped(
-    *argv: bytes,
-    env: Mapping[bytes, bytes] = PATH,
-    credentials: Credentials | None = None,
-    limits: ResourceLimits = ResourceLimits(),  # noqa: B008  # frozen
-    cgroup: Path | None = None,
-    terminal: bool = False,
-    argv0: bytes | None = None,
-) -> LaunchCommand:
-    return launch(argv, env=env, credentials=credentials, limits=limits, cgroup=cgroup, terminal=terminal, argv0=argv0)
-
-
-def run(command: LaunchCommand, **options: Any) -> bytes:
-    """Run the command and return its output; it has to succeed without output on stderr."""
-    done = subprocess.run(command.argv, env=command.env, capture_output=True, **{"cwd": "/", **options})
-    assert (done.returncode, done.stderr) == (0, b"")
-    output: bytes = done.stdout
-    return output
-
-
-def status_of(**options: Any) -> dict[str, str]:
-    """Return /proc/self/status of a program started with these options."""
-    return fields(run(wrapped(b"cat", b"/proc/self/status", **options)).decode())
-
-
-def limits_of(limits: ResourceLimits) -> dict[str, tuple[str, str]]:
-    """Return the soft and hard limits by name, from /proc/self/limits."""
-    text = run(wrapped(b"cat", b"/proc/self/limits", limits=limits)).decode()
-    return {line[:26].strip(): (line[26:47].strip(), line[47:68].strip()) for line in text.splitlines()[1:]}
-
-
-WAYS = [
-    pytest.param({"limits": LIMITS}, id="limits"),
-    pytest.param({"credentials": NOBODY}, id="user", marks=pytest.mark.needs("root")),
-    pytest.param({"credentials": NOBODY, "limits": LIMITS}, id="both", marks=pytest.mark.needs("root")),
-]
 
 
 def test_nothing_is_added_if_nothing_is_requested() -> None:
