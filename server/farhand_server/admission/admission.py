@@ -16,7 +16,7 @@ from farhand_server.config import ServiceConfig
 from farhand_server.policy import Action, KnownFiles, Lookup, Owner, Policy, may_act_on
 from farhand_server.runs.registry import RecordUnavailable, Registry, RunExpired, ServiceDraining, TooManyRuns
 from farhand_server.runs.run import AnyRun
-from farhand_server.worker.messages import LookedUp, LookUp
+from farhand_server.worker.messages import LookedUp, LookUp, NotAnswered
 from farhand_server.worker.workers import Answered, NoAnswer, current
 
 from .caller import Caller
@@ -250,15 +250,12 @@ def _known(question: LookUp, asked: asyncio.Future[Answered]) -> KnownFiles:
     """Return the files in a worker's answer. Raises `NoAnswer`."""
     program = repr(os.fsdecode(question.program)[:256])
     try:
-        answer, attached = asked.result()
-        if attached is not None:
-            os.close(attached)
+        answer, _ = asked.result()  # a descriptor comes with no answer to this question
         if isinstance(answer, LookedUp):
             return KnownFiles(question, answer)
-        reason = os.strerror(getattr(answer, "errno", 0))
-    except NoAnswer as error:
-        reason = str(error)
-    except ValueError as error:
+        assert isinstance(answer, NotAnswered)  # ANSWER_TO
+        reason = os.strerror(answer.errno)
+    except (NoAnswer, ValueError) as error:
         reason = str(error)
     raise NoAnswer(0, f"cannot look for the program {program} in {os.fsdecode(question.cwd)!r}: {reason}")
 

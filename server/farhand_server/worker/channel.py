@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .messages import KeyFileRead, MessageError, StartOpened, WorkerAnswer, decode, receive
+from .messages import KeyFileRead, MessageError, NotAnswered, StartOpened, WorkerAnswer, decode, receive
 
 ANSWERS_PER_TURN: Final = 4
 """Answers in one turn of the loop: as many as runs are launched in one (`start_queue.LAUNCHES_PER_TURN`), each of which
@@ -24,13 +24,19 @@ class WorkerGone(Exception):
 
 
 class WaitingAnswer:
-    """One question that has been asked. `answered` is called once, with the answer, its descriptor, or the reason why
-    there is none."""
+    """One question that has been asked. `answered` is called once, with the answer, which is an `expected` one or
+    `NotAnswered`, and its descriptor; or with the reason why there is none."""
 
-    __slots__ = ("answered", "packet", "timer")
+    __slots__ = ("answered", "expected", "packet", "timer")
 
-    def __init__(self, packet: bytes, answered: Callable[[WorkerAnswer | Exception, int | None], None]) -> None:
+    def __init__(
+        self,
+        packet: bytes,
+        expected: type[WorkerAnswer],
+        answered: Callable[[WorkerAnswer | Exception, int | None], None],
+    ) -> None:
         self.packet: Final = packet
+        self.expected: Final = expected
         self.answered: Final = answered
         self.timer: asyncio.TimerHandle | None = None
 
@@ -102,13 +108,16 @@ class WorkerChannel:
             number, answer = decode(packet)
             if not isinstance(answer, WorkerAnswer):
                 raise WorkerGone("the worker has answered with a question")
+            waited = self.waiting.get(number)
+            if waited is not None and not isinstance(answer, waited.expected | NotAnswered):
+                raise WorkerGone("the worker has answered another question")
             if attached and not isinstance(answer, StartOpened | KeyFileRead):
                 raise WorkerGone("the worker has sent a descriptor that nobody expects")
         except (MessageError, WorkerGone) as error:
             _close(attached)
             self._end(WorkerGone(str(error)))
             return False
-        waited = self.waiting.pop(number, None)
+        self.waiting.pop(number, None)
         if waited is None:
             _close(attached)  # nobody waits for it any more
         elif lost:

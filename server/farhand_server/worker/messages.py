@@ -142,6 +142,13 @@ WorkerQuestion: TypeAlias = LookUp | OpenStart | ReadKeyFile
 WorkerAnswer: TypeAlias = LookedUp | StartOpened | KeyFileRead | NotAnswered
 WorkerMessage: TypeAlias = WorkerQuestion | WorkerAnswer | StartWorker | KillWorker
 
+ANSWER_TO: Final[dict[type[WorkerQuestion], type[WorkerAnswer]]] = {
+    LookUp: LookedUp,
+    OpenStart: StartOpened,
+    ReadKeyFile: KeyFileRead,
+}
+"""What answers which question; `NotAnswered` answers any."""
+
 _KINDS: Final[tuple[type[WorkerMessage], ...]] = (
     LookUp,
     OpenStart,

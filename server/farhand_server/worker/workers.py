@@ -20,7 +20,7 @@ from typing import Final
 from farhand_server.credentials import Credentials
 
 from .channel import WaitingAnswer, WorkerChannel, WorkerGone
-from .messages import KillWorker, LookUp, OpenStart, ReadKeyFile, StartWorker, WorkerAnswer, encode
+from .messages import ANSWER_TO, KillWorker, LookUp, OpenStart, ReadKeyFile, StartWorker, WorkerAnswer, encode
 from .spawner import start_spawner
 
 ANSWER_TIMEOUT: Final = 4.0
@@ -170,7 +170,7 @@ class Workers:
             else:
                 answered.set_result((answer, attached))
 
-        waiting = WaitingAnswer(packet, done)
+        waiting = WaitingAnswer(packet, ANSWER_TO[type(question)], done)
         waiting.timer = self.loop.call_at(deadline, self._timed_out, channel, number)
         channel.ask(number, waiting)
 

@@ -37,8 +37,8 @@ class Core:
     def _changed(self, channel: WorkerChannel) -> None:
         self.changes += 1
 
-    def ask(self, number: int, packet: bytes = QUESTION) -> None:
-        self.channel.ask(number, WaitingAnswer(packet, lambda *answer: self.answers.update({number: answer})))
+    def ask(self, number: int, packet: bytes = QUESTION, expected: type[WorkerAnswer] = LookedUp) -> None:
+        self.channel.ask(number, WaitingAnswer(packet, expected, lambda *answer: self.answers.update({number: answer})))
 
     async def until(self, changes: int) -> None:
         async with asyncio.timeout(10):
@@ -78,7 +78,7 @@ async def test_several_answers_are_dealt_with_in_one_turn_but_not_all(core: Core
 
 
 async def test_a_descriptor_goes_with_its_answer_or_is_closed_if_nobody_waits(core: Core) -> None:
-    core.ask(1)
+    core.ask(1, expected=StartOpened)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for number in (7, 1):
         socket.send_fds(core.worker, [encode(number, StartOpened(0, 0, b"/", b"/"))], [0])
@@ -98,6 +98,16 @@ async def test_what_is_no_answer_ends_the_worker_for_all_who_wait(core: Core, pa
     assert core.channel.gone
     assert {type(answer) for answer, _ in core.answers.values()} == {WorkerGone}
     assert len(core.answers) == 2
+
+
+async def test_an_answer_to_another_question_ends_the_worker_and_its_descriptor_is_closed(core: Core) -> None:
+    core.ask(1)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    socket.send_fds(core.worker, [encode(1, StartOpened(0, 0, b"/", b"/"))], [0])
+    await core.until(1)
+    assert core.channel.gone
+    assert isinstance(core.answers[1][0], WorkerGone)
+    assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208  # without the channel's
 
 
 async def test_a_descriptor_that_nobody_expects_ends_the_worker_and_is_closed(core: Core) -> None:

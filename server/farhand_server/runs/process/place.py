@@ -125,9 +125,8 @@ async def _asked(credentials: Credentials | None, question: OpenStart) -> tuple[
         raise LaunchError(error.errno or errnos.EIO, "process", sentence) from None
     if isinstance(answer, StartOpened):
         return answer, directory
-    if directory is not None:
-        os.close(directory)
-    number = answer.errno if isinstance(answer, NotAnswered) else errnos.EPROTO
+    assert isinstance(answer, NotAnswered)  # ANSWER_TO
+    number = answer.errno or errnos.EPROTO
     raise LaunchError(number, "process", f"cannot look at the program {shown(question.program)}: {os.strerror(number)}")
 
 
