@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -93,3 +94,19 @@ async def test_what_is_left_running_survives_upgrade_and_restart_and_can_be_stop
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+async def test_the_name_that_a_process_has_when_it_is_stopped_is_said(service: Service, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    os.mkfifo(first)
+    os.mkfifo(second)
+    later = f"(sh -c 'read _ <{first}; exec cat {second}' >/dev/null 2>&1 &)"
+    async with connect(service.host) as client:
+        run = await client.run(later, shell=True, leave_processes=True)
+        assert run.left_processes is not None
+        assert run.left_processes.names != ("cat",)
+        await asyncio.to_thread(first.write_text, "go\n")
+        with await asyncio.to_thread(second.open, "w"):  # opens once it is `cat`
+            stopped = await client.stop(run.run_id)
+        assert stopped.left_processes is not None
+        assert (stopped.left_processes.names, stopped.left_processes.stopped) == (("cat",), True)

@@ -136,7 +136,7 @@ def _run_channel(
     session: DispatchSession, channel: int, run: AnyRun, request: m.RunRequest | m.Attach, *, new: bool
 ) -> ChannelHandler:
     if isinstance(run, PastRun):
-        return PastRunChannel(session, channel, run, request)
+        return PastRunChannel(session, channel, run, request, session.context.registry.left)
     caller = session.admission.caller
     who = ClientIdentity(caller.principal.user, caller.principal.fingerprint, caller.peer)
     return RunChannel(session, channel, run, request, new=new, who=who)

@@ -9,8 +9,10 @@ from typing import Final
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Lost
 from farhand_server.runs.attachments.attachments import BadOffset, Output
+from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.past import PastRun
 from farhand_server.runs.plan import RunResult
 from farhand_server.runs.run import check_offsets
@@ -30,8 +32,8 @@ def wanted_output(request: m.RunRequest | m.Attach) -> dict[Output, int]:
     return {stream: offset for stream, offset in offsets.items() if offset is not None}
 
 
-def ended_message(result: RunResult) -> m.Ended:
-    """Return the final message of a run's channel."""
+def ended_message(result: RunResult, left: LeftProcesses | None) -> m.Ended:
+    """Return the final message of a run's channel. `left` are the processes that the run has left behind."""
     usage = result.usage
     return m.Ended(
         outcome=result.outcome,
@@ -43,16 +45,22 @@ def ended_message(result: RunResult) -> m.Ended:
         if usage is None
         else m.UsageReport(user=usage.user, system=usage.system, peak_memory=usage.peak_memory),
         applied=m.AppliedBounds.model_validate(dict(result.applied)) if result.applied else None,
-        left_processes=result.left_processes,
+        left_processes=left,
     )
 
 
 class PastRunChannel(QueryChannel):
-    """Answers an attachment to a `PastRun`. The constructor raises `BadOffset` and `RunHasNoTerminal`."""
+    """Answers an attachment to a `PastRun`. The constructor raises `BadOffset` and `RunHasNoTerminal`.
 
-    def __init__(self, outlet: ChannelOutlet, number: int, run: PastRun, request: m.RunRequest | m.Attach) -> None:
+    `left` knows the processes that runs have left running: the answer names those that are alive now.
+    """
+
+    def __init__(
+        self, outlet: ChannelOutlet, number: int, run: PastRun, request: m.RunRequest | m.Attach, left: LeftRuns
+    ) -> None:
         super().__init__(outlet, number)
         self.run: Final = run
+        self._left = left
         self._wanted = wanted_output(request)
         if isinstance(request, m.RunRequest):
             self._shows_terminal, stdin = request.terminal is not None, 0
@@ -84,7 +92,9 @@ class PastRunChannel(QueryChannel):
             if missing > 0:
                 self._outlet.connection.send(self.number, m.GapNotice(stream=stream, offset=offset, bytes=missing))
             self._outlet.connection.send(self.number, m.End(stream=stream))
-        self.answer(ended_message(self.run.result))
+        result = self.run.result
+        left = self._left.describe(self.run.id, result.left_processes)
+        self.answer(ended_message(result, left))
         return False
 
     def received(self, message: m.AnyMessage) -> None:

@@ -306,7 +306,9 @@ class RunChannel:
             return
         if result is not None:
             self._stop_sending()
-            self._send_last(ended_message(result))
+            # Those that are alive may have become other programs since the run's end.
+            alive = None if self.run.left_tree is None else self.run.left_tree.describe()
+            self._send_last(ended_message(result, alive or result.left_processes))
         elif self._started and not self._follow:
             self._stop_sending()
             self.run.detach(self._attachment)

@@ -11,6 +11,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Lost, SpawnFailed
 from farhand_server.connection.channels.attach import PastRunChannel, RunHasNoTerminal
 from farhand_server.runs.attachments.attachments import BadOffset
+from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.plan import RunResult
 from tests.support.client import new_id
 
@@ -25,7 +26,7 @@ def opened(outlet: Outlet, request: m.RunRequest | m.Attach, **fields: Any) -> P
     """Open a channel to a run that has written 5 and 7 bytes."""
     number = outlet.client.open(request)
     outlet.exchange()
-    channel = PastRunChannel(outlet, number, past(id=ID, **fields), request)
+    channel = PastRunChannel(outlet, number, past(id=ID, **fields), request, LeftRuns())
     channel.begin()
     return channel
 
