@@ -19,6 +19,9 @@ LEFT_PROCESSES: Final = "left-processes"
 LOOP_HOLDS: Final = "loop-holds"
 """How often something held up the service: `service_status.holds`."""
 
+LOST_CHANNEL: Final = "lost-channel"
+"""The loss of one of the clients that share a connection: `close.lost`."""
+
 RUN_DETAILS: Final = "run-details"
 """What a listing says about a run: `login`, `tty`, `clients` and `internal`; and `run.internal`."""
 
@@ -34,7 +37,16 @@ SHARES: Final = "shares"
 PRELUDE: Final = "prelude"
 """A script that the shell runs with the text of a run as its argument: `run.prelude`."""
 
-FEATURES: Final = (LEFT_PROCESSES, LOOP_HOLDS, PRELUDE, RETURN_TICKET, RUN_DETAILS, SERVICE_STATUS, SHARES)
+FEATURES: Final = (
+    LEFT_PROCESSES,
+    LOOP_HOLDS,
+    LOST_CHANNEL,
+    PRELUDE,
+    RETURN_TICKET,
+    RUN_DETAILS,
+    SERVICE_STATUS,
+    SHARES,
+)
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
@@ -45,6 +57,7 @@ _FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
         m.Runs: ("left_processes",),
     },
     LOOP_HOLDS: {m.ServiceStatus: ("holds",)},
+    LOST_CHANNEL: {m.Close: ("lost",)},
     PRELUDE: {m.RunRequest: ("prelude",)},
     RETURN_TICKET: {m.Accepted: ("ticket", "ticket_secret")},
     RUN_DETAILS: {

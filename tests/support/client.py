@@ -142,10 +142,10 @@ class RemoteRun:
         self.client.connection.send(self.channel, message)
         self.client.flush()
 
-    def close(self) -> None:
-        """Close the channel."""
+    def close(self, *, lost: bool | None = None) -> None:
+        """Close the channel; with `lost` as if the client behind it were lost."""
         self._closed = True
-        self.send(m.Close())
+        self.send(m.Close(lost=lost))
 
     def write(self, data: bytes) -> int:
         """Send as much of `data` as the credit allows; return the number of bytes sent."""

@@ -275,7 +275,11 @@ class Ended(Message):
 
 
 class Close(Message):
-    """The client's final message on a channel: it leaves the run as if its connection were lost, but permanently."""
+    """The client's final message on a channel: it leaves the run as if its connection were lost, but permanently.
+
+    With `lost` not permanently: several clients share the connection, and only the one behind this channel is lost.
+    """
 
     ordered: ClassVar[bool] = True
     type: Literal["close"] = "close"
+    lost: bool | None = None

@@ -61,6 +61,9 @@ class DispatchSession(ChannelOutlet, Protocol):
     def acknowledge_close(self, number: int) -> None:
         """Handle that the client has closed a channel."""
 
+    def lose_channel(self, number: int) -> None:
+        """Handle that the client behind a channel is lost, and with it the channel; the others go on."""
+
     def fail(self, what: str, error: Exception) -> None:
         """Log an error in the service, and close the connection with an error."""
 
@@ -229,6 +232,9 @@ def _signal_name(number: int) -> str:
 
 
 def _to_channel(session: DispatchSession, channel: int, message: m.AnyMessage) -> None:
+    if isinstance(message, m.Close) and message.lost:
+        session.lose_channel(channel)
+        return
     handler = session.channels.get(channel)
     if handler is not None:
         handler.received(message)

@@ -204,6 +204,17 @@ class ServerSession:
         if channel is not None:
             channel.closed()
 
+    def lose_channel(self, number: int) -> None:
+        """Handle that the client behind a channel is lost: as all channels are when the connection is lost."""
+        channel = self._unacknowledged.pop(number, None)
+        if channel is None and (channel := self.channels.pop(number, None)) is not None:
+            self.connection.send(number, m.Done())
+            self.flush_soon()
+        if channel is not None:
+            channel.lost()
+        if self._finishing:
+            self._loop.call_soon(self._send_last_ping)
+
     # Handler of the transport
 
     def connected(self, transport: ConnectionTransport) -> None:

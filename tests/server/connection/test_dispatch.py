@@ -122,12 +122,16 @@ class Session(FakeSession):
         self.admission = admission
         self.channels: dict[int, ChannelHandler] = {}
         self.acknowledged: list[int] = []
+        self.lost_channels: list[int] = []
 
     def fail(self, what: str, error: Exception) -> None:
         raise error
 
     def acknowledge_close(self, number: int) -> None:
         self.acknowledged.append(number)
+
+    def lose_channel(self, number: int) -> None:
+        self.lost_channels.append(number)
 
     def serve(self, message: m.Message, channel: int | None = None) -> int:
         """Let the client send a message, on a new channel unless one is given; return the channel."""
@@ -266,3 +270,12 @@ async def test_a_close_reaches_the_handler_and_is_acknowledged(live: LiveRun, tm
     assert session.acknowledged == [channel]
     session.serve(m.Signal(number=15), channel + 2)
     assert session.admission.asked == ["attach"], "a signal on a closed channel is ignored"
+
+
+async def test_a_lost_channel_is_not_left_but_lost(live: LiveRun, tmp_path: Path) -> None:
+    session = Session(FakeAdmission(live), tmp_path)
+    channel = session.serve(REQUESTS[1][0])
+    session.serve(m.Close(lost=True), channel)
+    assert session.lost_channels == [channel]
+    assert session.acknowledged == []
+    assert channel not in session.received

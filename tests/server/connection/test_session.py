@@ -30,6 +30,7 @@ from farhand_server.throttle import BURST
 from tests.server.connection.conftest import Core
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.pairs import hello
+from tests.support.processes import session_is_gone
 
 UNKNOWN = "0192f0c1-2b3d-7c4e-8f50-000000000000"
 """The id of no run."""
@@ -66,6 +67,28 @@ async def test_a_bug_in_one_run_is_an_internal_error_and_others_continue(
         await client.round_trip()
         assert client.connection.open_channels == 0
     assert [str(error) for error in core.faults] == ["a bug"] * 3
+
+
+async def test_a_client_behind_a_shared_connection_is_lost_as_one_with_a_connection_of_its_own(core: Core) -> None:
+    async with RawClient.connect(core.config.socket) as client:
+        waited_for = client.start("cat", stdin=True, grace=60)
+        deserted = client.start("sleep", "60", grace=0, kill_after=0.2)
+        other = client.start("cat", stdin=True)
+        await waited_for.started()
+        pid = await deserted.started()
+        for lost in (waited_for, deserted):
+            lost.close(lost=True)
+            assert isinstance(await lost.last(), m.Done)
+        await session_is_gone(pid)
+        (run,) = (each for each in core.registry if each.plan.id == waited_for.request.id)
+        assert run.attachments.held, "the client may return and go on where it was"
+        assert run.attachments.connected() == []
+        run.stop("requested", 0)
+        other.write(b"goes on")
+        other.send(m.End(stream="stdin"))
+        await other.ended()
+        assert other.stdout == b"goes on"
+        assert client.connection.open_channels == 0
 
 
 async def test_a_bug_in_serving_a_message_is_reported_before_the_connection_closes(
