@@ -163,3 +163,14 @@ def overlay(rows: Iterable[RunRecord], pending: Iterable[RecordChange]) -> dict[
 def created_at(id: str) -> float | None:
     """Return the creation time of a UUIDv7 (RFC 9562, section 5.7) in seconds since 1970; None for other ids."""
     return int(id[:8] + id[9:13], 16) / 1000 if _UUID_VERSION_7.fullmatch(id) else None
+
+
+def id_bytes(id: str) -> bytes:
+    """Return an id in the form in which forgotten ids are stored: 16 bytes."""
+    return bytes.fromhex(id.replace("-", ""))
+
+
+def id_text(stored: bytes) -> str:
+    """Return the id that is stored in this form."""
+    digits = stored.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -22,7 +22,7 @@ from typing import Final
 
 from farhand_server.config import HistorySettings
 
-from .records import ForgottenRun, UnknownRun, created_at
+from .records import ForgottenRun, UnknownRun, created_at, id_bytes, id_text
 
 PRUNE_SLICE: Final = 32
 """Records deleted at once, in about 0.3 ms. A flush that contains starts never waits for more."""
@@ -193,11 +193,6 @@ def look_up_deleted(db: sqlite3.Connection, id: str, owner: str | None) -> Forgo
     return UnknownRun()
 
 
-def id_bytes(id: str) -> bytes:
-    """Return an id in the form in which forgotten ids are stored: 16 bytes."""
-    return bytes.fromhex(id.replace("-", ""))
-
-
 def _trim_ids(db: sqlite3.Connection, wall: float) -> None:
     """Drop the oldest ids of the owner who has the most of them, if there are too many."""
     kept, owner, _ = db.execute("SELECT sum(forgotten), name, max(forgotten) FROM owner").fetchone()
@@ -208,7 +203,6 @@ def _trim_ids(db: sqlite3.Connection, wall: float) -> None:
         (owner, 2 * PRUNE_SLICE),
     ).fetchall()
     for (raw,) in dropped:
-        digits = raw.hex()
-        created = created_at("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
+        created = created_at(id_text(raw))
         if created is not None and created <= wall:
             raise_horizon(db, owner, created)

@@ -16,7 +16,7 @@ from farhand_server.logs import Logger
 
 from . import database, records, retention
 from .database import StateDirectoryInUse
-from .records import HistoryError, KnownRun, RunLookup, RunRecord
+from .records import HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .retention import SystemClock
 from .writer import HistoryWriter, select_records, unusable_reason, unusable_sentence
 
@@ -139,6 +139,8 @@ class History:
             return False
         self._closed = None
         self._writer.pending.extend(records.dated(change, self._writer.age.now()) for change in before.pending)
+        for change in before.pending:
+            self._writer.recent_ids.add(change.id)
         before.db.close()
         self._log.info("history can be used again")
         self.on_opened()
@@ -160,6 +162,7 @@ class History:
 
         Start its program only after `flush` has returned without naming it.
         """
+        self._writer.recent_ids.add(record.id)
         self._writer.pending.append(records.start_change(record, self._writer.age.now()))
 
     def started(
@@ -310,6 +313,8 @@ class History:
 
         What was forgotten is judged by `owner`: by their own records, or for None by everybody's.
         """
+        if self._closed is None and self._writer.recent_ids.is_new(id):
+            return UnknownRun()
         if (record := self.find(id)) is not None:
             return KnownRun(record)
         try:

@@ -13,6 +13,7 @@ from farhand_server.filewatch import FileId, file_id
 from farhand_server.logs import Logger
 
 from . import database, retention
+from .recent_ids import RecentIds
 from .records import COLUMNS, HistoryError, RecordChange, RunRecord
 from .retention import RetentionClock, SystemClock
 
@@ -52,6 +53,8 @@ class HistoryWriter:
         self._dropped = 0
         self._starts = 0
         self._load()
+        self.recent_ids = RecentIds.read(db, clock.wall())
+        self._expire_ids()
 
     @property
     def dirty(self) -> bool:
@@ -191,6 +194,7 @@ class HistoryWriter:
             self._refused.add(change.id)
         elif change.ends:
             retention.remember_id(self.db, change.id)  # the run's record was in a damaged database
+            self.recent_ids.add(change.id)
 
     def _replace(self, file: Path, error: sqlite3.Error) -> None:
         self.db.close()
@@ -203,6 +207,7 @@ class HistoryWriter:
         self._note_files()
         with contextlib.suppress(sqlite3.Error):  # it would fail again at the next write, which is logged
             retention.raise_horizon(self.db, retention.EVERYBODY, self.clock.wall())
+            self._expire_ids()
 
     def _succeeded(self) -> None:
         self.changes_since_checkpoint += len(self._batch)
@@ -214,6 +219,11 @@ class HistoryWriter:
 
     def _prune(self) -> None:
         retention.prune(self.db, self.settings, clock=self.age.now(), wall=self.age.trusted_wall())
+        self._expire_ids()
+
+    def _expire_ids(self) -> None:
+        (horizon,) = self.db.execute("SELECT max(horizon) FROM owner").fetchone()
+        self.recent_ids.expire(horizon)
 
     def _save(self) -> None:
         clock = self.clock
