@@ -25,6 +25,7 @@ from farhand_protocol.outcome import Exited
 
 from .admission.admission import Judgement
 from .admission.judging import Judging
+from .admission.plan_memo import PlanMemo
 from .admission.shares import Shares, shares_shown
 from .audit import AuditEntry
 from .auth.accounts import Principal, user_name
@@ -110,6 +111,7 @@ class Service:
         )
         self.shares = Shares(self.registry)
         self.judging: dict[str, Judging[Judgement]] = {}
+        self.plans = PlanMemo()
         self.listeners: list[UnixListener] = []
         self.sockets = SocketKeeper(self.listeners, log, self._show_status)
         self.edge = edge

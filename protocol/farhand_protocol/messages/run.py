@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -111,7 +111,7 @@ class RunRequest(Message):
     @cached_property
     def fingerprint(self) -> bytes:
         """What `request_fingerprint` returns."""
-        return sha256(self.model_dump_json(exclude_defaults=True, exclude={"attachment", "window"}).encode()).digest()
+        return sha256(request_text(self)).digest()
 
     def __copy__(self) -> Self:
         """Return a copy that computes its own fingerprint: `model_copy` changes it afterwards."""
@@ -120,11 +120,20 @@ class RunRequest(Message):
         return copied
 
 
+OF_THE_CHANNEL: Final = frozenset({"attachment", "window"})
+"""Fields of a request that belong to its channel rather than to the run."""
+
+
+def request_text(request: RunRequest) -> bytes:
+    """Return the text of which a request's fingerprint is the hash. The id comes first in it."""
+    return request.model_dump_json(exclude_defaults=True, exclude=set(OF_THE_CHANNEL)).encode()
+
+
 def request_fingerprint(request: RunRequest) -> bytes:
     """Return 32 bytes (SHA-256, FIPS 180-4), equal for two requests if and only if they are the same request.
 
-    Sending a request again refers to the same run; a different request with the same id is a conflict. `attachment` and
-    `window` belong to the channel rather than the run and are ignored. Fields with their default value are left out, so
+    Sending a request again refers to the same run; a different request with the same id is a conflict. The fields in
+    `OF_THE_CHANNEL` are ignored. Fields with their default value are left out, so
     that fingerprints stored in the history still compare equal after `run` has gained a field. It is computed once.
     """
     return request.fingerprint

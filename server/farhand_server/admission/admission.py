@@ -22,6 +22,7 @@ from farhand_server.worker.workers import Answered, NoAnswer, current
 from .caller import Caller
 from .judging import Awaited, Judging
 from .plan import Denied, LookNeeded, plan_run
+from .plan_memo import PlanMemo
 from .shares import Shares, ShareUsedUp
 
 
@@ -47,6 +48,10 @@ class AdmissionContext(Protocol):
     @property
     def judging(self) -> dict[str, Judging[Judgement]]:
         """The requests that are being judged, by the ids of their runs."""
+
+    @property
+    def plans(self) -> PlanMemo:
+        """Plans of earlier requests."""
 
     def note(self, entry: AuditEntry) -> None:
         """Add an event to the audit log, to be written soon."""
@@ -74,9 +79,8 @@ Judgement: TypeAlias = AdmittedRun | RunRefusal
 class Admission:
     """Judges one caller's requests by the configuration and policy in force at that moment.
 
-    Nothing is remembered between requests: after a reload, the new policy also applies to callers who are already
-    logged in. Every method writes its denials to the audit log. What it admits, the calling code must record with
-    `record` once it has been done.
+    After a reload, the new policy also applies to callers who are already logged in. Every method writes its denials to
+    the audit log. What it admits, the calling code must record with `record` once it has been done.
     """
 
     def __init__(self, caller: Caller, context: AdmissionContext) -> None:
@@ -111,7 +115,12 @@ class Admission:
     def _judge(
         self, request: m.RunRequest, config: ServiceConfig, policy: Policy, lookup: Lookup | None = None
     ) -> AdmittedRun:
-        plan = plan_run(request, self.caller, config, policy, lookup)
+        plans = self._context.plans
+        plan = plans.find(request, self.caller, config, policy) if lookup is None else None
+        if plan is None:
+            plan = plan_run(request, self.caller, config, policy, lookup)
+            if lookup is None:
+                plans.add(request, self.caller, config, policy, plan)
         self._context.registry.check_not_draining()
         self._context.shares.check_run(plan, config)
         return AdmittedRun(self._context.registry.start(plan, max_runs=config.runs.max_runs), new=True)

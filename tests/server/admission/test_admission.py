@@ -13,6 +13,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_server.admission.admission import Admission, AdmittedRun, Judgement, RunRefusal
 from farhand_server.admission.caller import Caller
 from farhand_server.admission.judging import Awaited, Judging
+from farhand_server.admission.plan_memo import PlanMemo
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal
@@ -40,6 +41,7 @@ class Context:
         self.registry = service.registry
         self.shares = Shares(service.registry)
         self.judging: dict[str, Judging[Judgement]] = {}
+        self.plans = PlanMemo()
         self.entries: list[AuditEntry] = []
 
     def note(self, entry: AuditEntry) -> None:

@@ -13,6 +13,7 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_server.admission.admission import Judgement
 from farhand_server.admission.judging import Judging
+from farhand_server.admission.plan_memo import PlanMemo
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal
@@ -53,6 +54,7 @@ class Core:
     def __post_init__(self) -> None:
         self.shares = Shares(self.registry)
         self.judging: dict[str, Judging[Judgement]] = {}
+        self.plans = PlanMemo()
 
     def note(self, entry: AuditEntry) -> None:
         self.ledger.note(entry)
