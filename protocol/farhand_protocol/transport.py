@@ -32,6 +32,9 @@ CROWDED_RECEIVE_SIZE: Final = 4 * KiB
 """The same while there is no time to act on them: they are kept until there is, and there may be thousands of
 connections whose turn has not come."""
 
+KEYS_SIZE: Final = 4 * KiB
+"""Bytes of a read up to which it may be nothing but a few keys that were typed."""
+
 WRITE_HIGH: Final = 256 * KiB
 """Bytes in the transport above which data is held back: a control frame then waits 2.5 ms at 100 MB/s."""
 
@@ -99,6 +102,8 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._events: Iterator[Event | LargeMessage] | None = None
         """What was received and not acted on yet."""
         self._reading_paused = False
+        self._has_time = False
+        """Whether there was time to act, when the loop was about to read."""
         self._held = False
         self._reserved = 0
         """Bytes reserved, or waited for, for the large message that is arriving."""
@@ -185,8 +190,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
                 self._resume_reading()
 
     def _write(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
+        if len(buffers) == 1:
+            transport.write(buffers[0])
+            return
         rest: list[bytes] | list[memoryview] = buffers
-        if self._descriptor >= 0 and len(buffers) > 1 and not transport.get_write_buffer_size():
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
             rest = self._written_at_once(buffers)
         if rest:
             transport.write(rest[0] if len(rest) == 1 else b"".join(rest))
@@ -228,12 +236,38 @@ class ConnectionTransport(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the shared buffer, or a part of it. The loop fills it and calls `buffer_updated` before it serves any
         other connection."""
-        return self._buffer if self.loop_time.left() > 0 else self._buffer[:CROWDED_RECEIVE_SIZE]
+        self._has_time = self.loop_time.left() > 0
+        return self._buffer if self._has_time else self._buffer[:CROWDED_RECEIVE_SIZE]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Act on the bytes that the loop has read."""
-        if not self._closing:
-            self.feed(self._buffer[:nbytes])
+        if self._closing:
+            return
+        data = self._buffer[:nbytes]
+        if nbytes > KEYS_SIZE or not self._has_time or self._held or self._flooded or self._events is not None:
+            self.feed(data)
+            return
+        event = self.connection.whole_data(data)
+        if event is None:
+            self.feed(data)
+        else:
+            self._act_on(event)
+
+    def _act_on(self, event: Event) -> None:
+        """Act on the only event of a read."""
+        began = time.monotonic()
+        try:
+            self._handler.received(event)
+            if self._closing:
+                return
+            if self.connection.closed:
+                self.close()
+            elif self._held:
+                self._pause(None)
+            else:
+                self._acted()
+        finally:
+            self.loop_time.spend(time.monotonic() - began)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Act on received bytes. Call this only for bytes that were read before this object became the transport's
@@ -280,6 +314,10 @@ class ConnectionTransport(asyncio.BufferedProtocol):
                 self.close()
                 return
             self._reserve()
+        self._acted()
+
+    def _acted(self) -> None:
+        """Send the answers, and read on if the peer reads them."""
         if not self.connection.flooded:
             if self.connection.queued:
                 self.flush_soon()  # together with whatever the tasks woken by these events queue

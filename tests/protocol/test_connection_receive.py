@@ -9,9 +9,9 @@ import pytest
 from farhand_protocol import messages as m
 from farhand_protocol.connection import LARGE_MESSAGE
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.events import ChannelFailed, ConnectionFailed, LargeMessage, MessageReceived
-from farhand_protocol.frames import MAX_PONGS, Kind, encode_header
-from farhand_protocol.limits import CLIENT_LIMITS, MIN_MESSAGE, Limits
+from farhand_protocol.events import ChannelFailed, ConnectionFailed, DataReceived, LargeMessage, MessageReceived
+from farhand_protocol.frames import MAX_PONGS, Kind, encode_frame, encode_header
+from farhand_protocol.limits import CLIENT_LIMITS, FRAME_HEADER_SIZE, MIN_DATA, MIN_MESSAGE, Limits
 from farhand_protocol.states import Phase, Side
 from tests.support.pairs import in_phase, message, run, text
 
@@ -101,3 +101,51 @@ def test_of_many_pings_at_once_the_last_ones_are_answered() -> None:
     assert connection.queued == len(answers)
     assert b"".join(connection.data_to_send()) == answers
     assert connection.queued == 0
+
+
+WHOLE = encode_frame(Kind.STDIN, 1, b"key")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        WHOLE[:FRAME_HEADER_SIZE],
+        WHOLE[:-1],
+        WHOLE + b"x",
+        WHOLE + WHOLE,
+        message(2, run()),
+        text(0, '{"type":"ping","id":1}'),
+        encode_frame(Kind.STDIN, 1, b""),
+        encode_frame(Kind.STDIN, 2, b"a channel that is not open"),
+        encode_frame(Kind.STDOUT, 1, b"a stream that a client does not send"),
+        encode_frame(9, 1, b"an unknown kind"),
+        encode_frame(Kind.STDIN, 1, bytes(MIN_DATA + 1)),
+        encode_frame(Kind.STDIN, 1, bytes(MIN_DATA)),  # three bytes of the window are taken
+    ],
+)
+def test_anything_but_one_whole_legal_frame_of_data_is_left_to_the_general_way(data: bytes) -> None:
+    limits = Limits(data=MIN_DATA, window=MIN_DATA)
+    ways = [in_phase(Side.SERVER, Phase.READY, limits) for _ in range(2)]
+    for connection in ways:
+        list(connection.receive_data(message(1, run(stdin=True)) + WHOLE))
+    quick, general = ways
+    expected = list(general.receive_data(data))
+    event = quick.whole_data(memoryview(data))
+    assert event is None
+    assert [type(each) for each in quick.receive_data(data)] == [type(each) for each in expected]
+    assert b"".join(quick.data_to_send()) == b"".join(general.data_to_send())
+
+
+def test_one_whole_frame_of_data_is_received_in_one_step_unless_a_part_of_another_came_before() -> None:
+    connection = in_phase(Side.SERVER, Phase.READY)
+    list(connection.receive_data(message(1, run(stdin=True))))
+    assert connection.whole_data(memoryview(WHOLE)) == DataReceived(1, "stdin", b"key")
+    list(connection.receive_data(WHOLE[:5]))
+    assert connection.whole_data(memoryview(WHOLE)) is None
+    assert list(connection.receive_data(WHOLE[5:])) == [DataReceived(1, "stdin", b"key")]
+    assert connection.whole_data(memoryview(WHOLE)) == DataReceived(1, "stdin", b"key")
+
+
+def test_no_data_is_received_in_one_step_before_login() -> None:
+    assert in_phase(Side.SERVER, Phase.HELLO).whole_data(memoryview(WHOLE)) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_protocol.frames import Kind, SendQueue
+from farhand_protocol.frames import COPIED_DATA, Kind, SendQueue, encode_frame
 from farhand_protocol.limits import FRAME_HEADER_SIZE
 from tests.support.pairs import frames
 
@@ -36,6 +36,14 @@ def test_bytes_and_answers_are_counted_in_both_queues(ordered: bool) -> None:
 
 
 def test_a_payload_of_data_is_not_copied() -> None:
-    queue, data = SendQueue(), b"x" * 1000
+    queue, data = SendQueue(), b"x" * (COPIED_DATA + 1)
     queue.put_data(Kind.STDOUT, 1, data)
     assert queue.take()[1] is data
+    assert queue.take() == []
+
+
+def test_a_key_is_sent_in_one_piece() -> None:
+    queue = SendQueue()
+    queue.put_data(Kind.STDIN, 1, b"k")
+    assert queue.bytes == FRAME_HEADER_SIZE + 1
+    assert queue.take() == [encode_frame(Kind.STDIN, 1, b"k")]

@@ -52,6 +52,8 @@ class TimeShare:
         self._shares = shares
         self._turn = -1
         self._spent = 0.0
+        self._allowed = TURN_TIME
+        """Seconds of this turn, when `left` was last asked."""
         self._waiting: deque[Callable[[], None]] = deque()
         self._large: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
         self._decoding = False
@@ -63,18 +65,22 @@ class TimeShare:
 
     def left(self) -> float:
         """Return the seconds that the user may use in this turn of the loop; 0 or less if none."""
-        if self._turn != self._shares.turn:
-            self._turn, self._spent = self._shares.turn, 0.0
-        return self._shares.turn_time(self) - self._spent
+        shares = self._shares
+        if self._turn != shares.turn:
+            self._turn, self._spent = shares.turn, 0.0
+        self._allowed = shares.turn_time(self)
+        return self._allowed - self._spent
 
     def spend(self, seconds: float) -> None:
         """Record that the user has used so many seconds in this turn."""
-        left = self.left() - seconds
+        shares = self._shares
+        if self._turn != shares.turn:
+            self._turn, self._spent = shares.turn, 0.0
         self._spent += seconds
         # Turns are only counted while that matters, from the middle of a slice on: a needless turn of the loop costs
         # 8 µs.
-        if self._spent > left:
-            self._shares.count_turn()
+        if 2 * self._spent > self._allowed:
+            shares.count_turn()
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` in a later turn, after what already waits for this user."""
@@ -146,6 +152,7 @@ class TimeShares:
         """Whose share was used last."""
         self._shared_until = 0.0
         self._executor: ThreadPoolExecutor | None = None
+        self._clock: Callable[[], float] = asyncio.get_running_loop().time
 
     def of(self, name: str) -> TimeShare:
         """Return the share of this name: the same one for all who ask while somebody keeps it."""
@@ -156,7 +163,7 @@ class TimeShares:
 
     def turn_time(self, share: TimeShare) -> float:
         """Return the seconds of this turn for a share that is being used."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if share is not self._last:
             if self._last is not None:
                 self._shared_until = now + ALONE_AFTER

@@ -20,6 +20,7 @@ class SendTurns:
         self.transport: ConnectionTransport | None = None
         self._failed = failed
         self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self.loop_time: LoopTime = OwnTime(self._loop.call_soon)
         """For how long they may send. This matters for lists, which are read from disk; output fills the connection
         sooner."""
@@ -42,17 +43,16 @@ class SendTurns:
         transport = self.transport
         if transport is None:
             return
-        began = self._loop.time()
-        until = began + self.loop_time.left()
+        began = self._clock()
         try:
-            self._send_until(transport, until)
+            self._send_until(transport, began, began + self.loop_time.left())
         finally:
-            self.loop_time.spend(self._loop.time() - began)
+            self.loop_time.spend(self._clock() - began)
         transport.flush()
 
-    def _send_until(self, transport: ConnectionTransport, until: float) -> None:
+    def _send_until(self, transport: ConnectionTransport, now: float, until: float) -> None:
         while self._ready and transport.room:
-            if self._loop.time() > until:
+            if now > until:
                 self.loop_time.wait(self.send)
                 break
             channel = self._ready.popleft()
@@ -65,6 +65,8 @@ class SendTurns:
             if more and not channel.scheduled:
                 channel.scheduled = True
                 self._ready.append(channel)
+            if self._ready:
+                now = self._clock()
 
     def clear(self) -> None:
         """Remove all channels."""

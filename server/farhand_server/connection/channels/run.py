@@ -48,7 +48,7 @@ class _StreamPosition:
     @property
     def over(self) -> bool:
         """Whether all output has been sent and none will follow."""
-        return self.offset >= self.end and (self.spool.ended or self.limit is not None)
+        return (self.spool.ended or self.limit is not None) and self.offset >= self.end
 
 
 class RunChannel:
@@ -129,26 +129,30 @@ class RunChannel:
         """Queue at most one frame of each stream, and the `end` messages that are due. Return whether there is more to
         send."""
         more = False
-        self._cancel_pause()
+        if self._pausing is not None:
+            self._cancel_pause()
         if self._over:
             return False
-        if self._started:
-            self._send_size()
-        # A run that never started has no streams to end.
-        for position in self._positions if self._started else ():
-            more = self._advance(position) or more
-        self._finish_if_due()
+        if self._started:  # a run that never started has no streams to end
+            if self._shows_terminal:
+                self._send_size()
+            for position in self._positions:
+                more = self._advance(position) or more
+        if self._result is not None or not self._follow:
+            self._finish_if_due()
         return more
 
     def _advance(self, position: _StreamPosition) -> bool:
         connection, spool = self._outlet.connection, position.spool
         if self._over:  # reading another stream from disk has failed
             return False
-        self._skip_gap(position)
-        room = connection.room(self.number, position.stream) if position.offset < position.end else 0
+        end = position.end
+        if position.offset < spool.start:
+            self._skip_gap(position)
+        room = connection.room(self.number, position.stream) if position.offset < end else 0
         if room:
             try:
-                data = spool.read(position.offset, min(room, position.end - position.offset))
+                data = spool.read(position.offset, min(room, end - position.offset))
             except OSError as error:
                 self.failed(ErrorCode.UNAVAILABLE, f"the output cannot be read from disk: {error.strerror}")
                 return False
@@ -157,7 +161,7 @@ class RunChannel:
         if position.over and not position.ended:
             position.ended = True
             connection.send(self.number, m.End(stream=position.stream))
-        return bool(room) and position.offset < position.end
+        return room > 0 and position.offset < end
 
     def _skip_gap(self, position: _StreamPosition) -> None:
         missing = min(position.spool.start, position.end) - position.offset
@@ -236,18 +240,19 @@ class RunChannel:
         # Called when it is the channel's turn to send, so that a client that does not read receives only the latest
         # size.
         size = TerminalSize(0, 0) if self._screen is None else self._screen.size
-        if self._shows_terminal and size != self._sent_size:
+        if self._shows_terminal and size is not self._sent_size and size != self._sent_size:
             self._sent_size = size
             self._outlet.connection.send(self.number, m.Resize(columns=size.columns, rows=size.rows))
 
     def stdin_taken(self) -> None:
-        self._release()
+        if self._holding:
+            self._release()
         if not self._started:
             return  # `Started` must be the first message
         done = self.run.stdin.credit(self._attachment)
-        self._outlet.connection.acknowledge(self.number, "stdin", done - self._stdin_credited)
+        if self._outlet.connection.acknowledge(self.number, "stdin", done - self._stdin_credited):
+            self._outlet.flush_soon()
         self._stdin_credited = done
-        self._outlet.flush_soon()
 
     def exited(self, outcome: Outcome) -> None:
         self._outlet.connection.send(self.number, m.Exit(outcome=outcome))
@@ -270,7 +275,9 @@ class RunChannel:
         self._send_last(m.Error(code=ErrorCode.REPLACED, message=sentence))
 
     def _changed(self) -> None:
-        waiting = sum(max(0, position.end - position.offset) for position in self._positions)
+        waiting = 0
+        for position in self._positions:
+            waiting += max(0, position.end - position.offset)
         if waiting:
             self._wake(awaited=waiting <= MAX_ECHO)
         elif self._pausing is None and not self.scheduled:

@@ -39,6 +39,13 @@ DISK_FAILURE_SPARE: Final = 512 * KiB
 transit to a client (`limits.TERMINAL_WINDOW`), so that a connected client loses nothing. A full disk must not end
 anybody's shell, least of all one in which somebody is freeing disk space."""
 
+GROWTH: Final = 4 * KiB
+"""Bytes by which a file grows at least: a block of most file systems."""
+
+NEWEST: Final = 2 * KiB
+"""Most bytes of one piece of output that are also kept in memory until the next, so that the echo of a key is not read
+from the file: a redrawn line."""
+
 _COPIED: Final = 256 * KiB
 
 
@@ -100,6 +107,9 @@ class FileSpool:
         """Up to where the file may be written."""
         self._memory: bytearray | None = None
         """The bytes that are kept, from `start` on, after the disk has failed."""
+        self._newest = b""
+        """What was written last, if it was little, and its offset: usually the next thing to be read."""
+        self._newest_at = -1
         self._failed = False
         self._closed = False
         self._wait_at = MAX_OFFSET
@@ -154,7 +164,8 @@ class FileSpool:
         if self._failed:
             return
         self.touched = time.monotonic()
-        room = self.limit - self.end if self.whole else len(data)
+        begin = self.end
+        room = self.limit - begin if self.whole else len(data)
         try:
             self._write(data if len(data) <= room else data[:room])
             failure = None if len(data) <= room else RECORDING_FULL
@@ -164,6 +175,8 @@ class FileSpool:
             self._failed = True
             if self.on_failure is not None:
                 self.on_failure(failure)
+        self._newest_at = begin if len(data) <= NEWEST and self.end == begin + len(data) else -1
+        self._newest = data if self._newest_at >= 0 else b""
         for listener in tuple(self.listeners):
             listener()
 
@@ -181,6 +194,8 @@ class FileSpool:
         """
         if not self.start <= offset <= self.end:
             raise ValueError(f"offset {offset} is not kept; {self.start} to {self.end} are")
+        if offset == self._newest_at and len(self._newest) <= limit:
+            return self._newest
         if self._memory is not None:
             return bytes(self._memory[offset - self.start : offset - self.start + limit])
         at = offset % self.limit
@@ -207,6 +222,7 @@ class FileSpool:
         if not self._closed:
             self._closed = True
             self._memory = None
+            self._newest, self._newest_at = b"", -1
             self._delete()
             self._give_back(self._granted)
         self.start = self.end
@@ -239,7 +255,9 @@ class FileSpool:
             missing = at + len(chunk) - self._granted
             if missing > 0:
                 small = self._granted < SMALL_RING
-                self._granted += self._space.grant(missing, urgent=self.whole or small, small=small)
+                # In steps, because a look at the file system costs as much as everything else about a typed key.
+                wanted = min(max(missing, GROWTH), self.limit - self._granted)
+                self._granted += self._space.grant(wanted, urgent=self.whole or small, small=small)
                 chunk = chunk[: self._granted - at]
                 if not chunk:
                     self._stop_growing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

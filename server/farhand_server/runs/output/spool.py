@@ -48,13 +48,17 @@ class SpoolMemory:
         """Whether each spool may keep only `MIN_SPOOL`."""
         return self.used >= self.limit
 
+    def take(self, amount: int) -> None:
+        """Count `amount` more as used; a negative amount counts less."""
+        self.used += amount
+
     def of(self, uid: int) -> SpoolMemory:
         """Return an account's part of this memory."""
         return _UserMemory(self, uid)
 
     def free(self, chunks: list[bytes], size: int, *, unread: bool) -> None:
         """Free chunks of `size` bytes, which count in `used`. If they are `unread`, there may be very many at once."""
-        self.used -= size
+        self.take(-size)
         if unread:
             self.heap.discard(chunks, size)
         else:
@@ -80,6 +84,11 @@ class _UserMemory(SpoolMemory):
         if change := amount - whole.by_user.of(self._uid):
             whole.used += change
             whole.by_user.add(self._uid, change)
+
+    def take(self, amount: int) -> None:
+        if amount:
+            self._whole.used += amount
+            self._whole.by_user.add(self._uid, amount)
 
     @property
     def used_up(self) -> bool:
@@ -209,7 +218,7 @@ class MemorySpool:
         spool._free = snapshot.free
         spool._chunks = [data[at : at + RESTORED_CHUNK] for at in range(0, len(data), RESTORED_CHUNK)]
         spool._starts = list(range(snapshot.start, spool.end, RESTORED_CHUNK))
-        memory.used += len(data)
+        memory.take(len(data))
         return spool
 
     @property
@@ -229,7 +238,7 @@ class MemorySpool:
             self._starts.append(self.end)
             self._chunks.append(data)
         self.end += len(data)
-        self._memory.used += len(data)
+        self._memory.take(len(data))
         if self.held >= self.end:
             self._hold(self.held)
         for listener in tuple(self.listeners):

@@ -75,7 +75,7 @@ class MarkSeries:
         self.at.append(at)
         self.first.append(first)
         self.second.append(second)
-        self._memory.used += MARK_BYTES
+        self._memory.take(MARK_BYTES)
         self._until = at - at % self.step + self.step
         if len(self.at) > self._limit:
             self._thin()
@@ -93,14 +93,14 @@ class MarkSeries:
         size = len(dump) // 3
         for column, begin in ((self.at, 0), (self.first, size), (self.second, 2 * size)):
             column.frombytes(dump[begin : begin + size])
-        self._memory.used += MARK_BYTES * len(self)
+        self._memory.take(MARK_BYTES * len(self))
         self._until = self.at[-1] - self.at[-1] % step + step if self.at else 0
 
     def clear(self) -> None:
         """Delete all moments."""
         if not self.at:
             return
-        self._memory.used -= MARK_BYTES * len(self)
+        self._memory.take(-MARK_BYTES * len(self))
         for column in (self.at, self.first, self.second):
             del column[:]
         self._until = 0
@@ -116,7 +116,7 @@ class MarkSeries:
         self.at, self.first, self.second = (
             array("Q", compress(column, last)) for column in (self.at, self.first, self.second)
         )
-        self._memory.used -= MARK_BYTES * (before - len(self))
+        self._memory.take(MARK_BYTES * (len(self) - before))
         self._until = self.at[-1] - self.at[-1] % step + step
 
     def _last_of_steps(self, step: int) -> list[bool]:
@@ -202,7 +202,7 @@ class Timeline:
             self.typed_at.restore(snapshot.typed_at, get)
         self.typed += get(snapshot.typed)
         self.cut = snapshot.cut
-        self._memory.used += len(self.typed)
+        self._memory.take(len(self.typed))
 
     @property
     def now(self) -> int:
@@ -226,7 +226,7 @@ class Timeline:
         self.cut = self.cut or len(kept) < len(data)
         if kept:
             self.typed += kept
-            self._memory.used += len(kept)
+            self._memory.take(len(kept))
             self.typed_at.add(self.now, len(self.typed), 0)
 
     def moments(self, after: TimelinePosition, until: int) -> Iterator[tuple[Moment, TimelinePosition]]:
@@ -261,7 +261,7 @@ class Timeline:
         for series in (self.output, self.sizes, self.typed_at):
             series.clear()
         if self.typed:
-            self._memory.used -= len(self.typed)
+            self._memory.take(-len(self.typed))
             self.typed.clear()
 
     def _written_at(self, number: int) -> Moment:

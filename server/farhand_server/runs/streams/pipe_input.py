@@ -93,6 +93,17 @@ class PipeWriter:
         if self._closed:
             self._taken(len(data))
             return
+        if self._fd >= 0 and not self._queue:
+            # What the pipe has room for need not be copied into the queue.
+            try:
+                count = os.write(self._fd, data)
+            except OSError:
+                count = 0  # `_writable` deals with it
+            if count:
+                self._taken(count)
+            if count == len(data):
+                return
+            data = data[count:]
         self._append(data)
         if self._fd >= 0 and not self._waiting:
             self._writable()
@@ -121,11 +132,11 @@ class PipeWriter:
         else:
             self._queue.append(bytearray(data))
         self.queued += len(data)
-        self._memory.used += len(data)
+        self._memory.take(len(data))
 
     def _took(self, count: int) -> None:
         self.queued -= count
-        self._memory.used -= count
+        self._memory.take(-count)
         self._taken(count)
 
     def _writable(self) -> None:

@@ -143,7 +143,7 @@ class TerminalInput:
 
     def _count(self) -> None:
         needed = self._queued + _CHUNK_COST * len(self._queue)
-        self._memory.used += needed - self._counted
+        self._memory.take(needed - self._counted)
         self._counted = needed
 
     # Who types
@@ -231,6 +231,18 @@ class TerminalInput:
         if self._closed:
             self._took(typist, len(data))
             return
+        if self._terminal is not None and data and not self._queue and not _CONTROL.search(data):
+            # Nothing is special about most keys: they need not go through the queue.
+            try:
+                count = os.write(self._terminal.master, data)
+            except OSError:
+                count = 0  # `_pump` deals with it
+            if count:
+                self._in_line = True
+                self._took(typist, count)
+            if count == len(data):
+                return
+            data = data[count:]
         at = self._signal_in(data)
         if at:
             self._enqueue(typist, data[:at])

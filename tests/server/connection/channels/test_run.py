@@ -324,7 +324,7 @@ async def test_a_read_error_of_the_disk_is_sent_to_the_client(outlet: Outlet, tm
     run = run_of(request, tmp_path, disk_spool=1 << 16)
     channel = outlet.open(run, request)
     begin(run)
-    run.stdout.append(b"lost")
+    run.stdout.append(b"lost" * 1000)
     os.truncate(tmp_path / f"{ID}.stdout", 0)
     turn(channel)
     assert outlet.exchange() == ["started", "error"]
