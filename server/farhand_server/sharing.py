@@ -58,6 +58,11 @@ class Tally(Generic[_Key]):
         """Count `amount` less for `user`."""
         self.add(user, -amount)
 
+    def clear(self) -> None:
+        """Count nothing any more for anybody."""
+        self.total = 0
+        self._amounts.clear()
+
     def hold(self, user: _Key) -> Callable[[], None]:
         """Count one more for `user`, and return a function that counts it no longer. Repeated calls of that do
         nothing."""

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,12 +55,15 @@ class BrokenLine(Exception):
     """A line was changed, or does not follow the previous line. The text says what is wrong."""
 
 
-def encode_line(after: ChainedLine, members: Mapping[str, object]) -> tuple[bytes, ChainedLine]:
-    """Return the line that holds `members` and follows `after`, and the line's place in the chain."""
+def encode_line(after: ChainedLine, members: str) -> tuple[bytes, ChainedLine]:
+    """Return the line that holds `members` and follows `after`, and the line's place in the chain.
+
+    `members` are JSON in ASCII without the braces, as `AuditEntry.encode` returns them.
+    """
     seq = after.seq + 1
-    text = json.dumps({"seq": seq, **members, "prev": after.hash}, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return f'{text[:-1]},"hash":"{digest}"}}\n'.encode(), ChainedLine(seq, digest)
+    text = f'{{"seq":{seq},{members},"prev":"{after.hash}"'.encode()
+    digest = hashlib.sha256(text + b"}").hexdigest()
+    return b'%b,"hash":"%b"}\n' % (text, digest.encode()), ChainedLine(seq, digest)
 
 
 def parse_line(raw: bytes) -> tuple[ChainedLine, str]:

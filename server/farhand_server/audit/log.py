@@ -47,7 +47,7 @@ class AuditError(Exception):
 class _Pending(NamedTuple):
     """A line that is not written yet, about how long it will be, and the entry that caused it, if it is a user's."""
 
-    members: dict[str, object]
+    members: str
     size: int
     entry: AuditEntry | None
 
@@ -207,7 +207,7 @@ class AuditLog:
         if kept.of(entry.user) + size > MAX_PENDING_BYTES - kept.total:
             self._dropped += 1
             return False
-        self._pending.append(_Pending(entry.members(commands), size, entry))
+        self._pending.append(_Pending(entry.encode(commands), size, entry))
         kept.add(entry.user, size)
         self._budget.charge(entry, size, time.monotonic())
         return True
@@ -236,11 +236,11 @@ class AuditLog:
         self._size += len(data)
         self._last = last
         for pending, raw in zip(self._pending, lines, strict=True):
-            self._taken(pending)
             # A control character in an argument takes six bytes.
             if pending.entry is not None and len(raw) > pending.size + ENTRY_BASE_SIZE:
                 self._budget.charge(pending.entry, len(raw) - pending.size, time.monotonic())
         self._pending.clear()
+        self._pending_bytes.clear()
         self._save_head()
 
     def _encode(self) -> tuple[list[bytes], ChainedLine]:
@@ -358,7 +358,7 @@ class AuditLog:
 
     def _note(self, event: AuditEvent, detail: str) -> None:
         # Put this before all pending entries, regardless of the bound on them.
-        members = AuditEntry(event, time.time(), detail=detail).members("hash")
+        members = AuditEntry(event, time.time(), detail=detail).encode("hash")
         self._pending.appendleft(_Pending(members, ENTRY_BASE_SIZE, None))
 
     def _failed(self, error: OSError | AuditError) -> None:

@@ -1,0 +1,74 @@
+"""An entry is encoded as the JSON encoder would do it, in ASCII and on one line, whatever its texts contain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farhand_protocol.model import bytes_to_json
+from farhand_server.audit.entry import MAX_ARGV, MAX_AUDIT_TEXT, AuditEntry, argv_sha256, timestamp
+
+TEXTS = st.none() | st.text(max_size=20) | st.just("x" * 2 * MAX_AUDIT_TEXT)
+ENTRIES = st.builds(
+    AuditEntry,
+    st.sampled_from(["start", "end", "login"]),
+    st.just(1_800_000_000.125),
+    user=TEXTS,
+    how=st.none() | st.just("key"),
+    key=TEXTS,
+    peer=TEXTS,
+    run=TEXTS,
+    argv=st.none() | st.tuples(st.binary(max_size=5), st.binary(max_size=5)) | st.just((b"x" * (MAX_ARGV + 1),)),
+    commands=st.sampled_from(["argv", "hash"]),
+    argv0=st.none() | st.binary(max_size=5),
+    terminal=st.none() | st.text(max_size=5),
+    recorded=st.sampled_from([(), ("output",), ("output", "stdin")]),
+    outcome=TEXTS,
+    detail=TEXTS,
+    count=st.none() | st.integers(0, 1000),
+    since=st.none() | st.just(1_700_000_000.5),
+)
+
+
+def members(entry: AuditEntry) -> dict[str, object]:
+    """Return what the members of an entry are documented to be."""
+    texts = {
+        name: value[:MAX_AUDIT_TEXT]
+        for name in ("user", "how", "key", "peer", "run", "outcome", "detail")
+        if (value := getattr(entry, name)) is not None
+    }
+    found: dict[str, object] = {"time": "2027-01-15T08:00:00.125Z", "event": entry.event}
+    found |= {name: value for name, value in texts.items() if name not in {"outcome", "detail"}}
+    if entry.argv is not None:
+        shown = entry.commands == "argv" and sum(map(len, entry.argv)) + len(entry.argv) <= MAX_ARGV
+        found |= {"argv": [bytes_to_json(each) for each in entry.argv]} if shown else {}
+        found |= {} if shown else {"argv_sha256": argv_sha256(entry.argv)}
+    found |= {} if entry.argv0 is None else {"argv0": bytes_to_json(entry.argv0)}
+    found |= {} if entry.terminal is None else {"terminal": entry.terminal}
+    found |= {"recorded": list(entry.recorded)} if entry.recorded else {}
+    found |= {} if entry.count is None else {"count": entry.count}
+    found |= {} if entry.since is None else {"since": "2023-11-14T22:13:20.500Z"}
+    return found | {name: texts[name] for name in ("outcome", "detail") if name in texts}
+
+
+@given(ENTRIES)
+def test_an_entry_is_encoded_as_the_json_encoder_does_it(entry: AuditEntry) -> None:
+    assert f"{{{entry.encode('argv')}}}" == json.dumps(members(entry), separators=(",", ":"))
+    assert entry.encode("hash") == replace(entry, commands="hash").encode("argv")
+
+
+@pytest.mark.parametrize("time", [0.0, 0.9994, 0.9996, 1.0, 1_800_000_000.0005, 1_800_000_000.9999999, 4e9 + 0.001])
+def test_a_time_is_that_of_the_calendar_in_utc(time: float) -> None:
+    expected = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert timestamp(time) == expected
+
+
+@given(st.integers(0, 4 * 10**12))
+def test_every_millisecond_is_written_as_it_is(milliseconds: int) -> None:
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
+    assert timestamp(milliseconds / 1000) == moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
