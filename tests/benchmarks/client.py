@@ -1,36 +1,42 @@
-"""The API clients, each measured in its own process: `python -m tests.benchmarks.client CONTESTANT WORKLOAD …`.
+"""The API clients, each measured in its own process: `python -m tests.benchmarks.client SIDE WORKLOAD NUMBER… LOGIN…`.
 
-    farhand  runs   COUNT IN_FLIGHT HOST KEY
-    farhand  stdout BYTES HOST KEY
-    farhand  keys   COUNT GAP SCRIPT HOST KEY
-    asyncssh runs   COUNT IN_FLIGHT PORT USER KEY HOST_KEY
-    asyncssh stdout BYTES PORT USER KEY HOST_KEY
-    asyncssh cold   PORT USER KEY HOST_KEY
+    runs        COUNT IN_FLIGHT   seconds for COUNT × `true`
+    stdout      BYTES             seconds
+    two         BYTES             what the slower of two streams has when the faster has all, from 0 to 1
+    latency     COUNT BESIDE      seconds within which 99 of 100 `true` are over; BESIDE = 1: while a stream runs
+    cold-hosts  COUNT             seconds for COUNT connections, each with a login and `hostname`
+    hosts       COUNT             seconds for `hostname` on each of COUNT connections that are there
+    connections COUNT IN_FLIGHT   seconds for COUNT logins
+    idle        COUNT             nothing; prints `ready` with COUNT connections, and waits for the end of stdin
+    cold                          nothing: its whole process is measured
+    keys        COUNT GAP SCRIPT  µs from a key to its echo, with GAP seconds between two keys; `farhand` alone
 
-prints two numbers: the seconds taken over one connection, without the start and the login, and the client's CPU
-seconds meanwhile. The first number of `keys` is the µs from a key to its echo; GAP is the seconds between two keys.
-`cold` prints nothing: its whole process is measured.
+SIDE and LOGIN are `farhand` and HOST KEY, or `asyncssh` and PORT USER KEY HOST_KEY. Prints that number, without the
+start and the login unless they are the workload, and the client's CPU seconds meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
 
 from .on_terminal import WARM_UP as KEYS_BEFORE
-
-if TYPE_CHECKING:
-    import asyncssh
-
-    from farhand_client import Client
+from .sides import AsyncsshSide, Connection, FarhandSide, Side
 
 WARM_UP = 64
 """Commands, or bytes."""
+
+CONNECTING = 16
+"""Logins at once, where many connections have to be there: servers refuse more (sshd's MaxStartups)."""
+
+ENDLESS = 1 << 40
+"""Bytes of a stream that is stopped before its end."""
 
 
 async def in_flight(count: int, limit: int, one: Callable[[], Awaitable[None]]) -> None:
@@ -44,63 +50,90 @@ async def in_flight(count: int, limit: int, one: Callable[[], Awaitable[None]]) 
     await asyncio.gather(*(work() for _ in range(limit)))
 
 
-@contextlib.asynccontextmanager
-async def _farhand(host: str, key: str) -> AsyncIterator[Client]:
-    from farhand_client import connect
-
-    async with connect(host, identities=[key]) as client:
-        yield client
+async def _runs(connection: Connection, count: int, limit: int) -> None:
+    await in_flight(count, limit, lambda: connection.run("true"))
 
 
-async def _farhand_runs(count: int, limit: int, client: Client) -> None:
+async def _stdout(connection: Connection, size: int) -> None:
+    received = 0
+
+    def count(some: int) -> None:
+        nonlocal received
+        received += some
+
+    await connection.stream(size, count)
+    assert received == size
+
+
+async def _two(connection: Connection, size: int) -> float:
+    got = [0, 0]
+    first: list[float] = []
+
+    async def one(at: int) -> None:
+        def count(some: int) -> None:
+            got[at] += some
+
+        await connection.stream(size, count)
+        first.append(min(got) / size)
+
+    await asyncio.gather(one(0), one(1))
+    return first[0]
+
+
+async def _latency(connection: Connection, count: int, beside: int) -> float:
+    began = asyncio.Event()
+    stream = asyncio.create_task(connection.stream(ENDLESS, lambda _: began.set())) if beside else None
+    try:
+        if stream is not None:
+            await asyncio.wait([stream, asyncio.ensure_future(began.wait())], return_when=asyncio.FIRST_COMPLETED)
+        took = []
+        for _ in range(count):
+            start_time = time.perf_counter()
+            await connection.run("true")
+            took.append(time.perf_counter() - start_time)
+        assert stream is None or not stream.done()
+    finally:
+        if stream is not None:
+            stream.cancel()
+            await asyncio.wait([stream])
+    return sorted(took)[(99 * count) // 100]
+
+
+async def _connections(side: Side, count: int, limit: int) -> None:
     async def one() -> None:
-        done = await client.run(["true"])
-        assert done.returncode == 0
+        async with side.connect():
+            pass
 
     await in_flight(count, limit, one)
 
 
-async def _farhand_stdout(size: int, client: Client) -> None:
-    received = 0
-    async with client.start(["head", "-c", str(size), "/dev/zero"]) as run:
-        async for chunk in run.stdout:
-            received += len(chunk)
-    assert received == size
-
-
-@contextlib.asynccontextmanager
-async def _asyncssh(port: str, user: str, key: str, host_key: str) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    import asyncssh
-
-    known = asyncssh.import_known_hosts(f"[127.0.0.1]:{port} {host_key}\n")
-    async with asyncssh.connect(
-        "127.0.0.1", int(port), username=user, client_keys=[key], known_hosts=known, config=None
-    ) as connection:
-        yield connection
-
-
-async def _asyncssh_runs(count: int, limit: int, connection: asyncssh.SSHClientConnection) -> None:
+async def _cold_hosts(side: Side, count: int) -> None:
     async def one() -> None:
-        done = await connection.run("true")
-        assert done.returncode == 0
+        async with side.connect() as connection:
+            await connection.run("hostname")
 
-    await in_flight(count, limit, one)
-
-
-async def _asyncssh_stdout(size: int, connection: asyncssh.SSHClientConnection) -> None:
-    received = 0
-    async with connection.create_process(f"head -c {size} /dev/zero", encoding=None) as process:
-        while chunk := await process.stdout.read(1 << 18):
-            received += len(chunk)
-    assert received == size
+    await in_flight(count, count, one)
 
 
-async def _farhand_keys(count: str, gap: str, script: str, host: str, key: str) -> tuple[float, float]:
-    from farhand_client import TerminalRequest, WindowSize
+async def _held(side: Side, count: int, stack: contextlib.AsyncExitStack) -> list[Connection]:
+    connections: list[Connection] = []
+
+    async def one() -> None:
+        connections.append(await stack.enter_async_context(side.connect()))
+
+    await in_flight(count, min(count, CONNECTING), one)
+    return connections
+
+
+async def _keys(count: str, gap: str, script: str, host: str, key: str) -> tuple[float, float]:
+    from farhand_client import TerminalRequest, WindowSize, connect
 
     terminal = TerminalRequest(name="xterm", size=WindowSize(columns=80, rows=24))
     took: list[int] = []
-    async with _farhand(host, key) as client, client.start(script, shell=True, terminal=terminal) as run:
+    async with (
+        connect(host, identities=[key]) as client,
+        client.start(script, shell=True, terminal=terminal) as run,
+    ):
         assert run.stdin is not None
         output = b""
         while not output.endswith(b"ready"):
@@ -119,28 +152,64 @@ async def _farhand_keys(count: str, gap: str, script: str, host: str, key: str) 
     return median(took[KEYS_BEFORE:]) / 1000, cpu
 
 
+NUMBERS = {"runs": 2, "stdout": 1, "two": 1, "latency": 2, "cold-hosts": 1, "hosts": 1, "connections": 2, "idle": 1}
+
+
 async def _main(contestant: str, workload: str, *arguments: str) -> None:
-    if (contestant, workload) == ("asyncssh", "cold"):
-        async with _asyncssh(*arguments) as connection:
-            await connection.run("true", check=True)
-        return
     if workload == "keys":
-        print(*await _farhand_keys(*arguments))
+        print(*await _keys(*arguments))
         return
-    numbers = 2 if workload == "runs" else 1
-    connecting: Any = _farhand if contestant == "farhand" else _asyncssh
-    measured: Any = {
-        ("farhand", "runs"): _farhand_runs,
-        ("farhand", "stdout"): _farhand_stdout,
-        ("asyncssh", "runs"): _asyncssh_runs,
-        ("asyncssh", "stdout"): _asyncssh_stdout,
-    }[contestant, workload]
-    async with connecting(*arguments[numbers:]) as connection:
-        # Warm up both sides once, with the smallest workload that uses everything.
-        await measured(*(min(WARM_UP, int(number)) for number in arguments[:numbers]), connection)
+    count = NUMBERS.get(workload, 0)
+    numbers, login = list(map(int, arguments[:count])), arguments[count:]
+    side: Side = FarhandSide(*login) if contestant == "farhand" else AsyncsshSide(*login)
+    async with contextlib.AsyncExitStack() as stack:
+        if workload == "cold":
+            await (await _held(side, 1, stack))[0].run("true")
+            return
+        if workload == "idle":
+            await _held(side, numbers[0], stack)
+            print("ready", flush=True)
+            await asyncio.to_thread(os.read, 0, 1)
+            return
+        measure = await _prepared(side, workload, numbers, stack)
         start_time, cpu = time.perf_counter(), time.process_time()
-        await measured(*map(int, arguments[:numbers]), connection)
-        print(time.perf_counter() - start_time, time.process_time() - cpu)
+        number = await measure()
+        seconds = time.perf_counter() - start_time
+        print(seconds if number is None else number, time.process_time() - cpu)
+
+
+async def _prepared(
+    side: Side, workload: str, numbers: list[int], stack: contextlib.AsyncExitStack
+) -> Callable[[], Awaitable[float | None]]:
+    """Do what is not measured, and return what is: it returns the workload's number, or None if that is its time."""
+    if workload == "connections":
+        await _connections(side, 1, 1)
+        return partial(_connections, side, *numbers)
+    if workload == "cold-hosts":
+        await _connections(side, 1, 1)
+        return partial(_cold_hosts, side, *numbers)
+    if workload == "hosts":
+        connections = await _held(side, numbers[0], stack)
+        await connections[0].run("hostname")
+
+        async def each() -> None:
+            await asyncio.gather(*(connection.run("hostname") for connection in connections))
+
+        return each
+    workloads: dict[str, Callable[..., Awaitable[float | None]]] = {
+        "runs": _runs,
+        "stdout": _stdout,
+        "two": _two,
+        "latency": _latency,
+    }
+    on_one = workloads[workload]
+    (connection,) = await _held(side, 1, stack)
+    # Warm up both sides once, with the smallest workload that uses everything.
+    if workload == "latency":
+        await _runs(connection, WARM_UP, 1)
+    else:
+        await on_one(connection, *(min(WARM_UP, number) for number in numbers))
+    return partial(on_one, connection, *numbers)
 
 
 if __name__ == "__main__":

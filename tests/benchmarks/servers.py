@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.support.openssh import make_key
 from tests.support.service import Service, environment, running_service
 
+from .workload import ASYNCSSH, OPENSSH
+
 START = 30.0
 """Timeout, in seconds, for a server to report that it listens; the slowest takes one."""
 
@@ -24,7 +26,12 @@ LOOPBACK = "127.0.0.1"
 SEPARATION = Path("/run/sshd")
 """sshd's privilege separation directory: compiled in by Debian, created by the unit, missing if that never ran."""
 
-SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") or "/usr/sbin/sshd"
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+
+SSHD = shutil.which("sshd", path=_PATH) or "/usr/sbin/sshd"
+
+DROPBEAR_SERVER = shutil.which("dropbear", path=_PATH) if os.geteuid() == 0 else None
+"""Dropbear's server; None if it is not installed, or cannot have a home directory of its own."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class BenchmarkDirectory:
         return self.directory / "key"
 
     @property
+    def known_hosts(self) -> Path:
+        """Farhand's list of host keys."""
+        return self.directory / "config" / "farhand" / "known_hosts"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The environment of all clients: Farhand's directories below this one, no agent."""
         return environment(self.directory)
@@ -47,7 +59,7 @@ class BenchmarkDirectory:
 
 @dataclass(frozen=True)
 class Servers:
-    """The three running servers."""
+    """The running servers."""
 
     bench: BenchmarkDirectory
     farhand: Service
@@ -55,6 +67,10 @@ class Servers:
     """sshd's port."""
     asyncssh: int
     """The asyncssh server's port."""
+    dropbear: int | None
+    """Dropbear's port; None if it is not installed."""
+    pids: Mapping[str, int]
+    """The pids of sshd and of the asyncssh server by the contestant's name."""
 
     @property
     def ssh_config(self) -> Path:
@@ -89,20 +105,22 @@ def make_directory(directory: Path) -> BenchmarkDirectory:
 
 @contextlib.asynccontextmanager
 async def running_servers(directory: Path) -> AsyncIterator[Servers]:
-    """Start all three servers below the empty `directory`; stop them at the end."""
+    """Start all servers below the empty `directory`; stop them at the end."""
     bench = make_directory(directory)
     async with contextlib.AsyncExitStack() as stack:
         farhand = await stack.enter_async_context(running_service(directory, listen=True))
-        ssh = await stack.enter_async_context(_sshd(bench))
-        asyncssh = await stack.enter_async_context(_asyncssh(bench))
-        servers = Servers(bench, farhand, ssh, asyncssh)
+        ssh, ssh_pid = await stack.enter_async_context(_sshd(bench))
+        asyncssh, asyncssh_pid = await stack.enter_async_context(_asyncssh(bench))
+        dropbear = await stack.enter_async_context(_dropbear(bench)) if DROPBEAR_SERVER is not None else None
+        pids = {OPENSSH: ssh_pid, ASYNCSSH: asyncssh_pid}
+        servers = Servers(bench, farhand, ssh, asyncssh, dropbear, pids)
         _write_known_hosts(servers)
         _write_ssh_config(servers)
         yield servers
 
 
 @contextlib.asynccontextmanager
-async def _sshd(bench: BenchmarkDirectory) -> AsyncIterator[int]:
+async def _sshd(bench: BenchmarkDirectory) -> AsyncIterator[tuple[int, int]]:
     """Run Debian's sshd with its defaults, except that HOME is empty, so that no .bashrc is measured."""
     if os.geteuid() == 0:
         SEPARATION.mkdir(exist_ok=True)
@@ -121,16 +139,36 @@ KbdInteractiveAuthentication no
 UsePAM no
 PidFile none
 MaxSessions 128
+MaxStartups 100
 SetEnv HOME={bench.directory}/home
 """
     )
     command = (SSHD, "-D", "-e", "-f", str(config))
-    async with _process(command, bench.environment, lambda line: "Server listening" in line):
+    async with _process(command, bench.environment, lambda line: "Server listening" in line) as process:
+        yield port, process.pid
+
+
+@contextlib.asynccontextmanager
+async def _dropbear(bench: BenchmarkDirectory) -> AsyncIterator[int]:
+    """Run Dropbear in a mount namespace with another home: it reads authorized keys from the account's home alone."""
+    port, home = _free_port(), bench.directory / "dropbear"
+    (home / ".ssh").mkdir(mode=0o700, parents=True)
+    home.chmod(0o700)
+    shutil.copy(bench.directory / "authorized_keys", home / ".ssh" / "authorized_keys")
+    for name in ("key", "host_key"):
+        file = bench.directory / name
+        await _checked("dropbearconvert", "openssh", "dropbear", str(file), f"{file}.dropbear")
+    assert DROPBEAR_SERVER is not None
+    in_home = ("unshare", "--mount", "sh", "-ec", 'mount --bind "$1" "$2"; shift 2; exec "$@"', "sh")
+    where = (str(home), pwd.getpwuid(os.getuid()).pw_dir)
+    options = ("-F", "-E", "-s", "-r", f"{bench.directory}/host_key.dropbear", "-p", f"{LOOPBACK}:{port}")
+    command = (*in_home, *where, DROPBEAR_SERVER, *options, "-P", str(home / "pid"))
+    async with _process(command, bench.environment, lambda line: "Not backgrounding" in line):
         yield port
 
 
 @contextlib.asynccontextmanager
-async def _asyncssh(bench: BenchmarkDirectory) -> AsyncIterator[int]:
+async def _asyncssh(bench: BenchmarkDirectory) -> AsyncIterator[tuple[int, int]]:
     ready = ""
 
     def listens(line: str) -> bool:
@@ -145,8 +183,8 @@ async def _asyncssh(bench: BenchmarkDirectory) -> AsyncIterator[int]:
         str(bench.directory / "host_key"),
         str(bench.directory / "authorized_keys"),
     )
-    async with _process(command, bench.environment, listens):
-        yield int(ready.split()[1])
+    async with _process(command, bench.environment, listens) as process:
+        yield int(ready.split()[1]), process.pid
 
 
 @contextlib.asynccontextmanager
@@ -185,10 +223,20 @@ async def _process(
         await process.communicate()
 
 
+async def _checked(*command: str) -> None:
+    """Run a command to its end. Raises RuntimeError with what it wrote if it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed: {out.decode(errors='replace')}")
+
+
 def _write_known_hosts(servers: Servers) -> None:
     host, _, port = servers.host.partition(":")
     key = (servers.bench.directory / "state" / "farhand" / "host_key.pub").read_text()
-    (servers.bench.directory / "config" / "farhand" / "known_hosts").write_text(f"[{host}]:{port} {key}")
+    servers.bench.known_hosts.write_text(f"[{host}]:{port} {key}")
 
 
 def _write_ssh_config(servers: Servers) -> None:

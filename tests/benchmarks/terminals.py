@@ -7,7 +7,7 @@ from typing import Final
 
 from .clients import Clients
 from .on_terminal import WARM_UP
-from .workload import FARHAND, FARHAND_API, OPENSSH, Sample, Sizes, Workload
+from .workload import FARHAND, FARHAND_API, OPENSSH, Goal, Sample, Sizes, Workload
 
 GAP: Final = 0.005
 """Seconds between two typed keys: longer than all work caused by one key, and long enough for the processor to go to
@@ -15,22 +15,19 @@ sleep again."""
 
 LINE: Final = b"The quick brown fox jumps over the lazy dog, and 0123456789 more up to column 79.\n"
 
-PROMPT: Final = 300.0
-"""Milliseconds within which a REPL has to show its prompt."""
-
 
 class Terminals:
-    """The workloads for keys, floods and prompts."""
+    """The workloads for keys and floods."""
 
     def __init__(self, clients: Clients, sizes: Sizes) -> None:
         self._clients = clients
         self._sizes = sizes
         self._ssh = (*clients.ssh, "-tt", "bench")
-        self._run = (*clients.farhand, "run", "-t", *clients.key, clients.servers.host, "--")
+        self._run = clients.farhand_run("-t")
 
     def workloads(self) -> list[Workload]:
         """Return all workloads, in the order of the table."""
-        return [self._keys(0), self._keys(GAP), self._shown(), self._prompt()]
+        return [self._keys(0), self._keys(GAP), self._shown()]
 
     def _keys(self, gap: float) -> Workload:
         count = self._sizes.keys_with_gaps if gap else self._sizes.keys
@@ -51,7 +48,7 @@ class Terminals:
                     lambda found: found, "farhand", "keys", str(count), str(gap), echo
                 ),
             },
-            {OPENSSH: 1.0 if gap else 1 / 1.2},
+            [Goal(FARHAND, 1.0 if gap else 1 / 2.2, OPENSSH)],
             WARM_UP + count,
             "key",
         )
@@ -72,21 +69,10 @@ class Terminals:
                 FARHAND: lambda: self._clients.metered(lambda: shown(*self._run)),
                 OPENSSH: lambda: shown(*self._ssh),
             },
-            {OPENSSH: 1 / 1.2},
+            [Goal(FARHAND, 1.0, OPENSSH)],
             size / (1 << 30),
             "GiB",
         )
-
-    def _prompt(self) -> Workload:
-        repl = (*self._clients.farhand, "repl", self._clients.servers.farhand.host)
-        # The prompt begins with user and host.
-        text = f"{self._clients.servers.bench.user}@"
-
-        async def prompted() -> Sample:
-            return Sample(await self._clients.on_terminal("prompt", text, *repl))
-
-        name = "REPL on the same machine, to its first prompt"
-        return Workload(name, "ms", False, {FARHAND: prompted}, {}, 1, "start", PROMPT)
 
 
 def _write(file: Path, size: int) -> None:

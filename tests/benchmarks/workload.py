@@ -1,4 +1,4 @@
-"""What a workload is, and which contestants do it."""
+"""What a workload is, which contestants do it, and what Farhand has to reach in it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 FARHAND: Final = "Farhand"
+FARHAND_DIRECT: Final = "Farhand, direct"
+FARHAND_HELPER: Final = "Farhand, helper"
+FARHAND_PYTHON_FRONT: Final = "Farhand, helper, Python front"
+FARHAND_API: Final = "Farhand, API"
 OPENSSH: Final = "OpenSSH"
 OPENSSH_AES: Final = "OpenSSH, aes128-gcm"
 OPENSSH_MASTER: Final = "OpenSSH, ControlMaster"
 OPENSSH_NO_NAGLE: Final = "OpenSSH, no Nagle"
 OPENSSH_NO_NAGLE_25519: Final = "OpenSSH, no Nagle, curve25519"
 ASYNCSSH: Final = "asyncssh"
-FARHAND_API: Final = "Farhand, API"
+DROPBEAR: Final = "Dropbear"
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,20 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """`ours` has to be `factor` times as good as `theirs`: twice as fast is 2, whether in seconds or per second.
+
+    Without `theirs`, `factor` is the bound of the median itself, in the workload's unit.
+    """
+
+    ours: str
+    factor: float
+    theirs: str | None = None
+
+
+@dataclass(frozen=True)
 class Workload:
-    """`targets` are the minimum ratios of Farhand to other contestants; `bound` is the maximum of its own median.
+    """`contestants` take turns; the others are compared with the first.
 
     The CPU seconds of a sample are divided by `amount`; `per` is the name of one unit of it.
     """
@@ -35,21 +51,34 @@ class Workload:
     unit: str
     more_is_better: bool
     contestants: Mapping[str, Callable[[], Awaitable[Sample]]]
-    targets: Mapping[str, float]
-    amount: float
-    per: str
-    bound: float | None = None
+    goals: Sequence[Goal] = ()
+    amount: float = 1
+    per: str = "run"
+    digits: int = 0
+    """Decimals of the values in the table."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of the workloads: commands per measurement, at least as many as are in flight, bytes of stdout and of a
-    file that is shown on a terminal, keys, and keys with a gap before each."""
+    """The sizes of the workloads."""
 
     commands: int = 1500
+    """Commands in one measurement of commands in flight, at least as many as are in flight."""
+    processes: int = 40
+    """Client processes in one measurement of them, one after the other; a quarter of it for those that are slow."""
     stdout: int = 1 << 30
+    """Bytes of a stream."""
     shown: int = 100_000_000
+    """Bytes of a file that is shown on a terminal."""
     keys: int = 2000
     keys_with_gaps: int = 400
     levels: Sequence[int] = (1, 16, 64)
     """Commands in flight."""
+    hosts: int = 64
+    """Connections that run one command each."""
+    probes: int = 200
+    """Commands of which the slowest hundredth is looked at."""
+    idle: int = 500
+    """Idle connections."""
+    slope: Sequence[int] = (1, 10, 100, 1000, 5000)
+    """Connections, and up to 2,000 runs, in the table of what one more costs."""
