@@ -8,7 +8,7 @@
     hosts       COUNT             seconds for `hostname` on each of COUNT connections that are there
     connections COUNT IN_FLIGHT   seconds for COUNT logins
     idle        COUNT             nothing; prints `ready` with COUNT connections, and waits for the end of stdin
-    cold                          nothing: its whole process is measured
+    cold                          nothing: its whole process is measured; after LOGIN comes a command of one word
     keys        COUNT GAP SCRIPT  µs from a key to its echo, with GAP seconds between two keys; `farhand` alone
 
 SIDE and LOGIN are `farhand` and HOST KEY, or `asyncssh` and PORT USER KEY HOST_KEY. Prints that number, without the
@@ -160,11 +160,12 @@ async def _main(contestant: str, workload: str, *arguments: str) -> None:
         print(*await _keys(*arguments))
         return
     count = NUMBERS.get(workload, 0)
-    numbers, login = list(map(int, arguments[:count])), arguments[count:]
+    numbers, login = list(map(int, arguments[:count])), list(arguments[count:])
+    *login, command = login if workload == "cold" else [*login, "true"]
     side: Side = FarhandSide(*login) if contestant == "farhand" else AsyncsshSide(*login)
     async with contextlib.AsyncExitStack() as stack:
         if workload == "cold":
-            await (await _held(side, 1, stack))[0].run("true")
+            await (await _held(side, 1, stack))[0].run(command)
             return
         if workload == "idle":
             await _held(side, numbers[0], stack)

@@ -17,8 +17,6 @@ from .workload import (
     ASYNCSSH,
     DROPBEAR,
     FARHAND_DIRECT,
-    FARHAND_HELPER,
-    FARHAND_PYTHON_FRONT,
     OPENSSH,
     OPENSSH_MASTER,
     OPENSSH_NO_NAGLE,
@@ -28,8 +26,6 @@ from .workload import (
 
 TIMEOUT: Final = 300.0
 """Seconds for one measurement: the slowest takes ten on a busy machine."""
-
-PYTHON_FRONT: Final = Path(__file__).parents[2] / "client/farhand_client/helper/front.py"
 
 
 class Clients:
@@ -58,9 +54,7 @@ class Clients:
         # In inetd mode over a socket pair there is no TCP and so no Nagle, which costs ssh twice 44 ms on loopback.
         no_nagle = (*self.ssh, "-o", f"ProxyCommand={SSHD} -i -f {self.servers.sshd_config}")
         found = {
-            FARHAND_DIRECT: self.farhand_run("--no-mux"),
-            FARHAND_HELPER: self.farhand_run(),
-            FARHAND_PYTHON_FRONT: self.farhand_run(farhand=(sys.executable, "-I", "-S", str(PYTHON_FRONT))),
+            FARHAND_DIRECT: self.farhand_run(),
             OPENSSH: (*self.ssh, "bench"),
             OPENSSH_NO_NAGLE: (*no_nagle, "bench"),
             OPENSSH_NO_NAGLE_25519: (*no_nagle, "-o", "KexAlgorithms=curve25519-sha256", "bench"),

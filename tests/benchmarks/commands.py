@@ -12,8 +12,6 @@ from .workload import (
     DROPBEAR,
     FARHAND,
     FARHAND_DIRECT,
-    FARHAND_HELPER,
-    FARHAND_PYTHON_FRONT,
     OPENSSH,
     OPENSSH_MASTER,
     OPENSSH_NO_NAGLE,
@@ -60,8 +58,6 @@ class Commands:
             [
                 Goal(FARHAND_DIRECT, 2, OPENSSH),
                 Goal(FARHAND_DIRECT, 1, OPENSSH_NO_NAGLE),
-                Goal(FARHAND_HELPER, 1 / 0.8, OPENSSH_MASTER),
-                Goal(FARHAND_PYTHON_FRONT, 1 / 1.2, OPENSSH_MASTER),
             ],
             digits=1,
         )

@@ -100,7 +100,7 @@ def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.Capt
     assert benchmarks.main(["--quick", "--directory", str(tmp_path)]) == 0
 
     written = json.loads((tmp_path / "results.json").read_text())
-    processes = 9 if DROPBEAR_SERVER is not None and shutil.which("dbclient") else 8
+    processes = 7 if DROPBEAR_SERVER is not None and shutil.which("dbclient") else 6
     assert [(each["workload"].split(" ")[0], len(each["contestants"])) for each in written["workloads"]] == [
         ("`true`", processes),
         ("`true`,", 3),
@@ -120,8 +120,14 @@ def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.Capt
         ("REPL", 1),
         ("memory", 3),
     ]
-    medians = [one["median"] for each in written["workloads"] for one in each["contestants"].values()]
-    assert all(median > 0 for median in medians)
+    # With so little work, the slower of two streams may have nothing yet, and a connection may cost no new page.
+    medians = [
+        one["median"]
+        for each in written["workloads"]
+        if each["unit"] not in ("%", "KiB")
+        for one in each["contestants"].values()
+    ]
+    assert min(medians) > 0
     assert [(point["kind"], point["count"]) for point in written["slopes"]] == [
         ("connections", 1),
         ("connections", 10),
