@@ -99,10 +99,12 @@ class Service:
         self.sessions = OpenSessions()
         self.ledger = ledger
         ledger.configure(config)
+        bounds = ledger.spools.bounds
+        bounds.use(policy.bounds_of)
         self._cgroups = Cgroups.find()
         self.registry = Registry(
             ledger,
-            memory=SpoolMemory(config.runs.memory),
+            memory=SpoolMemory(config.runs.memory, bounds=bounds),
             retention=_retention(config),
             directory=ledger.spools,
             cgroups=self._cgroups,
@@ -276,6 +278,7 @@ class Service:
             return
         self.config = config
         self.policy = policy
+        self.shares.bounds.use(policy.bounds_of)
         self.authenticator = authenticator
         for edges in self.listeners[1:]:
             edges.set_access(only(config.edge.account))

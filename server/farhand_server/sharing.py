@@ -78,6 +78,46 @@ class Tally(Generic[_Key]):
         return release
 
 
+class ShareBounds(NamedTuple):
+    """The most that one account may have of each pool, whatever is free; None is no bound. `memory` and `disk` are in
+    bytes."""
+
+    runs: int | None = None
+    connections: int | None = None
+    waits: int | None = None
+    memory: int | None = None
+    disk: int | None = None
+
+
+NO_BOUNDS: Final = ShareBounds()
+
+
+class AccountBounds:
+    """The bounds of each account that has logged in. One that has not has nothing that could be bounded.
+
+    It remembers as many accounts as the machine has at most.
+    """
+
+    def __init__(self) -> None:
+        self._find: Callable[[str, frozenset[str]], ShareBounds] = lambda user, groups: NO_BOUNDS
+        self._accounts: dict[int, tuple[str, frozenset[str]]] = {}
+        self._bounds: dict[int, ShareBounds] = {}
+
+    def use(self, find: Callable[[str, frozenset[str]], ShareBounds]) -> None:
+        """From now on, take the bounds of all accounts from `find`, which is given an account's name and its groups."""
+        self._find = find
+        self._bounds = {uid: find(*account) for uid, account in self._accounts.items()}
+
+    def add(self, uid: int, user: str, groups: frozenset[str]) -> None:
+        """Find the bounds of an account that logs in."""
+        self._accounts[uid] = user, groups
+        self._bounds[uid] = self._find(user, groups)
+
+    def of(self, uid: int) -> ShareBounds:
+        """Return the bounds of an account."""
+        return self._bounds.get(uid, NO_BOUNDS)
+
+
 class Rate(NamedTuple):
     """`number` things in each `seconds`, and as many at once after a pause."""
 

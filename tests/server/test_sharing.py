@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.sharing import ALPHA, RESERVE, Rate, Tally, TokenBucket, bound_by_shares, fair_part
+from farhand_server.sharing import (
+    ALPHA,
+    RESERVE,
+    AccountBounds,
+    Rate,
+    ShareBounds,
+    Tally,
+    TokenBucket,
+    bound_by_shares,
+    fair_part,
+)
 
 
 def test_a_tally_counts_what_each_user_has_and_forgets_users_that_have_nothing() -> None:
@@ -30,6 +40,21 @@ def test_what_is_held_is_given_back_once() -> None:
     release()
     release()
     assert tally.total == 0
+
+
+def test_bounds_apply_to_accounts_that_have_logged_in_and_change_with_the_policy() -> None:
+    bounds = AccountBounds()
+    bounds.add(1, "ada", frozenset({"ci"}))
+    assert bounds.of(1) == ShareBounds()
+    bounds.use(lambda user, groups: ShareBounds(runs=len(user), waits=len(groups)))
+    bounds.add(2, "x", frozenset())
+    assert [bounds.of(uid) for uid in (1, 2, 3)] == [
+        ShareBounds(runs=3, waits=1),
+        ShareBounds(runs=1, waits=0),
+        ShareBounds(),
+    ]
+    bounds.use(lambda user, groups: ShareBounds())
+    assert bounds.of(1) == ShareBounds()
 
 
 def test_root_and_the_service_are_not_bound() -> None:

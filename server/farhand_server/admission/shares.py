@@ -50,6 +50,8 @@ class Share:
     """The size of the pool, for all users together."""
     others: int
     """What all other users have."""
+    bounded: bool = False
+    """Whether the policy's bound is lower than what the user could have otherwise."""
 
 
 class ShareUsedUp(Exception):
@@ -92,28 +94,32 @@ class Shares:
         self.waits: Final[Tally[int]] = Tally()
         self.awaited: Final[Tally[int]] = Tally()
         """Requests for runs that wait for a worker to look at files."""
+        self.bounds: Final = runs.memory.bounds
+        """What the policy lets each account have."""
         self._runs = runs
 
     def of(self, uid: int, config: ServiceConfig) -> tuple[Share, ...]:
         """Return all shares of an account, as they are now."""
-        memory, disk = self._runs.memory, self._runs.directory
+        disk = self._runs.directory
         on_disk, all_on_disk = disk.by_user.of(uid), disk.by_user.total
         return (
             *self._checked(uid, config),
-            self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid)),
+            self._memory(uid, config),
             Share("disk", on_disk, disk.part(uid), all_on_disk + disk.space_left(), all_on_disk - on_disk),
         )
 
     def _checked(self, uid: int, config: ServiceConfig) -> tuple[Share, Share, Share, Share]:
         """Return the shares that are checked here; those of memory and disk are where output is kept."""
-        runs, connections = self._runs.by_user, self.connections
+        runs, connections, bounds = self._runs.by_user, self.connections, self.bounds.of(uid)
         descriptors = runs.total * RUN_DESCRIPTORS + connections.total
         own_descriptors = runs.of(uid) * RUN_DESCRIPTORS + connections.of(uid)
         return (
-            self._share(uid, "runs", config.runs.max_runs, runs.total, runs.of(uid)),
-            self._share(uid, "connections", config.edge.connections, connections.total, connections.of(uid)),
+            self._share(uid, "runs", config.runs.max_runs, runs.total, runs.of(uid), bounds.runs),
+            self._share(
+                uid, "connections", config.edge.connections, connections.total, connections.of(uid), bounds.connections
+            ),
             self._share(uid, "descriptors", descriptors_of_runs(), descriptors, own_descriptors),
-            self._share(uid, "waits", MAX_ALL_WAITS, self.waits.total, self.waits.of(uid)),
+            self._share(uid, "waits", MAX_ALL_WAITS, self.waits.total, self.waits.of(uid), bounds.waits),
         )
 
     def users(self) -> frozenset[int]:
@@ -158,16 +164,20 @@ class Shares:
                 )
 
     def _check_memory(self, uid: int, user: str, config: ServiceConfig) -> None:
-        memory = self._runs.memory
-        share = self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid))
+        share = self._memory(uid, config)
         if share.used < share.limit:
             return
         used = share.used - self._runs.kept.memory_of(uid)  # what is kept makes room, and does not count
         if used >= share.limit:
+            whose = "all that the policy lets it have" if share.bounded else "its whole share of this service"
             raise ShareUsedUp(
                 f"the runs of {user} hold {used >> 20} MiB of output and stdin that nobody has read, and of large "
-                "requests, its whole share of this service; read the output, or end some of them"
+                f"requests, {whose}; read the output, or end some of them"
             )
+
+    def _memory(self, uid: int, config: ServiceConfig) -> Share:
+        memory, bound = self._runs.memory, self.bounds.of(uid).memory
+        return self._share(uid, "memory", config.runs.memory, memory.used, memory.by_user.of(uid), bound)
 
     def check_connection(self, uid: int, user: str, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not have another connection now."""
@@ -188,13 +198,23 @@ class Shares:
         if bound_by_shares(uid) and waits.used >= waits.limit:
             _refuse(waits, f"{user} has {waits.used} waits, its whole share of this service; end some of them")
 
-    def _share(self, uid: int, what: str, total: int, used: int, used_by_user: int) -> Share:
-        limit = fair_part(total, used, used_by_user) if bound_by_shares(uid) else total
-        return Share(what, used_by_user, limit, total, used - used_by_user)
+    def _share(self, uid: int, what: str, total: int, used: int, used_by_user: int, bound: int | None = None) -> Share:
+        limit, bounded = total, False
+        if bound_by_shares(uid):
+            limit = fair_part(total, used, used_by_user)
+            bounded = bound is not None and bound < limit
+            limit = bound if bound is not None and bounded else limit
+        return Share(what, used_by_user, limit, total, used - used_by_user, bounded)
 
 
 def _refuse(share: Share, sentence: str) -> NoReturn:
-    """Raise `ShareUsedUp` with this sentence; or another one, if it is others who have the pool."""
+    """Raise `ShareUsedUp` with this sentence; or another one, if it is others who have the pool, or the policy that
+    bounds the user."""
+    if share.bounded:
+        raise ShareUsedUp(
+            f"the policy lets you have {share.limit} {share.resource} at once, and you have {share.used}; end some, or "
+            "wait until some have ended"
+        )
     if share.used <= min(SMALL_USE, share.others):
         raise ShareUsedUp(
             f"this service has no {share.resource} left for you: others have {share.others} of {share.total}, and the "

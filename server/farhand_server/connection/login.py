@@ -253,9 +253,10 @@ class LoginExchange:
         self._cancel_deadline()
         self._report(True)  # the edge must not penalise a client whose key is authorized
         try:
+            caller = Caller.of(principal, self._peer)
+            session.context.shares.bounds.add(principal.uid, principal.user, caller.subject.groups)
             if self._local is None:  # a local client was counted when it was accepted
                 session.context.shares.check_connection(principal.uid, principal.user, session.context.config)
-            caller = Caller.of(principal, self._peer)
         except ShareUsedUp as error:
             session.log.warning("connection refused", user=principal.user, reason=str(error))
             session.end(ErrorCode.TOO_MANY_RUNS, str(error))

@@ -149,11 +149,16 @@ class LocalGate:
         own = os.geteuid()
         try:
             principal = peer_principal(uid)
-            if own == 0 and has_rule_for(self._context.policy, Caller.of(principal).subject):
-                return None
+            if own == 0:
+                subject = Caller.of(principal).subject
+                if has_rule_for(self._context.policy, subject):
+                    self._context.shares.bounds.add(uid, principal.user, subject.groups)
+                    return None
         except OSError as error:
             return LocalRefusal(ErrorCode.UNAVAILABLE, account_unavailable(error), fault=True)
         sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
+        if own == 0:
+            sentence += "; its policy has no rule for you on this machine (over the network, log in with a key)"
         return LocalRefusal(ErrorCode.DENIED, sentence)
 
     def _overuse(self, uid: int, account: _Account, now: float) -> LocalRefusal | None:

@@ -17,7 +17,7 @@ from farhand_server.config.model import Section, sections
 from farhand_server.config.problems import MAX_PROBLEMS, finding_sentence
 from farhand_server.worker.keyfile import KeyFileError, read_key_file
 
-from .model import Policy, Rule, Who
+from .model import AccountBound, Policy, Rule, Who
 from .patterns import ANYTHING, MORE_ARGUMENTS
 
 MAX_POLICY_FILE: Final = 1 << 20
@@ -85,7 +85,8 @@ def default_policy(user: str, uid: int, environment: tuple[str, ...]) -> Policy:
     return Policy(rules=tuple(Rule.model_validate(rule) for rule in rules))
 
 
-_RULES: Final = "rules"
+_TABLES: Final[Mapping[str, tuple[str, type[Section]]]] = {"rules": ("rule", Rule), "bounds": ("bound", AccountBound)}
+"""The arrays of a policy: what one of their tables is called, and its model."""
 
 
 def policy_problems(error: ValidationError, data: Mapping[str, Any], file: Path) -> list[str]:
@@ -107,12 +108,14 @@ def policy_problems(error: ValidationError, data: Mapping[str, Any], file: Path)
 
 def _rule(loc: tuple[int | str, ...], data: Mapping[str, Any]) -> tuple[str, type[Section], tuple[int | str, ...]]:
     """Return the prefix for a finding, the model in which it lies, and the rest of its location."""
-    if loc[:1] != (_RULES,) or len(loc) < 2:
+    key, *rest = loc or ("",)
+    if key not in _TABLES or not rest:
         return "", Policy, loc
-    number = int(loc[1])
-    table = data[_RULES][number]
+    what, model = _TABLES[str(key)]
+    number = int(rest[0])
+    table = data[str(key)][number]
     name = table.get("name") if isinstance(table, dict) else None
-    return f"rule {number + 1}{f' ({name[:64]!a})' if isinstance(name, str) else ''}: ", Rule, loc[2:]
+    return f"{what} {number + 1}{f' ({name[:64]!a})' if isinstance(name, str) else ''}: ", model, tuple(rest[1:])
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

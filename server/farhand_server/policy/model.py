@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from farhand_protocol.model import MAX_SECONDS
 from farhand_server.config.model import Section
 from farhand_server.config.values import ArrayAsTuple, ByteSize, ConfiguredRate, Seconds
+from farhand_server.sharing import NO_BOUNDS, ShareBounds
 
 from .patterns import ANYTHING, MORE_ARGUMENTS
 from .subject import Action, Subject
@@ -190,10 +191,52 @@ class Rule(Section):
         return self.shell if self.terminal is None else self.terminal
 
 
+class AccountBound(Section):
+    """The most that one account may have of what all users share. Without a bound it has its share of the service."""
+
+    users: Annotated[tuple[RuleName, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    """Names of accounts; `*` stands for every account."""
+
+    groups: Annotated[tuple[RuleName, ...], ArrayAsTuple, Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    """Names of groups to which the account belongs."""
+
+    runs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Maximum number of runs at once, by all rules together."""
+
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    waits: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    memory: Annotated[ByteSize, Field(ge=1, le=1 << 62)] | None = None
+    """Maximum bytes of output and stdin that nobody has read, and of large requests."""
+
+    disk: Annotated[ByteSize, Field(ge=1, le=1 << 62)] | None = None
+    """Maximum bytes of output in files, of active runs and of those that are over."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.users is None and self.groups is None:
+            raise ValueError(f'names nobody: give users or groups (everybody is users = ["{ANYTHING}"])')
+        return self
+
+    def is_about(self, user: str, groups: frozenset[str]) -> bool:
+        """Return whether it bounds this account: it matches at least one item of each given kind."""
+        named = self.users is None or ANYTHING in self.users or user in self.users
+        return named and (self.groups is None or not groups.isdisjoint(self.groups))
+
+
 class Policy(Section):
     """The rules, in the order in which they are tried. Without rules, everything is denied."""
 
     rules: Annotated[tuple[Rule, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
+
+    bounds: Annotated[tuple[AccountBound, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)] = ()
+    """What accounts may have. Of those that are about an account, the first counts."""
+
+    def bounds_of(self, user: str, groups: frozenset[str]) -> ShareBounds:
+        """Return the bounds of an account."""
+        for each in self.bounds:
+            if each.is_about(user, groups):
+                return ShareBounds(each.runs, each.connections, each.waits, each.memory, each.disk)
+        return NO_BOUNDS
 
     @model_validator(mode="after")
     def _distinct_names(self) -> Self:

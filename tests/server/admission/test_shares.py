@@ -21,7 +21,7 @@ from farhand_server.admission.shares import (
 from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig, load
 from farhand_server.runs.plan import RuleShare
-from farhand_server.sharing import Rate
+from farhand_server.sharing import Rate, ShareBounds
 from tests.support.registry import NoRuns, plan
 
 ADA, BOB = 50_001, 50_002
@@ -55,6 +55,35 @@ async def test_a_user_with_its_whole_share_of_runs_leaves_room_for_others_and_mo
         shares.check_run(plan("true", uid=BOB, owner="bob"), config)
     for uid in (0, os.geteuid()):
         shares.check_run(plan("true", uid=uid, owner="root"), config)
+
+
+async def test_the_policy_bounds_what_one_account_may_have_and_not_root(
+    shares: Shares, runs: NoRuns, config: ServiceConfig
+) -> None:
+    shares.bounds.use(lambda user, groups: ShareBounds(runs=3, connections=2, waits=1, memory=1 << 20))
+    for uid in (ADA, 0):
+        shares.bounds.add(uid, "ada", frozenset())
+        shares.connections.add(uid, 2)
+        shares.waits.add(uid)
+        runs.by_user.add(uid, 3)
+        runs.memory.of(uid).used = 1 << 20
+    with pytest.raises(ShareUsedUp, match="the policy lets you have 3 runs at once, and you have 3; end some, or wait"):
+        shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+    with pytest.raises(ShareUsedUp, match="lets you have 3 runs at once, and you have 3"):
+        shares.check_awaited(ADA, "ada", config)
+    with pytest.raises(ShareUsedUp, match="lets you have 2 connections at once"):
+        shares.check_connection(ADA, "ada", config)
+    with pytest.raises(ShareUsedUp, match="lets you have 1 waits at once"):
+        shares.check_wait(ADA, "ada", config)
+    runs.by_user.remove(ADA)
+    with pytest.raises(ShareUsedUp, match=r"1 MiB of output .* all that the policy lets it have; read the output"):
+        shares.check_run(plan("true", uid=ADA, owner="ada"), config)
+    shares.check_run(plan("true", uid=0, owner="root"), config)
+    shares.check_connection(0, "root", config)
+    shares.check_wait(0, "root", config)
+    shown = {share.resource: (share.used, share.limit) for share in shares.of(ADA, config)}
+    assert (shown["runs"], shown["connections"], shown["waits"]) == ((2, 3), (2, 2), (1, 1))
+    assert shown["memory"] == (1 << 20, 1 << 20)
 
 
 def test_requests_that_wait_for_a_worker_are_bounded_with_the_runs_that_they_may_become(

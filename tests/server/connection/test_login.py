@@ -26,6 +26,7 @@ from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, Sink
+from farhand_server.sharing import ShareBounds
 from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
 from tests.support.pairs import LOGIN, hello
@@ -340,6 +341,16 @@ async def test_a_connection_beyond_the_share_of_its_account_is_refused_without_b
     assert await session.prove() == [ErrorCode.TOO_MANY_RUNS]
     assert session.reports == [True]
     assert (session.ended, session.callers) == (ErrorCode.TOO_MANY_RUNS, [])
+
+
+@virtual_time
+async def test_the_bounds_of_an_account_apply_from_its_login_on() -> None:
+    session = Session(Principal("ada", 12345, "key", "SHA256:x"))
+    session.shares.bounds.use(lambda user, groups: ShareBounds(connections=len(user)))
+    session.shares.connections.add(12345, 3)
+    session.send(hello())
+    assert await session.prove() == [ErrorCode.TOO_MANY_RUNS]
+    assert session.callers == []
 
 
 @virtual_time

@@ -40,6 +40,10 @@ from tests.support.history import LogFile
 from tests.support.registry import NoRuns
 
 NOBODY = 65534
+REFUSED = (
+    "this service is for the account root, and you are nobody; its policy has no rule for you on this machine (over "
+    "the network, log in with a key)"
+)
 
 
 class Core:
@@ -109,7 +113,7 @@ async def test_an_account_without_a_rule_is_told_why_and_its_connection_closes_o
     assert error is not None
     assert (error.code, error.message) == (
         ErrorCode.DENIED,
-        "this service is for the account root, and you are nobody",
+        REFUSED,
     )
     assert not closed(theirs)
     theirs.send(b"a hello that is late")
@@ -135,9 +139,7 @@ async def test_a_flood_of_one_account_is_neither_answered_nor_logged_in_full(cor
     core.now += LOG_INTERVAL
     core.connect()
     assert core.lines()[1].endswith("kept_back=999")
-    assert core.entries[1].detail == (
-        "this service is for the account root, and you are nobody (999 more since the last entry)"
-    )
+    assert core.entries[1].detail == (f"{REFUSED} (999 more since the last entry)")
     core.gate.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from farhand_server.config import load
 from farhand_server.policy import Policy, PolicyError, load_policy, policy_in_force
+from farhand_server.sharing import ShareBounds
 
 EXAMPLE = Path(__file__).parents[3] / "server" / "farhand_server" / "policy" / "policy.toml"
 RULE = '[[rules]]\nname = "a"\nwho = { users = ["ada"] }\n'
@@ -43,12 +44,28 @@ def test_written_keys_apply_and_unwritten_ones_allow_nothing(write: Write) -> No
     assert (rule.limits.memory, rule.limits.cpu) == (1 << 30, None)
 
 
+def test_of_the_bounds_that_are_about_an_account_the_first_counts(write: Write) -> None:
+    policy = load_policy(
+        write(
+            "[[bounds]]\nusers = ['ada', 'bob']\ngroups = ['ci']\nruns = 1\ndisk = '1 MiB'\n"
+            "[[bounds]]\ngroups = ['ci']\nconnections = 2\nwaits = 3\n"
+            "[[bounds]]\nusers = ['*']\nmemory = 4\n"
+        )
+    )
+    assert policy.bounds_of("ada", frozenset({"ci", "ada"})) == ShareBounds(runs=1, disk=1 << 20)
+    assert policy.bounds_of("eve", frozenset({"ci"})) == ShareBounds(connections=2, waits=3)
+    assert policy.bounds_of("bob", frozenset()) == ShareBounds(memory=4)
+    assert load_policy(write("")).bounds_of("ada", frozenset()) == ShareBounds()
+
+
 def test_an_empty_file_is_a_valid_policy(write: Write) -> None:
     assert load_policy(write("")) == Policy()
 
 
 def test_the_example_is_a_valid_policy_with_every_key() -> None:
-    rules = Policy.model_validate(tomllib.loads(EXAMPLE.read_text())).rules
+    example = Policy.model_validate(tomllib.loads(EXAMPLE.read_text()))
+    rules, [bound] = example.rules, example.bounds
+    assert bound.model_fields_set == set(type(bound).model_fields)
     assert [rule.name for rule in rules] == ["root", "wheel", "deploy", "backup"]
     keys = {key for rule in rules for key in rule.model_fields_set}
     assert keys == set(type(rules[0]).model_fields)
@@ -116,6 +133,12 @@ def test_the_example_is_a_valid_policy_with_every_key() -> None:
             "rule 1 ('a'): limits.timeout: must be seconds (90, 0.5) or a form like 30s, 5m, 1h30m, 2d, not nan",
         ),
         (f"{RULE}shell = true\n{RULE}shell = true", "two rules have the name 'a'"),
+        (
+            "[[bounds]]\nruns = 1",
+            'bound 1: names nobody: give users or groups (everybody is users = ["*"])',
+        ),
+        ("[[bounds]]\nusers = ['a']\nrun = 1", "bound 1: unknown key run; did you mean 'runs'?"),
+        ("[[bounds]]\nusers = ['a']\ndisk = 0", "bound 1: disk: must be at least 1, not 0"),
         ("[[rules]", "not valid TOML: Expected ']]' at the end of an array declaration (at line 1, column 8)"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from farhand_protocol.limits import MiB
-from farhand_server.sharing import Tally, bound_by_shares, part_of_room
+from farhand_server.sharing import AccountBounds, Tally, bound_by_shares, part_of_room
 
 KEPT_PART: Final = 8
 """At most one part in so many of a file system stays free, so that a small one can be used, too."""
@@ -42,6 +42,7 @@ class SpoolDirectory:
         self.on_change: Callable[[], None] = lambda: None
         self.by_user: Final[Tally[int]] = Tally()
         """Bytes of the files of each account's runs."""
+        self.bounds = AccountBounds()
         self._granted = 0
         """Bytes that may still be written before the next look."""
         self._full_until = 0.0
@@ -83,7 +84,13 @@ class SpoolDirectory:
     def part(self, uid: int) -> int:
         """Return how many bytes the files of an account may have now."""
         has = self.by_user.of(uid)
-        return has + (part_of_room(self.space_left(), has) if bound_by_shares(uid) else self.space_left())
+        return has + (self.room_of(uid, self.space_left()) if bound_by_shares(uid) else self.space_left())
+
+    def room_of(self, uid: int, room: int) -> int:
+        """Return how many more bytes the files of an account may have, while there is `room` for all."""
+        has, bound = self.by_user.of(uid), self.bounds.of(uid).disk
+        part = part_of_room(room, has)
+        return part if bound is None else max(0, min(part, bound - has))
 
     def check(self) -> bool:
         """Look whether spools would be refused space now, and return that."""
@@ -149,7 +156,7 @@ class _UserDirectory(SpoolDirectory):
         if self._bound and not small:
             if count > self._left:
                 room = self._whole.space_left(urgent=urgent)
-                self._left = min(part_of_room(room, self._whole.by_user.of(self._uid)), max(count, GRANT))
+                self._left = min(self._whole.room_of(self._uid, room), max(count, GRANT))
             count = min(count, self._left)
         granted = self._whole.grant(count, urgent=urgent)
         self._left = max(0, self._left - granted)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol, Self
 
 from farhand_server.heap import HeapTrimmer
-from farhand_server.sharing import Tally, bound_by_shares, fair_part
+from farhand_server.sharing import AccountBounds, Tally, bound_by_shares, fair_part
 
 from ..snapshots import Blob, Get, Put, SnapshotRecord
 
@@ -36,8 +36,9 @@ class SpoolMemory:
     """The memory used by all spools together, in bytes. Each spool may keep `MIN_SPOOL` even if `used` has reached
     `limit`."""
 
-    def __init__(self, limit: int, heap: HeapTrimmer | None = None) -> None:
+    def __init__(self, limit: int, heap: HeapTrimmer | None = None, bounds: AccountBounds | None = None) -> None:
         self.limit = limit
+        self.bounds = bounds or AccountBounds()
         self.heap = heap or HeapTrimmer()
         self.used = 0
         self.by_user: Final[Tally[int]] = Tally()
@@ -96,7 +97,8 @@ class _UserMemory(SpoolMemory):
         if not self._bound or whole.used >= whole.limit:
             return whole.used >= whole.limit
         used = whole.by_user.of(self._uid)
-        return used >= fair_part(whole.limit, whole.used, used)
+        bound = whole.bounds.of(self._uid).memory
+        return used >= fair_part(whole.limit, whole.used, used) or (bound is not None and used >= bound)
 
 
 class ReadableSpool(Protocol):

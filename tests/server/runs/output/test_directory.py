@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from farhand_server.runs.output.directory import FULL_PAUSE, GRANT, SpoolDirectory
+from farhand_server.sharing import ShareBounds
 
 
 class FileSystem:
@@ -129,6 +130,19 @@ def test_what_one_account_writes_leaves_others_their_part(disk: FileSystem) -> N
     assert root.grant(GRANT // 2) == GRANT // 2
     eve.give_back(written)
     disk.free = 3 * GRANT // 4096
+    assert eve.grant(1 << 20) == 1 << 20
+
+
+def test_an_account_with_a_bound_of_disk_has_no_more_than_that_and_small_files(disk: FileSystem) -> None:
+    directory = SpoolDirectory(Path("/x"), keep_free=0)
+    disk.total = disk.free = 1 << 20
+    directory.bounds.use(lambda user, groups: ShareBounds(disk=3 << 20))
+    directory.bounds.add(50_001, "eve", frozenset())
+    eve = directory.of(50_001)
+    assert [eve.grant(2 << 20) for _ in range(3)] == [2 << 20, 1 << 20, 0]
+    assert directory.part(50_001) == 3 << 20
+    assert eve.grant(4096, small=True) == 4096
+    eve.give_back(2 << 20)
     assert eve.grant(1 << 20) == 1 << 20
 
 

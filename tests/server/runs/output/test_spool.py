@@ -16,6 +16,7 @@ from farhand_server.runs.output.spool import (
     MemorySpool,
     SpoolMemory,
 )
+from farhand_server.sharing import ShareBounds
 
 MiB = 1 << 20
 
@@ -163,6 +164,16 @@ def test_only_the_length_of_a_deleted_spool_is_known() -> None:
     assert (spool.start, spool.end, spool.ended, spool.read(7, 10)) == (7, 7, True, b"")
     with pytest.raises(ValueError, match="nothing is"):
         spool.read(0, 1)
+
+
+def test_an_account_with_a_bound_of_memory_has_no_more_than_that() -> None:
+    memory = SpoolMemory(1 << 30)
+    memory.bounds.use(lambda user, groups: ShareBounds(memory=4 * MiB))
+    memory.bounds.add(50_001, "ada", frozenset())
+    ada, bob = (MemorySpool(16 * MiB, memory.of(uid)) for uid in (50_001, 50_002))
+    for spool in (ada, bob):
+        spool.append(bytes(5 * MiB))
+    assert (ada.full, bob.full) == (True, False)
 
 
 def test_memory_that_one_account_uses_up_leaves_others_their_part() -> None:
