@@ -66,6 +66,7 @@ def main() -> None:
     """Be the spawner, with the socket to the core as stdin."""
     os.chdir("/")
     _close_beyond(2)
+    _set_name("farhand-spawner")
     gc.freeze()
     with socket.socket(fileno=0) as control:
         worker = Spawner(control).serve()
@@ -134,6 +135,7 @@ class Spawner:
             os.dup2(channel, 0)
             _close_beyond(2)
             self._control.detach()
+            _set_name("farhand-worker")  # before it belongs to the user, and can no longer be written
             become(order)
             return socket.socket(fileno=0)
         except BaseException:  # noqa: BLE001  # it must not go on as another user
@@ -177,3 +179,9 @@ def become(order: StartWorker) -> None:
     for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, signal.SIGKILL)):
         if libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _set_name(name: str) -> None:
+    """Set the name that ps(1) and top(1) show (proc_pid_comm(5)); the command line is Python's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)

@@ -31,6 +31,10 @@ def control() -> Iterator[socket.socket]:
     assert not any(Path(f"/proc/{worker}").exists() for worker in before)
 
 
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def worker(control: socket.socket, number: int) -> socket.socket:
     """Order a worker with the service's own ids; return the core's end of its socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -46,6 +50,9 @@ def test_each_order_is_a_worker_and_a_question_may_be_sent_before_it_runs(contro
         each.send(ROOT)
     for each in workers:
         assert decode(receive(each)[0]) == (1, LookedUp(b"", (b"/",)))
+    (spawner,) = (pid for pid in children(os.getpid()) if name_of(pid) == "farhand-spawner")
+    assert [name_of(pid) for pid in children(spawner)] == ["farhand-worker"] * 3
+    for each in workers:
         each.close()
 
 
