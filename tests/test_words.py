@@ -182,13 +182,13 @@ def test_a_class_name_stands_for_one_class() -> None:
 
 
 def constants(tree: ast.Module) -> Iterator[str]:
-    """Yield the public constants of a module; a type variable is none."""
+    """Yield the public constants of a module; a type variable is none, nor is what type checkers define."""
     for node in tree.body:
         match node:
             case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar" | "ParamSpec"))):
                 continue
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                if name.isupper() and not name.startswith("_"):
+                if name.isupper() and not name.startswith("_") and name != "TYPE_CHECKING":
                     yield name
 
 

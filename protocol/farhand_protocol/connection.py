@@ -15,7 +15,6 @@ channels, and answers pings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from . import messages as m
@@ -50,7 +49,7 @@ class Connection:
         """The features that the peer has announced. Fields of other features are left out of what is sent to it."""
         self.hello_frame = b""
         """The exact bytes of the client's `hello` frame, which the login signature covers."""
-        self._login_limits = replace(limits, values=limits.login_values, containers=limits.login_values)
+        self._login_limits = limits.replace(values=limits.login_values, containers=limits.login_values)
         self._channels: dict[int, Channel] = {}
         self._highest = 0
         self._decoder = FrameDecoder(self._check_header)
@@ -198,7 +197,7 @@ class Connection:
         return self.peer_limits
 
     def _payload(self, message: m.Message) -> bytes:
-        payload = m.encode(message, left_out(type(message), self.peer_features))
+        payload = m.encode(message, left_out(message.type, self.peer_features))
         limit = self.peer_limits.message if self.phase is Phase.READY and self.peer_limits is not None else MIN_MESSAGE
         if len(payload) > limit:
             raise LocalProtocolError(f"a {message.type} of {len(payload)} bytes; the peer accepts at most {limit}")

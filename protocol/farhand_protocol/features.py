@@ -6,11 +6,12 @@ leave out of a message; `Connection` applies it to everything it sends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
 from functools import cache
-from typing import Any, Final
 
-from . import messages as m
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Set
+    from typing import Any, Final
 
 LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
@@ -49,29 +50,26 @@ FEATURES: Final = (
 )
 """The features of this version, as both sides announce them."""
 
-_FIELDS: Final[Mapping[str, Mapping[type[m.Message], tuple[str, ...]]]] = {
+_FIELDS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     LEFT_PROCESSES: {
-        m.RunRequest: ("leave_processes",),
-        m.Ended: ("left_processes",),
-        m.Deliver: ("kill_after",),
-        m.Runs: ("left_processes",),
+        "run": ("leave_processes",),
+        "ended": ("left_processes",),
+        "deliver": ("kill_after",),
+        "runs": ("left_processes",),
     },
-    LOOP_HOLDS: {m.ServiceStatus: ("holds",)},
-    LOST_CHANNEL: {m.Close: ("lost",)},
-    PRELUDE: {m.RunRequest: ("prelude",)},
-    RETURN_TICKET: {m.Accepted: ("ticket", "ticket_secret")},
-    RUN_DETAILS: {
-        m.RunRequest: ("internal",),
-        m.Runs: ("login", "tty", "clients", "internal"),
-    },
-    SHARES: {m.ServiceStatus: ("shares",)},
+    LOOP_HOLDS: {"service_status": ("holds",)},
+    LOST_CHANNEL: {"close": ("lost",)},
+    PRELUDE: {"run": ("prelude",)},
+    RETURN_TICKET: {"accepted": ("ticket", "ticket_secret")},
+    RUN_DETAILS: {"run": ("internal",), "runs": ("login", "tty", "clients", "internal")},
+    SHARES: {"service_status": ("shares",)},
 }
-"""The fields of each feature; for `runs`, those of each run in it."""
+"""The fields of each feature, by the type of message; for `runs`, those of each run in it."""
 
 
 @cache
-def left_out(kind: type[m.Message], announced: Set[str]) -> dict[str, Any] | None:
-    """Return which fields of a message of this kind to exclude for a peer that announced these features; None if none.
+def left_out(kind: str, announced: Set[str]) -> dict[str, Any] | None:
+    """Return which fields of a message of this type to exclude for a peer that announced these features; None if none.
 
     The form is that of pydantic's `exclude`.
     """
@@ -80,4 +78,4 @@ def left_out(kind: type[m.Message], announced: Set[str]) -> dict[str, Any] | Non
     }
     if not names:
         return None
-    return {"runs": {"__all__": names}} if kind is m.Runs else names
+    return {"runs": {"__all__": names}} if kind == "runs" else names

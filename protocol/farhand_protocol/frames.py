@@ -12,12 +12,15 @@ before any memory is allocated for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from enum import IntEnum
 from struct import Struct
-from typing import Final
 
 from .limits import FRAME_HEADER_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
 
 FRAME_HEADER: Final = Struct(">II")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 KiB: Final = 1024
 MiB: Final = 1024 * KiB
@@ -21,9 +22,11 @@ TERMINAL_WINDOW: Final = 256 * KiB  # bytes that may still be shown after Ctrl-C
 MAX_WINDOW: Final = (1 << 31) - 1  # as in HTTP/2 (RFC 9113, 6.9.1): sums of credit fit 32 bits
 
 
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """The receive limits of one side, in bytes or counts. Announced to the peer in `hello` and `welcome`."""
+    """The receive limits of one side, in bytes or counts. Announced to the peer in `hello` and `welcome`. Immutable.
+
+    Not a dataclass: `dataclasses` takes longer to import than a whole command may take.
+    """
 
     login_message: int = 16 * KiB
     """Largest message before login, in bytes: enough for an RSA 8192 key and signature; unauthenticated clients get no
@@ -67,7 +70,14 @@ class Limits:
     """Bytes of queued answers above which no more is read from a peer that does not read them: the capacity of a write
     buffer (`transport.WRITE_HIGH`)."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, **changed: int) -> None:
+        """The keywords are the limits that differ from those above.
+
+        Raises ValueError for limits that contradict each other, TypeError for an unknown one.
+        """
+        if unknown := changed.keys() - Limits.__annotations__.keys():
+            raise TypeError(f"no such limits: {', '.join(sorted(unknown))}")
+        self.__dict__.update(changed)
         if not MIN_MESSAGE <= self.login_message <= self.message <= MAX_PAYLOAD:
             raise ValueError(f"message limits must not decrease and must be {MIN_MESSAGE} to {MAX_PAYLOAD} bytes")
         if not MIN_DATA <= self.data <= MAX_PAYLOAD:
@@ -76,6 +86,25 @@ class Limits:
             raise ValueError(f"there must be 1 to {MAX_CHANNELS} channels")
         if not self.data <= self.window <= MAX_WINDOW:
             raise ValueError(f"a window must hold one data frame and stay within {MAX_WINDOW} bytes")
+
+    def replace(self, **changed: int) -> Limits:
+        """Return these limits with some of them changed."""
+        return Limits(**self.__dict__ | changed)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"limits are immutable: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Limits) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={value}' for name, value in self.__dict__.items())})"
+
+    def _values(self) -> tuple[int, ...]:
+        return tuple(getattr(self, name) for name in Limits.__annotations__)
 
 
 CLIENT_LIMITS: Final = Limits(message=64 * KiB)

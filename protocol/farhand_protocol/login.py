@@ -6,9 +6,11 @@ or agent can create it: the key signs `sshsig_signed_data(...)`, `encode_sshsig`
 unwraps it with `decode_sshsig`.
 """
 
-import hashlib
-from typing import NamedTuple
+from __future__ import annotations
 
+import hashlib
+
+from .records import NamedTuple
 from .sshformat import Reader, SSHFormatError, pack_string, pack_u32
 
 LOGIN_NAMESPACE = "auth@farhand-v1"

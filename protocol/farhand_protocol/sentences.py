@@ -8,8 +8,11 @@ is shown as `\\xff`, which is what it was.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 MAX_SENTENCE: Final = 1000
 """Characters of an unforeseen error: about twelve lines of a terminal. The rest rarely helps."""

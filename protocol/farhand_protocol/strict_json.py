@@ -4,18 +4,29 @@ A payload of a megabyte may consist of a million brackets, each of which costs a
 `check_json` first looks at the bytes alone, in chunks and in linear time without storing anything: how deep they nest,
 and how many values there are. Only what is within the limits is parsed, to find duplicate keys and bad numbers (RFC
 8259, section 4; I-JSON, RFC 7493): both `json` and pydantic silently use the last of duplicate keys.
+
+The package `json` is imported only for an error: it compiles patterns for its scanner in Python, which takes longer
+than all that a command decodes. The scanner in C is used directly instead.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from codecs import getincrementaldecoder
-from functools import lru_cache
-from typing import Any, Final, NoReturn
+
+try:
+    from _json import make_scanner
+except ImportError:  # an interpreter other than CPython
+    from json.scanner import make_scanner
 
 from .errors import ErrorCode, RemoteProtocolError
 from .limits import KiB, Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, NoReturn, TypeAlias
+
+    Pairs: TypeAlias = list[tuple[str, Any]]
 
 MAX_NUMBER: Final = 400
 """Characters of one number. The largest double has 309 digits; an integer of thousands takes `int` quadratic time."""
@@ -23,21 +34,69 @@ MAX_NUMBER: Final = 400
 SCAN_SIZE: Final = 64 * KiB
 """Bytes looked at in one step. Each takes less than a millisecond, after which other threads may continue."""
 
+_MAX_SCANNERS: Final = 8
+"""Scanners that are kept, one for each limit on keys: a program has one or two."""
+
+_WHITESPACE: Final = " \t\n\r"
 _NOT_STRUCTURE: Final = bytes(set(range(256)) - set(b'"[]{},'))
 _ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
-_STRING: Final = re.compile(rb'"[^"]*+"?')
-"""A string without escapes. The closing quote is optional, so that every opening quote matches and the scan is linear
-even in hostile text."""
+_STRING: Final = rb'"[^"]*+"?'
+"""A pattern of a string without escapes. The closing quote is optional, so that every opening quote matches and the
+scan is linear even in hostile text."""
 
 
 def check_json(payload: bytes, limits: Limits) -> None:
     """Raise `RemoteProtocolError` unless `payload` is strict JSON within `limits`."""
     text = _text(payload)
     check_structure(payload, limits)
+    _scan(text, _checking_scanner(limits.keys))
+
+
+def parse_json(payload: bytes, limits: Limits) -> Any:
+    """Return the value of `payload`. Raises `RemoteProtocolError` unless it is strict JSON within `limits`."""
+    text = _text(payload)
+    check_structure(payload, limits)
+    value = _scan(text if len(payload) <= SCAN_SIZE else payload.decode(), _parsing_scanner(limits.keys))
+    if b"\\ud" in payload or b"\\uD" in payload:
+        _refuse_surrogates(value)
+    return value
+
+
+def _scan(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
+    start = len(text) - len(text.lstrip(_WHITESPACE))
     try:
-        _decoder(limits.keys).decode(text)
-    except json.JSONDecodeError as error:
+        value, end = scan(text, start)
+    except StopIteration as stop:
+        raise _not_json("Expecting value", text, stop.value) from None
+    except ValueError as error:  # json.JSONDecodeError
         raise RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from None
+    if rest := text[end:].lstrip(_WHITESPACE):
+        raise _not_json("Extra data", text, len(text) - len(rest))
+    return value
+
+
+def _not_json(what: str, text: str, at: int) -> RemoteProtocolError:
+    from json import JSONDecodeError  # which says in which line and column
+
+    return RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {JSONDecodeError(what, text, at)}")
+
+
+def _refuse_surrogates(value: Any) -> None:
+    """Refuse half a pair of surrogates, which is no character. Within `limits.nesting`, so this may call itself."""
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                reason = "the message is not JSON: a string has half of a surrogate pair"
+                raise RemoteProtocolError(ErrorCode.BAD_JSON, reason) from None
+        case list():
+            for each in value:
+                _refuse_surrogates(each)
+        case dict():
+            for key, each in value.items():
+                _refuse_surrogates(key)
+                _refuse_surrogates(each)
 
 
 def check_structure(payload: bytes, limits: Limits) -> None:
@@ -88,7 +147,11 @@ def _structure(chunk: bytes, quoted: bool) -> tuple[bytes, bool]:
         kept = b'"' + kept
     quoted = kept.count(b'"') % 2 == 1
     kept = kept.replace(b'""', b"")  # most strings have no brackets or commas
-    return _STRING.sub(b"", kept), quoted
+    if not kept:
+        return kept, quoted
+    import re  # only needed for what has brackets or commas in strings
+
+    return re.sub(_STRING, b"", kept), quoted
 
 
 def _deeper(brackets: bytes, limit: int) -> bool:
@@ -123,20 +186,20 @@ def _not_utf8(at: int) -> RemoteProtocolError:
     return RemoteProtocolError(ErrorCode.BAD_UTF8, f"the message is not UTF-8: byte {at} is invalid")
 
 
-@lru_cache(maxsize=8)
-def _decoder(max_keys: int) -> json.JSONDecoder:
-    def members(pairs: list[tuple[str, Any]]) -> None:
-        if len(pairs) > max_keys:
-            raise RemoteProtocolError(
-                ErrorCode.TOO_MANY_KEYS, f"an object has {len(pairs)} members; the limit is {max_keys}"
-            )
-        seen = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} occurs twice in one object")
-            seen.add(key)
+class _Context:
+    """What the scanner asks for (`json.JSONDecoder` has the same attributes)."""
 
-    return json.JSONDecoder(object_pairs_hook=members, parse_constant=_constant, parse_int=_number, parse_float=_number)
+    strict = True
+    object_hook = None
+    memo: Final[dict[str, str]] = {}
+
+    def __init__(
+        self, members: Callable[[Pairs], Any], number: Callable[[str], Any], fraction: Callable[[str], Any]
+    ) -> None:
+        self.object_pairs_hook = members
+        self.parse_int = number
+        self.parse_float = fraction
+        self.parse_constant = _constant
 
 
 def _constant(name: str) -> NoReturn:
@@ -148,3 +211,57 @@ def _number(text: str) -> None:
         raise RemoteProtocolError(
             ErrorCode.BAD_NUMBER, f"the message has a number of {len(text)} characters; the limit is {MAX_NUMBER}"
         )
+
+
+def _int(text: str) -> int:
+    _number(text)
+    return int(text)
+
+
+def _float(text: str) -> float:
+    _number(text)
+    return float(text)
+
+
+_checking: Final[dict[int, Any]] = {}
+_parsing: Final[dict[int, Any]] = {}
+
+
+def _checking_scanner(max_keys: int) -> Any:
+    """Return a scanner that stores nothing."""
+    scanner = _checking.get(max_keys)
+    if scanner is None:
+        scanner = _remembered(_checking, max_keys, _Context(lambda pairs: _members(pairs, max_keys), _number, _number))
+    return scanner
+
+
+def _parsing_scanner(max_keys: int) -> Any:
+    """Return a scanner that returns values."""
+    scanner = _parsing.get(max_keys)
+    if scanner is None:
+
+        def members(pairs: Pairs) -> dict[str, Any]:
+            _members(pairs, max_keys)
+            return dict(pairs)
+
+        scanner = _remembered(_parsing, max_keys, _Context(members, _int, _float))
+    return scanner
+
+
+def _remembered(scanners: dict[int, Any], max_keys: int, context: Any) -> Any:
+    if len(scanners) >= _MAX_SCANNERS:
+        scanners.clear()
+    scanner = scanners[max_keys] = make_scanner(context)
+    return scanner
+
+
+def _members(pairs: Pairs, max_keys: int) -> None:
+    if len(pairs) > max_keys:
+        raise RemoteProtocolError(
+            ErrorCode.TOO_MANY_KEYS, f"an object has {len(pairs)} members; the limit is {max_keys}"
+        )
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} occurs twice in one object")
+        seen.add(key)

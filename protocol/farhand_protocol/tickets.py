@@ -11,8 +11,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+
+from .records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 MAX_TICKET: Final = 128
 """Bytes of a ticket. With nonce and proof, in base64, they need 218 of the 255 that a protocol's name may have."""

@@ -66,25 +66,27 @@ def test_a_peer_without_features_receives_only_the_fields_that_it_knows() -> Non
     assert sent_by_service((), run(), STARTED, ENDED) == [STARTED, older]
     listed = INFO.model_copy(update={"left_processes": None})
     assert sent_by_service((), m.List(), m.Runs(runs=(INFO, INFO))) == [m.Runs(runs=(listed, listed))]
-    assert left_out(m.Accepted, frozenset()) == {"ticket": True, "ticket_secret": True}
-    assert left_out(m.ServiceStatus, frozenset({"service-status"})) == {"shares": True, "holds": True}
+    assert left_out("accepted", frozenset()) == {"ticket": True, "ticket_secret": True}
+    assert left_out("service_status", frozenset({"service-status"})) == {"shares": True, "holds": True}
     client = ready(Side.CLIENT, ())
     client.open(run())
     assert b"leave_processes" not in b"".join(client.data_to_send())
 
 
 def test_features_that_a_peer_has_made_up_change_nothing() -> None:
-    assert left_out(m.Ended, frozenset({"no-such-feature"})) == left_out(m.Ended, frozenset())
+    assert left_out("ended", frozenset({"no-such-feature"})) == left_out("ended", frozenset())
 
 
 @pytest.mark.parametrize("kind", [m.RunRequest, m.Ended, m.Deliver, m.RunInfo, m.Accepted, m.ServiceStatus])
 def test_every_field_of_a_feature_is_optional(kind: type[BaseModel]) -> None:
-    excluded: dict[str, Any] = left_out(m.Runs if kind is m.RunInfo else kind, frozenset()) or {}
+    excluded: dict[str, Any] = (
+        left_out("runs" if kind is m.RunInfo else kind.model_fields["type"].default, frozenset()) or {}
+    )
     names = excluded["runs"]["__all__"] if kind is m.RunInfo else excluded
     assert names
     assert all(not kind.model_fields[name].is_required() for name in names)
 
 
 def test_messages_without_such_fields_are_sent_whole() -> None:
-    assert left_out(m.Started, frozenset()) is None
-    assert left_out(m.Ended, frozenset(FEATURES)) is None
+    assert left_out("started", frozenset()) is None
+    assert left_out("ended", frozenset(FEATURES)) is None

@@ -36,6 +36,18 @@ def test_refused(limits: dict[str, Any]) -> None:
         Limits(**limits)
 
 
+def test_limits_are_values() -> None:
+    small = Limits(data=MIN_DATA)
+    assert small == Limits().replace(data=MIN_DATA) != Limits()
+    assert hash(small) == hash(Limits(data=MIN_DATA))
+    assert (small.data, small.window) == (MIN_DATA, Limits().window)
+    assert "4096" in repr(small)
+    with pytest.raises(AttributeError, match="immutable"):
+        small.data = 1
+    with pytest.raises(TypeError, match="no such limits: dta"):
+        Limits(dta=1)
+
+
 @pytest.mark.parametrize(
     "limits",
     [

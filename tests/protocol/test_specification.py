@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from types import UnionType
@@ -24,7 +23,6 @@ from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import Limits
 from farhand_protocol.login import login_transcript
 from farhand_protocol.messages.run import request_fingerprint
-from farhand_protocol.model import MAX_SHORT_TEXT, MAX_TEXT, bytes_from_json, bytes_to_json
 from farhand_protocol.states import (
     AT_MOST_ONCE,
     CHANNEL_MESSAGES,
@@ -34,6 +32,7 @@ from farhand_protocol.states import (
     Phase,
     Side,
 )
+from farhand_protocol.values import MAX_SHORT_TEXT, MAX_TEXT, bytes_from_json, bytes_to_json
 from tests.protocol.test_connection_refusals import CHANNEL_CASES, CONNECTION_CASES
 from tests.protocol.test_states import OPENINGS
 from tests.support.pairs import Pair, frames, run
@@ -221,7 +220,7 @@ class TestLimits:
     def test_every_limit_with_its_default(self) -> None:
         rows = table(section("9. Limits"), "limit")
         assert [(row[0], int(row[1])) for row in rows] == [
-            (field.name, getattr(Limits(), field.name)) for field in fields(Limits)
+            (name, getattr(Limits(), name)) for name in Limits.__annotations__
         ]
 
     def test_the_announced_limits_and_their_ranges(self) -> None:

@@ -13,7 +13,6 @@ Use it as `from farhand_protocol import messages as m`.
 
 from farhand_protocol.left import MAX_PROCESS_NAMES, MAX_PROCESS_PIDS, LeftProcesses
 from farhand_protocol.model import (
-    MAX_COUNT,
     MAX_SECONDS,
     Count,
     Grace,
@@ -27,6 +26,7 @@ from farhand_protocol.model import (
     SignalNumber,
     Stream,
 )
+from farhand_protocol.values import MAX_COUNT
 
 from .codec import AnyMessage, decode, encode, pack_marks, pack_runs
 from .connection import (

@@ -7,12 +7,10 @@ from hashlib import sha256
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.limits import MAX_WINDOW, MIN_SPOOL_SIZE, MIN_WINDOW
 from farhand_protocol.model import (
-    MAX_COUNT,
     Argument,
     Arguments,
     Base64,
@@ -27,8 +25,10 @@ from farhand_protocol.model import (
     Seconds,
     SignalNumber,
     Stream,
+    refuse,
 )
 from farhand_protocol.outcome import Outcome
+from farhand_protocol.values import MAX_COUNT, attach_fault, gap_fault, run_fault
 
 from .terminal import TerminalRequest, WindowSize
 
@@ -100,12 +100,7 @@ class RunRequest(Message):
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:
-        if (self.argv is not None) + (self.shell is not None) + self.login != 1:
-            raise PydanticCustomError("invalid_field", "exactly one of argv, shell and login is needed")
-        if self.prelude is not None and self.shell is None:
-            raise PydanticCustomError("invalid_field", "a prelude needs the text in shell that it runs")
-        if self.terminal is not None and not (self.stdin and self.merge_stderr):
-            raise PydanticCustomError("invalid_field", "a terminal has stdin, and stderr merged into stdout")
+        refuse(run_fault(self.__dict__))
         return self
 
     @cached_property
@@ -168,10 +163,7 @@ class Attach(Message):
 
     @model_validator(mode="after")
     def _not_both(self) -> Self:
-        if self.read_only and (self.stdin is not None or self.hold):
-            raise PydanticCustomError("invalid_field", "a read-only attachment neither feeds stdin nor holds the run")
-        if self.share and (self.stdin is None or self.size is None):
-            raise PydanticCustomError("invalid_field", "share needs stdin and size")
+        refuse(attach_fault(self.__dict__))
         return self
 
 
@@ -214,8 +206,7 @@ class GapNotice(Message):
 
     @model_validator(mode="after")
     def _ends_at_an_offset(self) -> Self:
-        if self.offset + self.bytes > MAX_COUNT:
-            raise PydanticCustomError("invalid_field", "the gap ends beyond the largest offset")
+        refuse(gap_fault(self.__dict__))
         return self
 
 

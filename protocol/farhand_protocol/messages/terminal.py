@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from farhand_protocol.model import Base64, Count, Message, RunId
+from farhand_protocol.model import Base64, Count, Message, RunId, refuse
+from farhand_protocol.values import terminal_fault
 
 MAX_MARKS: Final = 500
 """Marks in one message: at most about 60 KB without stdin, less than a data frame."""
@@ -53,10 +53,7 @@ class TerminalRequest(BaseModel):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        if len({name for name, _ in self.modes}) != len(self.modes):
-            raise PydanticCustomError("invalid_field", "a mode occurs twice in modes")
-        if any(value > 1 for name, value in self.modes if not name.startswith("V")):
-            raise PydanticCustomError("invalid_field", "a flag in modes must be 0 or 1")
+        refuse(terminal_fault(self.__dict__))
         return self
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MiB
 from farhand_protocol.messages.run import request_fingerprint
-from farhand_protocol.model import bytes_to_json
+from farhand_protocol.values import bytes_to_json
 from farhand_server import policy as rules
 from farhand_server.audit.entry import MAX_ARGV, argv_sha256, argv_size
 from farhand_server.config import ServiceConfig

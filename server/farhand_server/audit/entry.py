@@ -11,7 +11,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Final, Literal
 
-from farhand_protocol.model import bytes_to_json
+from farhand_protocol.values import bytes_to_json
 
 AuditEvent = Literal[
     "login",

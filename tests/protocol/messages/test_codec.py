@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
-from farhand_protocol.model import MAX_TEXT
 from farhand_protocol.strict_json import check_json
+from farhand_protocol.values import MAX_TEXT
 from tests.support.pairs import run
 
 

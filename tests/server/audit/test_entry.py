@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_protocol.model import bytes_to_json
+from farhand_protocol.values import bytes_to_json
 from farhand_server.audit.entry import MAX_ARGV, MAX_AUDIT_TEXT, AuditEntry, argv_sha256, timestamp
 
 TEXTS = st.none() | st.text(max_size=20) | st.just("x" * 2 * MAX_AUDIT_TEXT)
