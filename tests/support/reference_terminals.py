@@ -25,7 +25,11 @@ class Reference(pyte.Screen):
         super().__init__(columns, rows)
         self._stream = pyte.ByteStream(self)
         for data in output:
-            self._stream.feed(data)
+            self.feed(data)
+
+    def feed(self, data: bytes) -> None:
+        """Process more output."""
+        self._stream.feed(data)
 
     # Corrections where pyte differs from terminals: it neither erases nor deletes cells that were never written, leaves
     # the cursor in place when the scrolling region is reset, and moves a cursor outside of the region into it.

@@ -48,6 +48,9 @@ class Display:
         self.tabs = set(range(8, MAX_SCREEN_SIZE, 8))
         self.last: Cell | None = None
         """The character drawn last, unless it is wide."""
+        self.scrolled = 0
+        """The number of rows by which the region around the cursor has scrolled up: `y + scrolled` numbers a row for as
+        long as it is visible."""
 
     @property
     def grid(self) -> Grid:
@@ -161,6 +164,7 @@ class Display:
         top, bottom = self.region
         if self.y == bottom:
             self.grid.scroll(top, bottom, 1, self.blank)
+            self.scrolled += 1
         elif self.y < self.rows - 1:
             self.y += 1
 
@@ -214,6 +218,7 @@ class Display:
     def scroll(self, count: int) -> None:
         """Scroll the region up, or down if negative."""
         self.grid.scroll(*self.region, count, self.blank)
+        self.scrolled += count
 
     # The whole screen
 

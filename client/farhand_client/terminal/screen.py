@@ -1,7 +1,8 @@
 """Follows a program's output: what is set in the terminal, and what is visible on it.
 
 `ScreenTracker` always follows settings, and keeps the last 256 KiB of output in an `OutputTail`. Only when the visible
-screen is requested does an `Emulator` process the tail, and only the part of it that matters.
+screen is requested does an `Emulator` process the tail, and only the part of it that matters. It is kept for the next
+request unless much more output follows.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from .settings import ORIGIN_MODE, TerminalSettings
 
 MAX_TAIL: Final = 256 * KiB
 """Bytes of output that are kept: dozens of screens of 80 columns, a full one of 500 × 300 with its colours."""
+
+MAX_BEHIND: Final = 32 * KiB
+"""Bytes of output that an emulator which was requested before is fed on the next request, in at most 20 ms; beyond that
+another one is made, which processes only the output that matters."""
 
 _FEED_SIZE: Final = 64 * KiB
 """Bytes processed at once: the size of one read."""
@@ -67,6 +72,8 @@ class ScreenTracker:
         self._partial = b""
         self._last = b""
         self._emulator: Emulator | None = None
+        self._behind: list[bytes] = []
+        self._behind_size = 0
 
     @property
     def columns(self) -> int:
@@ -102,7 +109,15 @@ class ScreenTracker:
         """The visible screen, as far as the kept output determines it. Treat as read-only."""
         if self._emulator is None:
             self._emulator = self._tail.emulate(self._size, self._settings)
+        elif self._behind:
+            self._emulator.feed(b"".join(self._behind))
+        self._behind, self._behind_size = [], 0
         return self._emulator
+
+    @property
+    def behind(self) -> int:
+        """How many bytes of output `emulator` processes if it is requested now, at most."""
+        return self._tail.size if self._emulator is None else self._behind_size
 
     def feed(self, data: bytes) -> None:
         """Process output of the program."""
@@ -112,7 +127,7 @@ class ScreenTracker:
     def resize(self, columns: int, rows: int) -> None:
         """Change the size; output fed from now on was made for it."""
         self._size = (columns or _UNKNOWN_SIZE[0], rows or _UNKNOWN_SIZE[1])
-        self._emulator = None
+        self._drop_emulator()
         if self._settings.margins is not None:
             self._settings = self._settings.copy()
             self._settings.margins = None
@@ -135,13 +150,24 @@ class ScreenTracker:
 
     def _feed_part(self, data: bytes) -> None:
         self._tail.add(data, self._size, self._settings, self._partial)
-        self._emulator = None
+        self._behind_size += len(data)
+        if self._emulator is not None and self._behind_size <= MAX_BEHIND:
+            self._behind.append(data)
+        else:
+            self._drop_emulator()
         self._last = (self._last + data[-3:])[-3:]
         if self._partial or b"\x1b" in data:
             data = self._partial + data
             cut = incomplete_start(data)
-            data, self._partial = data[:cut], bounded_partial(data[cut:])
+            data, partial = data[:cut], data[cut:]
+            self._partial = bounded_partial(partial)
+            if self._partial is not partial:
+                self._drop_emulator()  # it would keep all of the sequence
         self._settings = follow_settings(self._settings, data)
+
+    def _drop_emulator(self) -> None:
+        self._emulator = None
+        self._behind, self._behind_size = [], 0
 
 
 class OutputTail:
@@ -149,7 +175,8 @@ class OutputTail:
 
     def __init__(self) -> None:
         self._chunks: deque[_TailChunk] = deque()
-        self._kept = 0
+        self.size = 0
+        """The number of bytes kept."""
 
     def add(self, data: bytes, size: tuple[int, int], settings: TerminalSettings, partial: bytes) -> None:
         """Append `data`, at most 256 KiB, which came at this size, with these settings, after an incomplete sequence
@@ -159,9 +186,9 @@ class OutputTail:
             last = _TailChunk(size, settings, partial)
             self._chunks.append(last)
         last.data += data
-        self._kept += len(data)
-        while self._kept > MAX_TAIL or len(self._chunks) > _MAX_CHUNKS:
-            self._kept -= len(self._chunks.popleft().data)
+        self.size += len(data)
+        while self.size > MAX_TAIL or len(self._chunks) > _MAX_CHUNKS:
+            self.size -= len(self._chunks.popleft().data)
 
     def emulate(self, size: tuple[int, int], settings: TerminalSettings) -> Emulator:
         """Return an emulator in the terminal's current state, as far as the tail determines it."""

@@ -16,7 +16,9 @@ ALTERNATE_SCREEN_MODES: Final = (47, 1047, 1049)
 ORIGIN_MODE: Final = 6
 AUTOWRAP_MODE: Final = 7
 CURSOR_MODE: Final = 25
-_SYNCHRONIZED_MODE: Final = 2026
+BRACKETED_PASTE_MODE: Final = 2004
+SYNCHRONIZED_MODE: Final = 2026
+SIDE_MARGINS_MODE: Final = 69
 
 _INSERT_MODE: Final = 4
 _NEWLINE_MODE: Final = 20
@@ -31,18 +33,18 @@ DEFAULT_MODES: Final = {
     CURSOR_MODE: True,
     45: False,  # reverse wraparound
     66: False,  # application keypad
-    69: False,  # left and right margins
+    SIDE_MARGINS_MODE: False,
     **dict.fromkeys((1000, 1001, 1002, 1003, 1005, 1006, 1015, 1016), False),
     1004: False,  # focus
-    2004: False,  # bracketed paste
-    _SYNCHRONIZED_MODE: False,  # synchronized output
+    BRACKETED_PASTE_MODE: False,
+    SYNCHRONIZED_MODE: False,  # synchronized output
     2031: False,  # reports of the colour scheme
     2048: False,  # reports of the size
     9001: False,  # win32 keyboard
 }
 """The private modes of a terminal at a prompt. Other modes differ between terminals, or are chosen by their users."""
 
-_SOFT_RESET_MODES: Final = (1, ORIGIN_MODE, AUTOWRAP_MODE, CURSOR_MODE, 66, 69)
+_SOFT_RESET_MODES: Final = (1, ORIGIN_MODE, AUTOWRAP_MODE, CURSOR_MODE, 66, SIDE_MARGINS_MODE)
 """Private modes that a soft reset (DECSTR) sets to their defaults."""
 
 _MAX_KEYBOARD_STACK: Final = 16
@@ -171,7 +173,7 @@ class TerminalSettings:
 
     def undo_sequence(self) -> str:
         """Return the sequence that undoes all settings; "" if nothing is set."""
-        parts = [f"\x1b[?{_SYNCHRONIZED_MODE}l"] if self.is_set(_SYNCHRONIZED_MODE) else []
+        parts = [f"\x1b[?{SYNCHRONIZED_MODE}l"] if self.is_set(SYNCHRONIZED_MODE) else []
         if self.hyperlink:
             parts.append("\x1b]8;;\x1b\\")
         parts += [f"\x1b]1{int(code):02}\x1b\\" for code in sorted(self.colours)]
@@ -186,7 +188,7 @@ class TerminalSettings:
         parts += [
             f"\x1b[?{mode}{'h' if DEFAULT_MODES[mode] else 'l'}"
             for mode, on in sorted(self.modes.items())
-            if on != DEFAULT_MODES[mode] and mode not in (ORIGIN_MODE, _SYNCHRONIZED_MODE)
+            if on != DEFAULT_MODES[mode] and mode not in (ORIGIN_MODE, SYNCHRONIZED_MODE)
         ]
         # Each screen has its own keyboard stack: leave the alternate screen between undoing the two.
         parts.append(_undo_keyboard(self.keyboards[1]) if self.alternate else "")
@@ -212,7 +214,7 @@ class TerminalSettings:
         parts = [
             f"\x1b[?{mode}{'h' if on else 'l'}"
             for mode, on in sorted(self.modes.items())
-            if on != DEFAULT_MODES[mode] and mode not in (ORIGIN_MODE, CURSOR_MODE, _SYNCHRONIZED_MODE)
+            if on != DEFAULT_MODES[mode] and mode not in (ORIGIN_MODE, CURSOR_MODE, SYNCHRONIZED_MODE)
         ]
         parts += ["\x1b[4h"] * self.insert + ["\x1b[20h"] * self.newline + ["\x1b="] * self.keypad
         parts += [f"\x1b{which}{charset}" for which, charset in zip("()", self.charsets, strict=True) if charset != "B"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.terminal.screen import MAX_TAIL, ScreenTracker
+from farhand_client.terminal.screen import MAX_BEHIND, MAX_TAIL, ScreenTracker
 from farhand_protocol.limits import MiB
 from tests.support.reference_terminals import Reference
 from tests.support.terminal_output import COMMANDS, OUTPUTS, TEN_LINES
@@ -201,3 +201,33 @@ def test_neither_single_bytes_nor_resizes_need_more_memory() -> None:
     grown_more, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown_more < replaced + 16 * 1024
+
+
+@given(st.lists(st.binary(max_size=60) | COMMANDS.map(b"".join), max_size=6))
+def test_a_screen_that_is_looked_at_in_between_is_the_same(parts: list[bytes]) -> None:
+    parts.insert(0, b"text")  # the tail begins with a whole character
+    whole, watched = fed(*parts), ScreenTracker(20, 6)
+    for part in parts:
+        watched.feed(part)
+        assert watched.emulator is not None
+    assert watched.repaint() == whole.repaint()
+
+
+def test_a_screen_is_kept_up_to_date_at_the_cost_of_the_output_since_it_was_requested() -> None:
+    screen = fed(b"x" * 100)
+    assert screen.behind == 100
+    emulator = screen.emulator
+    assert screen.behind == 0
+    screen.feed(b"\r\nyy")
+    assert screen.behind == 4
+    assert screen.emulator is emulator
+    screen.feed(b"z\r\n" * (MAX_BEHIND // 3 + 1))
+    assert screen.emulator is not emulator
+
+
+def test_an_endless_sequence_is_not_kept_twice() -> None:
+    screen = fed(b"text")
+    emulator = screen.emulator
+    for part in (b"\x1b]52;", b"x" * 3000, b"x" * 3000):
+        screen.feed(part)
+    assert screen.emulator is not emulator
