@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, Final
 
 _UUID_VERSION_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -93,14 +94,21 @@ RunLookup = KnownRun | ForgottenRun | UnknownRun
 
 COLUMNS: Final = tuple(column.name for column in fields(RunRecord))
 
+_START_COLUMNS: Final = COLUMNS[: COLUMNS.index("requested_at") + 1]
+_start_values: Final = attrgetter(*_START_COLUMNS)
+
 _START: Final = (
-    f"INSERT OR IGNORE INTO record (clock, size, {', '.join(COLUMNS)}) VALUES (?, ?, {', '.join('?' for _ in COLUMNS)})"
+    f"INSERT OR IGNORE INTO record (clock, size, {', '.join(_START_COLUMNS)}) "
+    f"VALUES (?, ?, {', '.join('?' for _ in _START_COLUMNS)})"
 )
-_STARTED: Final = "UPDATE record SET pid = ?, start_ticks = ?, boot_id = ?, cgroup = ?, mark = ? WHERE id = ?"
-_ENDED: Final = (
-    "UPDATE record SET clock = ?, size = size + ?, ended_at = ?, outcome = ?, stdout = ?, stderr = ?, duration = ?, "
-    "usage = ?, lingered = ?, left_processes = ? WHERE id = ?"
+_STARTED_COLUMNS: Final = "pid = ?, start_ticks = ?, boot_id = ?, cgroup = ?, mark = ?"
+_ENDED_COLUMNS: Final = (
+    "clock = ?, size = size + ?, ended_at = ?, outcome = ?, stdout = ?, stderr = ?, duration = ?, usage = ?, "
+    "lingered = ?, left_processes = ?"
 )
+_STARTED: Final = f"UPDATE record SET {_STARTED_COLUMNS} WHERE id = ?"
+_ENDED: Final = f"UPDATE record SET {_ENDED_COLUMNS} WHERE id = ?"
+_STARTED_AND_ENDED: Final = f"UPDATE record SET {_ENDED_COLUMNS}, {_STARTED_COLUMNS} WHERE id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,7 @@ def start_change(record: RunRecord, clock: float) -> RecordChange:
     """Return the change for a run that is about to be started. `clock` is the time of the `RetentionClock` in
     seconds."""
     size = RECORD_BASE_SIZE + len(record.request)
-    values = (clock, size, *(getattr(record, name) for name in COLUMNS))
+    values = (clock, size, *_start_values(record))
     return RecordChange(record.id, _START, values, record)
 
 
@@ -137,6 +145,22 @@ def end_change(id: str, clock: float, size: int, columns: dict[str, Any]) -> Rec
     `clock` is the time of the `RetentionClock` in seconds. `size` is the size of the JSON columns in bytes.
     """
     return RecordChange(id, _ENDED, (clock, size, *columns.values(), id), fields=columns, ends=True)
+
+
+def merged(changes: Iterable[RecordChange]) -> Iterator[RecordChange]:
+    """Yield these changes in order, but if both the start of a program and the end of its run are among them, only one
+    for both: most programs end before their process is on record, and each statement takes some ten microseconds."""
+    changes = tuple(changes)
+    ended = {change.id for change in changes if change.ends}
+    started: dict[str, RecordChange] = {}
+    for change in changes:
+        if change.sql is _STARTED and change.id in ended:
+            started[change.id] = change
+        elif change.sql is _ENDED and (start := started.get(change.id)) is not None:
+            values, columns = (*change.values[:-1], *start.values), start.fields | change.fields
+            yield RecordChange(change.id, _STARTED_AND_ENDED, values, fields=columns, ends=True)
+        else:
+            yield change
 
 
 def dated(change: RecordChange, clock: float) -> RecordChange:

@@ -48,13 +48,11 @@ _USED: Final = {
     "records": "SELECT sum(records), sum(records > 0) FROM owner",
     "bytes": "SELECT sum(bytes), sum(records > 0) FROM owner",
 }
-"""How much all owners have, and how many owners have anything."""
+"""How much all owners have in records of ended runs, and how many owners have any."""
 
 _LARGEST: Final = {
-    "records": """SELECT name, records FROM owner WHERE records > ?
-        AND EXISTS (SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL) ORDER BY records DESC LIMIT 1""",
-    "bytes": """SELECT name, bytes FROM owner WHERE bytes > ?
-        AND EXISTS (SELECT 1 FROM record WHERE owner = name AND outcome IS NOT NULL) ORDER BY bytes DESC LIMIT 1""",
+    "records": "SELECT name, records FROM owner WHERE records > ? ORDER BY records DESC LIMIT 1",
+    "bytes": "SELECT name, bytes FROM owner WHERE bytes > ? ORDER BY bytes DESC LIMIT 1",
 }
 """The owner who has the most, more than a share, and how much."""
 

@@ -12,7 +12,7 @@ from farhand_server.config import HistorySettings
 from farhand_server.filewatch import FileId, file_id
 from farhand_server.logs import Logger
 
-from . import database, retention
+from . import database, records, retention
 from .recent_ids import RecentIds
 from .records import COLUMNS, HistoryError, RecordChange, RunRecord
 from .retention import RetentionClock, SystemClock
@@ -21,6 +21,10 @@ LOST_OUTCOME: Final = b'{"status":"lost"}'
 
 PRUNE_EVERY: Final = 16
 """Starts between two pruning slices: half as many as a slice deletes, so that pruning catches up."""
+
+SAVE_EVERY: Final = 10.0
+"""Seconds after which a transaction also saves the clocks. Boot time goes on between two of these, so only a restart of
+the machine could lose time, and it is measured by the wall clock since the last one."""
 
 MAX_PENDING_CHANGES: Final = 10_000
 """Maximum number of changes kept while they cannot be written, about 10 MB: the starts and ends of a few thousand
@@ -52,6 +56,7 @@ class HistoryWriter:
         self._fault: str | None = None
         self._dropped = 0
         self._starts = 0
+        self._saved_at = 0.0
         self._load()
         self.recent_ids = RecentIds.read(db, clock.wall())
         self._expire_ids()
@@ -83,6 +88,8 @@ class HistoryWriter:
         """Write the pending changes into the open transaction, so that reads see them."""
         if not self.pending:
             return
+        if len(self.pending) > 1:
+            self.pending = deque(records.merged(self.pending))
         try:
             if not self.db.in_transaction:
                 self.db.execute("BEGIN IMMEDIATE")
@@ -100,7 +107,8 @@ class HistoryWriter:
                 if self._starts >= PRUNE_EVERY:
                     self._starts = 0
                     self._prune()
-                self._save()
+                if self.clock.boottime() - self._saved_at >= SAVE_EVERY:
+                    self._save()
                 self.db.execute("COMMIT")
             except sqlite3.Error as error:
                 self.failed(error)
@@ -125,6 +133,7 @@ class HistoryWriter:
         runs."""
         try:
             self.flush()
+            self._save()
             if final and not self.pending:
                 self.db.execute("UPDATE state SET closed = 1")
         except (HistoryError, sqlite3.Error):
@@ -227,6 +236,7 @@ class HistoryWriter:
 
     def _save(self) -> None:
         clock = self.clock
+        self._saved_at = clock.boottime()
         self.db.execute(
             "UPDATE state SET clock = ?, wall = ?, boottime = ?, boot_id = ?, closed = 0",
             (self.age.now(), clock.wall(), clock.boottime(), self._boot_id),
@@ -236,8 +246,8 @@ class HistoryWriter:
 def select_records(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[RunRecord]:
     """Return the records selected by a WHERE clause with any ORDER BY and LIMIT. Raises sqlite3.Error."""
     rows: list[tuple[Any, ...]] = db.execute(_SELECT + where, values).fetchall()
-    records = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
-    return [RunRecord(**record | {"lingered": bool(record["lingered"])}) for record in records]
+    found = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+    return [RunRecord(**record | {"lingered": bool(record["lingered"])}) for record in found]
 
 
 def unusable_sentence(file: Path | None, error: BaseException) -> str:

@@ -8,13 +8,14 @@ import contextlib
 import pytest
 
 from farhand_server.history import GroupCommit, HistoryError
+from farhand_server.history.database import PAGE_SIZE
 from tests.support.history import HistoryDirectory, record, uuid4
 
 
 def commits(directory: HistoryDirectory) -> int:
     """Count the commits so far, by the frames in the write-ahead log that end one (sqlite.org/fileformat.html, 4.2)."""
     log = directory.file.with_name("history.db-wal").read_bytes()[32:]
-    frames = (log[at : at + 24] for at in range(0, len(log), 24 + 4096))
+    frames = (log[at : at + 24] for at in range(0, len(log), 24 + PAGE_SIZE))
     return sum(frame[4:8] != bytes(4) for frame in frames)
 
 

@@ -3,6 +3,9 @@ never counts as new, whatever the clock does."""
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from farhand_server.config import HistorySettings
 from farhand_server.history import ForgottenRun, History, KnownRun, UnknownRun, retention
 from farhand_server.history.retention import HORIZON_SLACK
-from farhand_server.history.writer import PRUNE_EVERY
+from farhand_server.history.writer import PRUNE_EVERY, SAVE_EVERY
 from tests.support.history import EXITED, HistoryDirectory, record, uuid4, uuid7
 
 DAY = 86400.0
@@ -227,6 +230,22 @@ class TestClocks:
         directory.prune(history)
         assert isinstance(history.look_up(id, "ada"), KnownRun)
         assert history.look_up(directory.new_id(1), "ada") == UnknownRun()
+
+    def test_the_clocks_are_saved_now_and_then_and_at_the_end(self, directory: HistoryDirectory) -> None:
+        history = directory.open()
+        saved = "SELECT boottime FROM state"
+        before = directory.connection(history).execute(saved).fetchone()
+        directory.clock.advance(SAVE_EVERY - 2)
+        directory.run(history, directory.new_id(1))
+        assert directory.connection(history).execute(saved).fetchone() == before
+        directory.clock.advance(1)
+        directory.run(history, directory.new_id(2))
+        (between,) = directory.connection(history).execute(saved).fetchone()
+        assert between == directory.clock.boottime()
+        directory.clock.advance(1)
+        directory.close(history)
+        with contextlib.closing(sqlite3.connect(directory.file)) as reader:
+            assert reader.execute(saved).fetchone() == (directory.clock.boottime(),)
 
     def test_time_while_the_service_is_stopped_counts(self, directory: HistoryDirectory) -> None:
         history = directory.open(max_age=30 * DAY)

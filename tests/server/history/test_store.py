@@ -80,6 +80,48 @@ def test_records_and_forgotten_ids_of_an_earlier_version_are_taken_over(director
         assert history.look_up(uuid7(horizon + 1), asker) == UnknownRun()
 
 
+def test_only_ended_records_of_an_earlier_version_stay_counted(directory: HistoryDirectory) -> None:
+    directory.state.mkdir()
+    earlier = sqlite3.connect(directory.file, isolation_level=None)
+    for number, step in enumerate(MIGRATIONS[:4], 1):
+        earlier.executescript(f"{step} PRAGMA user_version = {number};")
+    for number, outcome in enumerate((None, EXITED, EXITED)):
+        earlier.execute(
+            "INSERT INTO record (id, owner, uid, how, requested_at, clock, size, request_sha256, request, outcome) "
+            "VALUES (?, 'ada', 1000, 'peer', 1.0, 1.0, 500, x'00', x'00', ?)",
+            (uuid4(number), outcome),
+        )
+    database.migrate(earlier)
+    assert earlier.execute("SELECT records, bytes FROM owner WHERE name = 'ada'").fetchone() == (2, 1000)
+    earlier.execute("DELETE FROM record WHERE id = ?", (uuid4(0),))
+    earlier.execute("UPDATE record SET size = 600")
+    assert earlier.execute("SELECT records, bytes FROM owner WHERE name = 'ada'").fetchone() == (2, 1200)
+    earlier.execute("DELETE FROM record WHERE id = ?", (uuid4(1),))
+    assert earlier.execute("SELECT records, bytes FROM owner WHERE name = 'ada'").fetchone() == (1, 600)
+    earlier.close()
+
+
+def test_a_program_that_ends_before_it_is_on_record_is_recorded_with_its_end(directory: HistoryDirectory) -> None:
+    history, short, long = directory.open(), directory.new_id(1), directory.new_id(2)
+    for id in (short, long):
+        history.starting(record(id))
+    history.flush()
+    statements: set[str] = set()  # SQLite reports one again after its triggers
+    directory.connection(history).set_trace_callback(statements.add)
+    for number, id in enumerate((short, long)):
+        history.started(id, 4242 + number, 7, "boot", "/cgroup", 99)
+    history.ended(short, EXITED, stdout=3, stderr=4, duration=1.5)
+    history.flush()
+    directory.connection(history).set_trace_callback(None)
+    assert sum(statement.startswith("UPDATE record") for statement in statements) == 2
+    found, other = history.find(short), history.find(long)
+    assert found is not None
+    assert other is not None
+    assert (found.pid, found.start_ticks, found.boot_id, found.cgroup, found.mark) == (4242, 7, "boot", "/cgroup", 99)
+    assert (found.outcome, found.stdout, found.stderr, found.duration) == (EXITED, 3, 4, 1.5)
+    assert (other.pid, other.outcome) == (4243, None)
+
+
 def test_after_a_crash_exactly_the_flushed_changes_remain(directory: HistoryDirectory) -> None:
     history = directory.open()
     kept, cut = directory.new_id(1), directory.new_id(2)
