@@ -260,7 +260,7 @@ class Connection:
                     return
         except RemoteProtocolError as error:
             self.fail(error.code, error.reason)
-            yield ConnectionFailed(_without_traceback(error))
+            yield ConnectionFailed(error.without_traceback())
 
     def whole_data(self, data: memoryview) -> DataReceived | None:
         """Return the event of `data` if that is one whole frame of a stream and legal now, such as a key that was
@@ -394,10 +394,4 @@ class Connection:
         if state.finished:
             return None
         self.send(state.number, m.Error(code=error.code, message=error.reason))
-        return ChannelFailed(state.number, _without_traceback(error))
-
-
-def _without_traceback(error: RemoteProtocolError) -> RemoteProtocolError:
-    # The frames of the traceback keep the payload, and are kept by the event in a circle: megabytes until the next
-    # collection of garbage.
-    return RemoteProtocolError(error.code, error.reason)
+        return ChannelFailed(state.number, error.without_traceback())

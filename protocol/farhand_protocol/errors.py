@@ -67,3 +67,11 @@ class RemoteProtocolError(ProtocolError):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+    def without_traceback(self) -> RemoteProtocolError:
+        """Return the same error for an event.
+
+        The frames of a traceback keep the payload, and are kept by the event in a circle: megabytes until the next
+        collection of garbage.
+        """
+        return RemoteProtocolError(self.code, self.reason)

@@ -12,7 +12,6 @@ queueing data until `Handler.writable` is called. Messages overtake data in the 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,8 +20,10 @@ from weakref import WeakKeyDictionary
 
 from .connection import Connection
 from .events import Event, LargeMessage
+from .frames import COPIED_DATA
 from .limits import KiB, MiB
 from .loop_time import LoopTime, OwnTime
+from .vectors import write_at_once
 
 RECEIVE_SIZE: Final = 256 * KiB
 """Bytes read at once: four full data frames. All connections of an event loop share one buffer, so idle connections
@@ -40,9 +41,6 @@ WRITE_HIGH: Final = 256 * KiB
 
 WRITE_LOW: Final = 64 * KiB
 """Bytes left in the transport when sending resumes: one frame, so that the socket does not run dry."""
-
-MAX_VECTORS: Final = 64
-"""Buffers passed to one writev(2) call, which accepts 1024 (IOV_MAX): more full data frames than `WRITE_HIGH` holds."""
 
 RETAINED_HEAP: Final = 4 * MiB
 """Bytes of freed memory that the process keeps. By default glibc returns everything above 128 KiB at the top of the
@@ -154,6 +152,14 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._flush_due = True
             self._loop.call_soon(self._flush_now)
 
+    def flush_key(self, size: int) -> None:
+        """After queueing `size` bytes of data: flush at once if these may be a key whose echo somebody is waiting for,
+        because they are few and nothing else was sent lately. Otherwise flush at the end of this loop iteration."""
+        if size <= COPIED_DATA and self.quiet:
+            self.flush()
+        else:
+            self.flush_soon()
+
     def close(self) -> None:
         """Send what is queued, giving the peer `TRANSPORT_CLOSE_TIMEOUT` to read it, then close."""
         if self._transport is None or self._closing:
@@ -195,24 +201,9 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             return
         rest: list[bytes] | list[memoryview] = buffers
         if self._descriptor >= 0 and not transport.get_write_buffer_size():
-            rest = self._written_at_once(buffers)
+            rest = write_at_once(self._descriptor, buffers)
         if rest:
             transport.write(rest[0] if len(rest) == 1 else b"".join(rest))
-
-    def _written_at_once(self, buffers: list[bytes]) -> list[bytes] | list[memoryview]:
-        """Write what the kernel accepts, without copying, and return the rest.
-
-        An error is not reported here: the transport's own write will meet it.
-        """
-        try:
-            count = os.writev(self._descriptor, buffers[:MAX_VECTORS])
-        except OSError:
-            return buffers
-        at = 0
-        while at < len(buffers) and count >= len(buffers[at]):
-            count -= len(buffers[at])
-            at += 1
-        return [memoryview(buffer)[count if at == 0 else 0 :] for at, buffer in enumerate(buffers[at:])]
 
     def _flush_now(self) -> None:
         self._flush_due = False

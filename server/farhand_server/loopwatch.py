@@ -20,19 +20,16 @@ import asyncio
 import ctypes
 import functools
 import os
-import selectors
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from .logs import Logger, LogValue
 from .runtime import block_all_signals
-
-if TYPE_CHECKING:
-    from selectors import SelectorKey
+from .selector import WatchedSelector
 
 HOLD_LIMIT: Final = 0.05
 """Seconds after which a turn counts as a hold: the echo of a key is noticeably late from here on, and everything that
@@ -130,7 +127,7 @@ class LoopWatch:
 
     def new_loop(self) -> asyncio.SelectorEventLoop:
         """Return a new loop, each of whose turns is watched."""
-        return asyncio.SelectorEventLoop(_WatchedSelector(self))
+        return asyncio.SelectorEventLoop(WatchedSelector(self))
 
     def turn(self, handler: str, acts_for: Mapping[str, LogValue]) -> WatchedTurn:
         """Return a context for a piece of work in the loop, with the words for the log.
@@ -305,19 +302,6 @@ class WatchedTurn:
         self._watch.label = self._before
         if self._outermost:
             self._watch.end()
-
-
-class _WatchedSelector(selectors.EpollSelector):
-    def __init__(self, watch: LoopWatch) -> None:
-        super().__init__()
-        self._watch = watch
-
-    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        watch = self._watch
-        watch.end()
-        ready = super().select(timeout)
-        watch.begin()
-        return ready
 
 
 def suspect_in(frame: FrameType, loop: asyncio.AbstractEventLoop, label: Suspect | None = None) -> Suspect:

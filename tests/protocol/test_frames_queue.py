@@ -42,7 +42,7 @@ def test_a_payload_of_data_is_not_copied() -> None:
     assert queue.take() == []
 
 
-def test_a_key_is_sent_in_one_piece() -> None:
+def test_a_key_is_sent_with_its_header() -> None:
     queue = SendQueue()
     queue.put_data(Kind.STDIN, 1, b"k")
     assert queue.bytes == FRAME_HEADER_SIZE + 1

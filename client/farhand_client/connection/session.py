@@ -153,13 +153,14 @@ class ClientSession:
 
     def consumed(self, endpoint: ChannelEndpoint, stream: m.Stream, count: int) -> None:
         """Return the credit for `count` bytes of `stream`, which the reader has consumed."""
-        self.connection.acknowledge(endpoint.number, stream, count)
-        self.flush_soon()
+        if self.connection.acknowledge(endpoint.number, stream, count):
+            self.flush_soon()
 
     def send_data(self, endpoint: ChannelEndpoint, stream: m.Stream, data: bytes) -> None:
         """Send 1 to `room_for` bytes of `stream`."""
         self.connection.send_data(endpoint.number, stream, data)
-        self.flush_soon()
+        if self._transport is not None:
+            self._transport.flush_key(len(data))
 
     def room_for(self, endpoint: ChannelEndpoint, stream: m.Stream) -> int:
         """Return how many bytes of `stream` may be sent now. After 0, `endpoint.pump` is called when there is room."""
