@@ -182,6 +182,18 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             self._closing = True
             self._transport.abort()
 
+    def hand_over(self, protocol: asyncio.BufferedProtocol) -> asyncio.Transport | None:
+        """Let `protocol` continue with the transport, and do nothing more here. Return the transport; None if it is
+        gone, or if something is under way that `protocol` would miss."""
+        transport = self._transport
+        if transport is None or self._closing or self._events is not None or self.connection.incomplete:
+            return None
+        self.flush()
+        self._transport = None
+        self._closing = True
+        transport.set_protocol(protocol)
+        return transport
+
     def hold(self) -> None:
         """Act on nothing more that is received, until `release`."""
         self._held = True

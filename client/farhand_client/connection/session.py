@@ -201,6 +201,20 @@ class ClientSession:
         if self._transport is not None and self.connection.queued:
             self._transport.flush_soon()
 
+    def hand_over(self, protocol: asyncio.BufferedProtocol) -> asyncio.Transport:
+        """Let `protocol` continue with the transport of this session, which is logged in and idle, and end the session.
+
+        Raises `ConnectionLost` if that is not possible.
+        """
+        self._raise_if_ended()
+        transport = None if self._transport is None else self._transport.hand_over(protocol)
+        self._end(ConnectionLost(f"the connection to {self.name} has another owner"))
+        if transport is None:
+            self.abort()
+            raise ConnectionLost(f"the connection to {self.name} was not idle")
+        self._transport = None
+        return transport
+
     async def close(self) -> None:
         """Send what is queued, for at most `CLOSE_TIMEOUT`, and close the connection. Safe to call again."""
         self._end(ConnectionLost(f"the connection to {self.name} was closed by this client"))

@@ -1,0 +1,13 @@
+"""The helper: a process of the user that holds connections for the `farhand` command, so that it need not connect.
+
+    command --mux-TAG.sock, frames--> caller --frames, renumbered--> upstream --TLS or Unix socket--> service
+
+process.py is its life: one for each user and installation, started by a command that found none, gone after a while
+without callers. service.py answers on its socket. pool.py keeps the connections, dial.py makes them, proof.py says for
+how long they may be used. relay.py passes frames on, split by framing.py.
+
+Many commands share one connection. Each has channels of its own numbering, and the helper renumbers them; the windows
+of the protocol bound what it holds. What concerns the connection is dealt with here: a lost one closes the sockets of
+its callers, which then connect by themselves and resume. A caller that vanishes is reported to the service as lost
+(`close` with `lost`), so that its runs end as if it had had a connection of its own.
+"""

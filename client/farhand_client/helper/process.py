@@ -1,0 +1,204 @@
+"""The life of the helper process: alone, without a terminal, gone when it is not needed.
+
+It is started with the directory of the `farhand` program as its argument, and with an `OFFER` on stdin. Whoever holds
+the lock file is the helper; its sockets are bound under temporary names and renamed, so that a name is never there
+without a listener. It stops when they are removed or replaced, since then nobody finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import farhand_client
+import farhand_protocol
+from farhand_client.config import config_directory
+from farhand_client.errors import FarhandError
+from farhand_client.mux.place import HelperPlace, helper_place, is_private
+from farhand_client.mux.request import MAX_REQUEST, OFFER, ConnectionRequest, frame
+from farhand_protocol.limits import FRAME_HEADER_SIZE
+
+from .proof import UnchangedFiles
+from .switchboard import HelperSwitchboard
+from .watch import DirectoryWatch
+
+HELPER_IDLE_TIME: Final = 60.0
+"""Seconds without a command after which the helper goes: longer than between two commands typed by hand, and short
+enough that nobody wonders tomorrow what it is."""
+
+BACKLOG: Final = 128
+"""Connections that wait to be accepted; more are refused, and their commands connect by themselves."""
+
+_SET_DUMPABLE: Final = 4  # prctl(2), PR_SET_DUMPABLE
+
+
+def run_helper(arguments: Sequence[str]) -> int:
+    """Be the helper, unless there is one. Return the exit code."""
+    place = helper_place(os.fsencode(arguments[0])) if len(arguments) == 1 else None
+    if place is None:
+        return 2
+    _detach()
+    offer = _read_offer()
+    os.umask(0o077)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(place.directory, 0o700)
+    if not is_private(place.directory):
+        return 2
+    lock = _lock(place)
+    if lock is None:
+        return 0
+    connections = _listener(place.connections)
+    _forbid_dumps()
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_Helper(place, lock, connections).live(offer))
+    finally:
+        os.close(lock)
+    return 0
+
+
+class _Helper:
+    """The helper while its loop runs."""
+
+    def __init__(self, place: HelperPlace, lock: int, connections: socket.socket) -> None:
+        self._place = place
+        self._lock: int = lock
+        self._listeners = {place.connections: connections}
+        self._found = {path: _inode(path) for path in self._listeners}
+        self._stopped = asyncio.Event()
+        self._leaving = False
+        self._servers: list[asyncio.Server] = []
+
+    async def live(self, offer: ConnectionRequest | None) -> None:
+        """Serve until it is time to go."""
+        loop = asyncio.get_running_loop()
+        self._switchboard = HelperSwitchboard(HELPER_IDLE_TIME, UnchangedFiles(_program_files()), self._leave)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            loop.add_signal_handler(number, self._leave, True)
+        watch = DirectoryWatch(self._place.directory, self._directory_changed)
+        try:
+            (connections,) = self._listeners.values()
+            server = await loop.create_unix_server(self._switchboard.make_caller, sock=connections, backlog=BACKLOG)
+            self._servers.append(server)
+            if offer is not None:
+                self._switchboard.pool.offer(offer)
+            self._directory_changed()
+            await self._stopped.wait()
+        finally:
+            watch.close()
+            self._unlink()
+            self._switchboard.stop()
+
+    def _leave(self, now: bool) -> None:
+        """Stop: at once, or when the callers have left. In any case nobody finds this helper from now on."""
+        if not self._leaving:
+            self._leaving = True
+            self._unlink()
+            for server in self._servers:
+                server.close()
+            # Another helper may serve from now on.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._switchboard.pool.retire_all()
+            self._switchboard.on_empty = self._stopped.set
+        if now or not self._switchboard.callers:
+            self._stopped.set()
+
+    def _unlink(self) -> None:
+        for path, inode in self._found.items():
+            if inode is not None and _inode(path) == inode:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    def _directory_changed(self) -> None:
+        if not self._leaving and any(_inode(path) != inode for path, inode in self._found.items()):
+            self._leave(True)
+
+
+def _detach() -> None:
+    """Leave the session, terminal, directory, descriptors and signal dispositions of whoever has started this."""
+    with contextlib.suppress(PermissionError):  # it leads a session
+        os.setsid()
+    os.closerange(3, 1 << 20)
+    os.chdir("/")
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _read_offer() -> ConnectionRequest | None:
+    """Return the offer on stdin, which was complete before this process was started."""
+    data = b""
+    if not os.isatty(0):
+        while len(data) <= MAX_REQUEST + FRAME_HEADER_SIZE and (more := os.read(0, MAX_REQUEST)):
+            data += more
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    os.close(nothing)
+    payload = data[FRAME_HEADER_SIZE:]
+    if not data or data != frame(OFFER, payload):
+        return None
+    with contextlib.suppress(ValueError, TypeError):
+        return ConnectionRequest.decode(payload)
+    return None
+
+
+def _lock(place: HelperPlace) -> int | None:
+    """Return the lock file, locked; None if another process has locked it."""
+    while True:
+        descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        if os.fstat(descriptor).st_ino == (_inode(place.lock) or (0, 0))[1]:
+            return descriptor
+        os.close(descriptor)  # it was removed in between: lock the one that is there now
+
+
+def _listener(path: bytes) -> socket.socket:
+    """Return a socket that listens at `path`, in place of whatever is left there."""
+    temporary = path + b".new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(temporary)  # mode 0600 by the umask
+    listening.listen(BACKLOG)
+    os.rename(temporary, path)
+    return listening
+
+
+def _forbid_dumps() -> None:
+    """Keep other processes of the user from reading this one's memory, as ssh-agent does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _inode(path: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _program_files() -> list[str]:
+    """Return files that an upgrade replaces, and the configuration."""
+    packages = [Path(package.__path__[0]) for package in (farhand_client, farhand_protocol)]
+    files = [str(package / "__init__.py") for package in packages] + [str(packages[0] / "version.py")]
+    with contextlib.suppress(FarhandError):
+        files.append(str(config_directory() / "config.toml"))
+    return files
