@@ -1,7 +1,5 @@
 """The processes that a run has left behind when its program had ended on its own."""
 
-from __future__ import annotations
-
 from typing import Annotated, Final
 
 from pydantic import BaseModel, Field

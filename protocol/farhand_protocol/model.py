@@ -5,8 +5,6 @@ identical if and only if their messages are equal. What a value must look like b
 the plain codec uses, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar

@@ -1,16 +1,14 @@
 """How a run ended: one typed outcome, a discriminated union on `status`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from .model import ExitCode, ShortText, SignalNumber
+from .model import ExitCode, Message, ShortText, SignalNumber
 
 
 class _Outcome(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = Message.model_config
 
 
 class Exited(_Outcome):

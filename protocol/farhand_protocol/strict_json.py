@@ -12,6 +12,7 @@ than all that a command decodes. The scanner in C is used directly instead.
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from functools import lru_cache
 
 try:
     from _json import make_scanner
@@ -34,9 +35,6 @@ MAX_NUMBER: Final = 400
 SCAN_SIZE: Final = 64 * KiB
 """Bytes looked at in one step. Each takes less than a millisecond, after which other threads may continue."""
 
-_MAX_SCANNERS: Final = 8
-"""Scanners that are kept, one for each limit on keys: a program has one or two."""
-
 _WHITESPACE: Final = " \t\n\r"
 _NOT_STRUCTURE: Final = bytes(set(range(256)) - set(b'"[]{},'))
 _ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
@@ -45,11 +43,15 @@ _STRING: Final = rb'"[^"]*+"?'
 scan is linear even in hostile text."""
 
 
-def check_json(payload: bytes, limits: Limits) -> None:
-    """Raise `RemoteProtocolError` unless `payload` is strict JSON within `limits`."""
+def check_json(payload: bytes, limits: Limits) -> str | None:
+    """Raise `RemoteProtocolError` unless `payload` is strict JSON within `limits`.
+
+    Return the text that its member `type` has; None if it has none, or is no object.
+    """
     text = _text(payload)
     check_structure(payload, limits)
-    _scan(text, _checking_scanner(limits.keys))
+    kind = _scan(text, _checking_scanner(limits.keys))
+    return kind[0] if isinstance(kind, tuple) and isinstance(kind[0], str) else None
 
 
 def parse_json(payload: bytes, limits: Limits) -> Any:
@@ -63,14 +65,14 @@ def parse_json(payload: bytes, limits: Limits) -> Any:
 
 
 def _scan(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
-    start = len(text) - len(text.lstrip(_WHITESPACE))
+    start = 0 if text.startswith("{") else len(text) - len(text.lstrip(_WHITESPACE))
     try:
         value, end = scan(text, start)
     except StopIteration as stop:
         raise _not_json("Expecting value", text, stop.value) from None
     except ValueError as error:  # json.JSONDecodeError
         raise RemoteProtocolError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from None
-    if rest := text[end:].lstrip(_WHITESPACE):
+    if end != len(text) and (rest := text[end:].lstrip(_WHITESPACE)):
         raise _not_json("Extra data", text, len(text) - len(rest))
     return value
 
@@ -223,45 +225,44 @@ def _float(text: str) -> float:
     return float(text)
 
 
-_checking: Final[dict[int, Any]] = {}
-_parsing: Final[dict[int, Any]] = {}
-
-
+@lru_cache(maxsize=8)  # one for each limit on keys: a program has one or two
 def _checking_scanner(max_keys: int) -> Any:
-    """Return a scanner that stores nothing."""
-    scanner = _checking.get(max_keys)
-    if scanner is None:
-        scanner = _remembered(_checking, max_keys, _Context(lambda pairs: _members(pairs, max_keys), _number, _number))
-    return scanner
+    """Return a scanner that stores of each object only its type, in a tuple."""
+
+    def kind(pairs: Pairs) -> tuple[Any]:
+        members = dict(pairs)
+        if len(members) != len(pairs) or len(pairs) > max_keys:
+            raise _bad_members(pairs, max_keys)
+        return (members.get("type"),)
+
+    return _scanner(_Context(kind, _number, _number))
 
 
+@lru_cache(maxsize=8)
 def _parsing_scanner(max_keys: int) -> Any:
     """Return a scanner that returns values."""
-    scanner = _parsing.get(max_keys)
-    if scanner is None:
 
-        def members(pairs: Pairs) -> dict[str, Any]:
-            _members(pairs, max_keys)
-            return dict(pairs)
+    def checked(pairs: Pairs) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) != len(pairs) or len(pairs) > max_keys:
+            raise _bad_members(pairs, max_keys)
+        return members
 
-        scanner = _remembered(_parsing, max_keys, _Context(members, _int, _float))
-    return scanner
-
-
-def _remembered(scanners: dict[int, Any], max_keys: int, context: Any) -> Any:
-    if len(scanners) >= _MAX_SCANNERS:
-        scanners.clear()
-    scanner = scanners[max_keys] = make_scanner(context)
-    return scanner
+    return _scanner(_Context(checked, _int, _float))
 
 
-def _members(pairs: Pairs, max_keys: int) -> None:
+def _scanner(context: Any) -> Any:
+    return make_scanner(context)
+
+
+def _bad_members(pairs: Pairs, max_keys: int) -> RemoteProtocolError:
     if len(pairs) > max_keys:
-        raise RemoteProtocolError(
+        return RemoteProtocolError(
             ErrorCode.TOO_MANY_KEYS, f"an object has {len(pairs)} members; the limit is {max_keys}"
         )
-    seen = set()
+    seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} occurs twice in one object")
+            break
         seen.add(key)
+    return RemoteProtocolError(ErrorCode.DUPLICATE_KEY, f"the key {key[:64]!r} occurs twice in one object")

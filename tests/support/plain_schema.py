@@ -95,8 +95,8 @@ def _add(model: type[BaseModel], models: dict[str, Any]) -> str:
 
 
 def _field(name: str, info: FieldInfo, models: dict[str, Any]) -> tuple[Any, ...]:
-    if info.alias or info.exclude or info.default_factory:
-        raise TypeError(f"field {name} has an alias, a factory or is left out")
+    if info.alias or info.exclude:
+        raise TypeError(f"field {name} has an alias or is left out")
     annotation, metadata = info.annotation, list(info.metadata)
     nullable = False
     if get_origin(annotation) in (Union, UnionType) and NoneType in get_args(annotation):
@@ -107,9 +107,9 @@ def _field(name: str, info: FieldInfo, models: dict[str, Any]) -> tuple[Any, ...
     rule = _rule(annotation, metadata, models, info.discriminator)
     if info.is_required():
         return (name, rule, nullable, "required")
-    if isinstance(info.default, BaseModel):
-        if info.default != type(info.default)():
-            raise TypeError(f"field {name} has a default with fields of its own")
+    if info.default_factory is not None:
+        if info.default_factory is not annotation:
+            raise TypeError(f"field {name} has a default that is not a nested model without fields")
         return (name, rule, nullable, "empty")
     if not isinstance(info.default, NoneType | bool | int | float | str | tuple):
         raise TypeError(f"field {name} has the default {info.default!r}")

@@ -1,7 +1,5 @@
 """Messages on channel 0, about the connection itself: hello, login, pings, shutdown, errors."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, Field

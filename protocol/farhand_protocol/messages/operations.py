@@ -1,7 +1,5 @@
 """Requests, each on its own channel: list runs, signal a run, wait for a run's output; the state of the service."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
@@ -205,4 +203,4 @@ class ServiceStatus(Message):
     draining: bool = False
     faults: Annotated[tuple[ShortText, ...], Field(max_length=MAX_FAULTS)] = ()
     shares: Annotated[tuple[ShareInfo, ...], Field(max_length=MAX_SHARES)] = ()
-    holds: LoopHolds = LoopHolds()
+    holds: LoopHolds = Field(default_factory=LoopHolds)

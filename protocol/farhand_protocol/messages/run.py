@@ -1,7 +1,5 @@
 """The messages on a run's channel. Each such channel is one client's attachment to the run."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, ClassVar, Final, Literal, Self

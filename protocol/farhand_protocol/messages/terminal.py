@@ -1,7 +1,5 @@
 """A run's terminal, and the recording of a run, which tells when each part of the output was written."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, Field, model_validator
