@@ -5,31 +5,24 @@
 through a callback. Up to 3.13 the watcher belongs to the event loop policy; from 3.14 on each loop has its own.
 
 The hook is needed because asyncio, even with plain descriptors for stdin, stdout and stderr, reaps the child itself
-with waitpid(2). That loses what wait4(2) reports, and races with the reaping of orphans. CPU time for starting
-/bin/true until it is reaped, compared with calling `Popen` directly, which is the lower bound because asyncio calls it
-as well (the best of 7 rounds of 400, on 2 busy cores):
-
-                    one at a time                     16 at a time
-    Python 3.11     433 µs, without asyncio 325 µs    369 µs, without asyncio 276 µs
-    Python 3.12     584 µs, without asyncio 443 µs    525 µs, without asyncio 512 µs
-    Python 3.13     585 µs, without asyncio 485 µs    626 µs, without asyncio 440 µs
+with waitpid(2). That loses what wait4(2) reports, and races with the reaping of orphans. It also lets the start of a
+leader end as soon as the leader runs, without another turn of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import types
 import warnings
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, TypeVar, TypeVarTuple
+from collections.abc import Callable
+from typing import Any, TypeVarTuple
 
-_T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-Take = Callable[[int, Callable[..., object], tuple[Any, ...]], bool]
-"""A function that may accept a child. Its arguments are the pid, the callback to call at the exit with the pid, the
-exit code and further arguments, and these further arguments. If it returns False, asyncio waits for the child."""
+Take = Callable[[int, tuple[Any, ...]], None]
+"""A function that is offered each child. Its arguments are the pid, and the further arguments of asyncio's callback:
+the child's transport. To take the child, it raises an exception, with which `loop.subprocess_exec` then ends. If it
+returns, asyncio waits for the child."""
 
 Reaped = Callable[[int], object]
 """A function that is called with the pid of a child for which asyncio has waited."""
@@ -56,8 +49,8 @@ if sys.version_info >= (3, 14):
             self._others = others
 
         def add_child_handler(self, pid: int, callback: Callable[..., object], *args: Any) -> None:
-            if not self._take(pid, callback, args):
-                self._others.add_child_handler(pid, _calling(self._reaped, callback), *args)
+            self._take(pid, args)
+            self._others.add_child_handler(pid, _calling(self._reaped, callback), *args)
 
     def install(take: Take, reaped: Reaped) -> None:
         """Offer the children of the running loop to `take`, and report to `reaped` those that it has not taken.
@@ -84,8 +77,8 @@ else:
                 self._reaped = reaped
 
             def add_child_handler(self, pid: int, callback: Callable[[int, int, *_Ts], object], *args: *_Ts) -> None:
-                if not self._take(pid, callback, args):
-                    super().add_child_handler(pid, _calling(self._reaped, callback), *args)
+                self._take(pid, args)
+                super().add_child_handler(pid, _calling(self._reaped, callback), *args)
 
     def install(take: Take, reaped: Reaped) -> None:
         """Offer the children of the running loop to `take`, and report to `reaped` those that it has not taken."""
@@ -94,29 +87,3 @@ else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # as above
             asyncio.set_child_watcher(watcher)
-
-
-@types.coroutine
-def unless_cancelled(
-    starting: Coroutine[Any, Any, _T], stopped: Callable[[], Coroutine[Any, Any, None]]
-) -> Generator[Any, None, _T]:
-    """Await a start. When cancelled, await `stopped` first, and only then cancel the start.
-
-    On its own, `loop.subprocess_exec` would wait for the program's exit when cancelled, and on 3.11 even forever, if
-    the task that prepares its pipes has been cancelled, too.
-    """
-    reason: BaseException | None = None
-    while True:
-        try:
-            wanted = starting.send(None) if reason is None else starting.throw(reason)
-        except StopIteration as returned:
-            result: _T = returned.value
-            return result
-        reason = None
-        try:
-            yield wanted
-        except asyncio.CancelledError as error:
-            yield from stopped().__await__()
-            reason = error
-        except BaseException as error:  # noqa: BLE001  # the exception is passed on to the start
-            reason = error

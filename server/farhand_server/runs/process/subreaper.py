@@ -77,7 +77,7 @@ class Subreaper:
         self._nobody = self._track(0, 0, None)
         """A stand-in that owns the orphans of runs that are over. They are killed."""
         self._nobody.tree.reaped = self._nobody.closed = True
-        self._starter = Starter(loop, self._marks, enter=self.enter, leave=self.leave, other=self._others.add)
+        self._starter = Starter(loop, self._marks, enter=self.enter, other=self._others.add)
         self.start: Final = self._starter.start
         # Kept open, so that a run can be ended even when no descriptors are left. Only the main thread has children: it
         # starts them, and the kernel gives orphans to the first living thread.

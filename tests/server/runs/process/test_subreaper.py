@@ -94,6 +94,9 @@ async def test_an_orphan_that_nobody_claims_is_examined_once(monkeypatch: pytest
             await run.code()
             await run.killed()
         await subreaper.current().examined()
+        async with asyncio.timeout(TIMEOUT):
+            while subreaper.current().census.undetermined:  # noqa: ASYNC110  # one was seen in its execve(2)
+                await asyncio.sleep(0.01)
         looked_at: list[int] = []
         look = tree.look
 
