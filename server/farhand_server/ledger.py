@@ -12,7 +12,6 @@ the new program, which opens the files again.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from .config import ServiceConfig
 from .filewatch import described_change, file_id
 from .history import NOT_STARTED, ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
 from .logs import Logger
-from .runrecords import audit_entry, left_detail, past_run
+from .runrecords import audit_entry, left_detail, outcome_json, past_run, usage_json
 from .runs.output.directory import SpoolDirectory
 from .runs.past import PastRun
 from .runs.plan import RunResult
@@ -53,6 +52,8 @@ class Ledger:
         spools.on_change = self._space_changed
         self._boot_id = boot_id()
         self._required = False
+        self._checked = False
+        """Whether all files were in place at an earlier start that shares the next transaction."""
         self.resume()
 
     def resume(self) -> None:
@@ -168,6 +169,7 @@ class Ledger:
         self.on_change()
 
     def _flushed(self) -> None:
+        self._checked = False
         self.audit.flush()
         self._note_faults()
         if self._count_timer is None and (due := self.audit.count_due) is not None:
@@ -189,7 +191,7 @@ class Ledger:
     # RunLedger
 
     def check(self) -> None:
-        if not self._required:
+        if not self._required or self._checked:
             return
         if self.fault is not None or any(file_id(file) != was for file, was in self._history.opened.items()):
             self.check_files()
@@ -200,6 +202,7 @@ class Ledger:
             )
         if not self._history.on_disk and not self._history.try_open():
             raise RecordUnavailable(f"{self._history.fault}; {NOT_STARTED}")
+        self._checked = self._group.due
 
     def starting(self, run: LiveRun) -> None:
         plan, origin = run.plan, run.plan.origin
@@ -239,13 +242,11 @@ class Ledger:
         usage, left = result.usage, result.left_processes
         self._history.ended(
             run.plan.id,
-            result.outcome.model_dump_json(exclude_none=True).encode(),
+            outcome_json(result.outcome),
             stdout=result.stdout,
             stderr=result.stderr,
             duration=result.duration,
-            usage=None
-            if usage is None
-            else json.dumps({"user": usage.user, "system": usage.system, "peak_memory": usage.peak_memory}).encode(),
+            usage=None if usage is None else usage_json(usage),
             lingered=result.lingered,
             left_processes=None if left is None else left.model_dump_json().encode(),
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from functools import cache
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from farhand_protocol import messages as m
-from farhand_protocol.outcome import Lost, Outcome
+from farhand_protocol.outcome import Exited, Lost, Outcome
 
 from .audit import AuditEntry, AuditEvent, Recorded
 from .history import RunRecord
@@ -43,6 +44,23 @@ def audit_entry(
         outcome=outcome,
         detail=detail,
     )
+
+
+def outcome_json(outcome: Outcome) -> bytes:
+    """Return an outcome as JSON, as `past_run` reads it."""
+    # Nearly all runs have one of these.
+    return _exited(outcome.code) if isinstance(outcome, Exited) else outcome.model_dump_json(exclude_none=True).encode()
+
+
+@cache
+def _exited(code: int) -> bytes:
+    return Exited(code=code).model_dump_json(exclude_none=True).encode()
+
+
+def usage_json(usage: ResourceUsage) -> bytes:
+    """Return what a run has used as JSON, as `past_run` reads it."""
+    peak = "null" if usage.peak_memory is None else usage.peak_memory
+    return f'{{"user": {usage.user!r}, "system": {usage.system!r}, "peak_memory": {peak}}}'.encode()
 
 
 def left_detail(left: m.LeftProcesses) -> str:

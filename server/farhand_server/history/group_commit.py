@@ -33,6 +33,11 @@ class GroupCommit:
         self._later: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
 
+    @property
+    def due(self) -> bool:
+        """Whether a flush at the end of this turn of the event loop was requested."""
+        return self._next is not None
+
     def flush_soon(self) -> asyncio.Future[Mapping[str, str]]:
         """Flush at the end of this turn of the event loop.
 

@@ -1,0 +1,26 @@
+"""What is recorded about a run is what its models would write."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
+from farhand_server.runrecords import outcome_json, usage_json
+from farhand_server.runs.process.usage import ResourceUsage
+
+OUTCOMES: list[Outcome] = [Exited(code=0), Exited(code=255), Signaled(signal=9), TimedOut(timeout=1.5, signal=15)]
+
+
+@pytest.mark.parametrize("outcome", [*OUTCOMES, Killed(reason="memory", message="é", signal=9)])
+def test_an_outcome_is_recorded_as_its_model_writes_it(outcome: Outcome) -> None:
+    assert outcome_json(outcome).decode() == outcome.model_dump_json(exclude_none=True)
+    assert TypeAdapter[Outcome](Outcome).validate_json(outcome_json(outcome)) == outcome
+
+
+@pytest.mark.parametrize("usage", [ResourceUsage(0.0, 1e-05, None), ResourceUsage(1234.5, 1e16, 1 << 40)])
+def test_usage_is_recorded_as_the_json_encoder_writes_it(usage: ResourceUsage) -> None:
+    expected = {"user": usage.user, "system": usage.system, "peak_memory": usage.peak_memory}
+    assert usage_json(usage) == json.dumps(expected).encode()
