@@ -10,4 +10,10 @@ Many commands share one connection. Each has channels of its own numbering, and 
 of the protocol bound what it holds. What concerns the connection is dealt with here: a lost one closes the sockets of
 its callers, which then connect by themselves and resume. A caller that vanishes is reported to the service as lost
 (`close` with `lost`), so that its runs end as if it had had a connection of its own.
+
+    command --helper-TAG.sock--> front == message, descriptors ==> child, forked by the zygote
+
+Commands need not load the client either. front.c and front.py are the `farhand` on PATH; full.py is what they execute
+if they are not served. They hand a command over (handover.py) to a child that waits (child.py) if it can do the same
+there as here (circumstances.py). A process that has loaded everything forks such children (zygote.py).
 """

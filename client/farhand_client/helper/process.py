@@ -30,6 +30,7 @@ from farhand_protocol.limits import FRAME_HEADER_SIZE
 from .proof import UnchangedFiles
 from .switchboard import HelperSwitchboard
 from .watch import DirectoryWatch
+from .zygote import run_zygote
 
 HELPER_IDLE_TIME: Final = 60.0
 """Seconds without a command after which the helper goes: longer than between two commands typed by hand, and short
@@ -57,13 +58,15 @@ def run_helper(arguments: Sequence[str]) -> int:
     if lock is None:
         return 0
     connections = _listener(place.connections)
+    zygote = _fork_zygote(place, lock, connections)
     _forbid_dumps()
     import uvloop
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_Helper(place, lock, connections).live(offer))
+            runner.run(_Helper(place, lock, connections, zygote).live(offer))
     finally:
+        zygote.close()
         os.close(lock)
     return 0
 
@@ -71,11 +74,12 @@ def run_helper(arguments: Sequence[str]) -> int:
 class _Helper:
     """The helper while its loop runs."""
 
-    def __init__(self, place: HelperPlace, lock: int, connections: socket.socket) -> None:
+    def __init__(self, place: HelperPlace, lock: int, connections: socket.socket, zygote: socket.socket) -> None:
         self._place = place
         self._lock: int = lock
         self._listeners = {place.connections: connections}
-        self._found = {path: _inode(path) for path in self._listeners}
+        self._found = {path: _inode(path) for path in (place.connections, place.fronts)}
+        self._zygote = zygote
         self._stopped = asyncio.Event()
         self._leaving = False
         self._servers: list[asyncio.Server] = []
@@ -86,6 +90,7 @@ class _Helper:
         self._switchboard = HelperSwitchboard(HELPER_IDLE_TIME, UnchangedFiles(_program_files()), self._leave)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave, True)
+        loop.add_reader(self._zygote, self._zygote_ended)
         watch = DirectoryWatch(self._place.directory, self._directory_changed)
         try:
             (connections,) = self._listeners.values()
@@ -97,6 +102,7 @@ class _Helper:
             await self._stopped.wait()
         finally:
             watch.close()
+            loop.remove_reader(self._zygote)
             self._unlink()
             self._switchboard.stop()
 
@@ -113,6 +119,10 @@ class _Helper:
             self._switchboard.on_empty = self._stopped.set
         if now or not self._switchboard.callers:
             self._stopped.set()
+
+    def _zygote_ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._zygote)
+        self._leave(False)
 
     def _unlink(self) -> None:
         for path, inode in self._found.items():
@@ -172,13 +182,36 @@ def _lock(place: HelperPlace) -> int | None:
 def _listener(path: bytes) -> socket.socket:
     """Return a socket that listens at `path`, in place of whatever is left there."""
     temporary = path + b".new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listening.bind(temporary)  # mode 0600 by the umask
+    listening = _bound(temporary)
     listening.listen(BACKLOG)
     os.rename(temporary, path)
     return listening
+
+
+def _bound(path: bytes) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(path)  # mode 0600 by the umask
+    return bound
+
+
+def _fork_zygote(place: HelperPlace, lock: int, connections: socket.socket) -> socket.socket:
+    """Fork the process whose children serve fronts; return a socket that lives as long as it, and the other way round.
+
+    Nobody can connect at `place.fronts` before it is ready, and until then commands are executed as without a helper.
+    """
+    fronts = _bound(place.fronts)
+    ours, theirs = socket.socketpair()
+    if not os.fork():
+        ours.close()
+        connections.close()
+        os.close(lock)
+        os.umask(0o022)
+        run_zygote(fronts, theirs)
+    theirs.close()
+    fronts.close()
+    return ours
 
 
 def _forbid_dumps() -> None:

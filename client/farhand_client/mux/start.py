@@ -26,10 +26,14 @@ _KEPT: Final = (
     "LANG",
     "LANGUAGE",
     "TZ",
+    "RES_OPTIONS",
+    "LOCALDOMAIN",
+    "HOSTALIASES",
 )
-_KEPT_BEGINNINGS: Final = ("LC_", "PYTHON")
+_KEPT_BEGINNINGS: Final = ("LC_", "PYTHON", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_")
 """The variables that the helper gets: it outlives the command that starts it, and what that has in its environment may
-be secret. Whatever else matters for a connection is in the request."""
+be secret. Whatever else matters for a connection is in the request. Commands for which an interpreter would start in
+another environment are not served (`farhand_client.helper.circumstances`)."""
 
 
 def offer_or_start(place: HelperPlace, request: ConnectionRequest) -> None:

@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
 from typing import Any, Final
 
+from farhand_client.caller import before_asking
 from farhand_client.errors import HostKeyUnknown
 
 from .printing import print_message
@@ -32,6 +33,7 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
 
     Returns None without a terminal. A background job has none: it would be stopped, and perhaps nobody would know.
     """
+    before_asking()
     try:
         tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

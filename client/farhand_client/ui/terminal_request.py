@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Final
 
+from farhand_client.caller import initial_environment
 from farhand_client.terminal.local import FALLBACK_SIZE, LocalTerminal
 from farhand_protocol.messages.terminal import TerminalRequest, WindowSize
 
@@ -43,7 +43,7 @@ def _inherited(name: bytes) -> bool:
     Python itself sets LC_CTYPE in the C locale (PEP 538), which says nothing about the user's terminal.
     """
     try:
-        environment = Path("/proc/self/environ").read_bytes()
+        environment = initial_environment()
     except OSError:  # not Linux; macOS does not use the C locale by default
         return True
     return b"\0" + name + b"=" in b"\0" + environment

@@ -24,6 +24,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from farhand_client.caller import parent_pid
+
 from .printing import print_message
 
 MAX_DESCRIPTORS: Final = 256
@@ -64,8 +66,8 @@ def _has_bytes(fd: int) -> bool:
 
 def _is_inherited(status: os.stat_result) -> bool:
     """Return whether the parent process reads from the same pipe; False if that cannot be found out."""
-    parent = Path(f"/proc/{os.getppid()}")
     try:
+        parent = Path(f"/proc/{parent_pid()}")
         if _is_same(parent / "fd/0", status):
             return True
         # fish(1) reads for a loop from another descriptor. A pipe's writing end does not count: it belongs to whoever

@@ -1,0 +1,46 @@
+"""Who has called this command, and where.
+
+Usually that is the parent of this process. A child of the helper (`farhand_client.helper`) does a command's work for
+another process, the front: then it is the front's parent, and this process has no controlling terminal on which it
+could ask anybody. `act_for` says so; nothing else has to know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+_front: int | None = None
+_abandon: Callable[[], None] | None = None
+
+
+def act_for(front: int, abandon: Callable[[], None]) -> None:
+    """Act for the process `front` from now on; `abandon` ends this process, and has the front do the command itself."""
+    global _front, _abandon
+    _front, _abandon = front, abandon
+
+
+def parent_pid() -> int:
+    """Return the process that called this command. Raises OSError if it is gone."""
+    if _front is None:
+        return os.getppid()
+    # After the name, which may hold anything, come the state and the parent (proc_pid_stat(5)).
+    return int(Path(f"/proc/{_front}/stat").read_bytes().rpartition(b") ")[2].split()[1])
+
+
+def initial_environment() -> bytes:
+    """Return the environment that this command was started with, as execve(2) left it. Raises OSError."""
+    return Path(f"/proc/{_front or 'self'}/environ").read_bytes()
+
+
+def commit() -> None:
+    """Say that a request has been sent which must not be sent by another process, too."""
+    global _abandon
+    _abandon = None
+
+
+def before_asking() -> None:
+    """Call this before a person is asked anything. Does not return where the front has to do that."""
+    if _abandon is not None:
+        _abandon()

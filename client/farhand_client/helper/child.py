@@ -1,0 +1,253 @@
+"""A process that waits for one command, and does its work in the front's place.
+
+It becomes what the front is: standard files, directory, environment, umask, ignored signals. What it cannot become
+(`circumstances`), or could not do without a terminal of its own, it refuses, and the front does it itself. The command
+then runs as in any process: `farhand_client.cli.main`, which is found by its name, as by `python -m`: the commands know
+the helper, and it knows none of them.
+
+If the front is killed, so is this process, by the kernel: the end of its connection sends SIGKILL (F_SETSIG of
+fcntl(2)). To the service that is a client that was killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from farhand_client import caller
+
+from .circumstances import Circumstances, character_locale, interpreter_options
+from .handover import BEGUN, EXITED, HEADER, READY, REFUSED, Command, parse_environment, parse_header, parse_strings
+
+RECEIVE_TIMEOUT: Final = 1
+"""Seconds in which a message must arrive. A front sends it at once; whoever does not must not keep a child for ever."""
+
+REPORT: Final = struct.Struct("=i")
+"""A child's pid, as it reports that it has begun a command."""
+
+_MAX_DESCRIPTORS: Final = 5
+_CREDENTIALS: Final = struct.Struct("iII")  # struct ucred of unix(7)
+_TIMEOUT: Final = struct.Struct("ll")  # struct timeval
+
+_SET_PDEATHSIG: Final = 1
+_SET_NAME: Final = 15  # prctl(2)
+_F_SETSIG: Final = 10  # fcntl(2); the module lacks it
+
+_AT_A_TERMINAL: Final = frozenset({"attach", "replay", "shell"})
+"""Commands that use the user's terminal if there is one."""
+
+_ELSEWHERE: Final = ("/dev/fd/", "/dev/tty", "/proc/")
+"""Paths that mean something else in another process."""
+
+_COERCED: Final = (b"", b"C", b"POSIX")
+"""Locales in which Python sets LC_CTYPE (PEP 538)."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A command that this process has begun, for the front `pid`."""
+
+    connection: socket.socket
+    pid: int
+    there: Circumstances
+    command: Command
+    fds: Sequence[int]
+
+
+def run_child(listener: socket.socket, reports: int, parent: int) -> NoReturn:
+    """Wait on `listener` for a command to serve, report its begin on `reports`, serve it and exit.
+
+    Until then, end with `parent`.
+    """
+    end_with_parent(parent)
+    here = Circumstances.of("self")
+    options = interpreter_options(parse_environment(caller.initial_environment().split(b"\0")))
+    pidfd = os.pidfd_open(os.getpid())
+    while True:
+        connection, _ = listener.accept()
+        taken = _take(connection, pidfd, here, options)
+        if taken is not None:
+            break
+        connection.close()
+    os.write(reports, REPORT.pack(os.getpid()))
+    listener.close()
+    os.close(reports)
+    os.close(pidfd)
+    _serve(taken)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process as soon as `parent` is gone."""
+    _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _take(connection: socket.socket, pidfd: int, here: Circumstances, options: Mapping[bytes, bytes]) -> Taken | None:
+    """Receive a command and begin it; None if this process does not serve it."""
+    fds: list[int] = []
+    try:
+        pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != os.geteuid():
+            return None
+        socket.send_fds(connection, [READY], [pidfd])
+        command = _receive(connection, fds)
+        there = Circumstances.of(pid)
+        if (
+            command is not None
+            and len(fds) == len(command.open) + 2
+            and here.same(there)
+            and interpreter_options(command.environment) == options
+            and is_served([os.fsdecode(each) for each in command.arguments], dict(zip(command.open, fds, strict=False)))
+            and _begin(connection, fds[-1])
+        ):
+            kept, fds = fds, []
+            return Taken(connection, pid, there, command, kept)
+        connection.send(REFUSED, socket.MSG_DONTWAIT)
+    except OSError:
+        pass  # the front has gone, or it has not sent what it promised
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return None
+
+
+def _receive(connection: socket.socket, fds: list[int]) -> Command | None:
+    """Return what the front has sent; its descriptors are added to `fds`. Raises OSError."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT.pack(RECEIVE_TIMEOUT, 0))
+    header, received, _, _ = socket.recv_fds(connection, HEADER.size, _MAX_DESCRIPTORS)
+    fds += received
+    parsed = parse_header(header) if len(header) == HEADER.size else None
+    if parsed is None:
+        return None
+    length, standard, arguments = parsed
+    data = connection.recv(length, socket.MSG_WAITALL) if length else b""
+    return parse_strings(data, arguments, standard) if len(data) == length else None
+
+
+def _begin(connection: socket.socket, token: int) -> bool:
+    """Empty the token and tell the front; False if the front has emptied it, or is gone. Raises OSError."""
+    flags = fcntl.fcntl(connection, fcntl.F_GETFL)
+    fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(connection, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(connection, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return False  # it has gone before the signal was set, or talks out of turn
+    except BlockingIOError:
+        pass
+    _libc.prctl(_SET_PDEATHSIG, 0)
+    try:
+        os.read(token, 8)
+    except BlockingIOError:
+        _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
+        return False
+    connection.send(BEGUN)
+    return True
+
+
+def is_served(arguments: Sequence[str], standard: Mapping[int, int]) -> bool:
+    """Return whether a process without a terminal of its own does a command as well as the front would.
+
+    `standard` are the descriptors of the standard files.
+    """
+    name, *rest = arguments or [""]
+    if name == "run":
+        rest = _options_of_run(rest)
+        # Keys are read: they must not be once the front is in the background. A letter too many does no harm.
+        typed = any(word == "--stdin" or (word[:1] == "-" != word[1:2] and {*word} & {*"it"}) for word in rest)
+    else:
+        typed = name in _AT_A_TERMINAL
+    if typed and any(os.isatty(fd) for number, fd in standard.items() if number < 2):
+        return False
+    return not any(path in word for word in rest for path in _ELSEWHERE)
+
+
+def _options_of_run(words: list[str]) -> list[str]:
+    valued = importlib.import_module("farhand_client.cli.run").VALUED_OPTIONS
+    options, _ = importlib.import_module("farhand_client.cli.options").split_arguments(words, valued)
+    return list(options)
+
+
+def _serve(taken: Taken) -> NoReturn:
+    _become(taken)
+    connection = taken.connection
+
+    def abandon() -> NoReturn:
+        _close_standard_files()
+        _answer(connection, REFUSED)
+        os._exit(0)
+
+    caller.act_for(taken.pid, abandon)
+    code: int = importlib.import_module("farhand_client.cli").main()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()  # as an interpreter does at its end
+    # Whoever reads our output must see its end when the front has ended.
+    _close_standard_files()
+    _answer(connection, EXITED + bytes([code & 0xFF]))
+    os._exit(0)
+
+
+def _answer(connection: socket.socket, answer: bytes) -> None:
+    flags = fcntl.fcntl(connection, fcntl.F_GETFL)
+    fcntl.fcntl(connection, fcntl.F_SETFL, flags & ~os.O_ASYNC)  # it may go now
+    try:
+        connection.send(answer, socket.MSG_NOSIGNAL)
+    except OSError:
+        os._exit(0)
+
+
+def _close_standard_files() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+
+
+def _become(taken: Taken) -> None:
+    """Take over what the front has inherited."""
+    command, there = taken.command, taken.there
+    *standard, directory, _ = taken.fds
+    os.fchdir(directory)
+    os.umask(there.umask)
+    for number, fd in zip(command.open, standard, strict=True):
+        os.dup2(fd, number)
+    for fd in taken.fds:
+        os.close(fd)
+    for number in range(3):
+        if number not in command.open:
+            os.close(number)
+    os.environb.clear()
+    os.environb.update(command.environment)
+    if not command.environment.get(b"LC_ALL") and character_locale(command.environment) in _COERCED:
+        os.environ["LC_CTYPE"] = "C.UTF-8"  # as Python does
+    for ignored in (signal.SIGHUP, signal.SIGINT):  # `prepare_process` resets all others
+        if there.ignores(ignored):
+            signal.signal(ignored, signal.SIG_IGN)
+    _libc.prctl(_SET_NAME, b"farhand", 0, 0, 0)
+    sys.argv = ["farhand", *map(os.fsdecode, command.arguments)]
+    _open_streams(command.open)
+
+
+def _open_streams(standard: Sequence[int]) -> None:
+    # As Python does at its start: by lines where it is a terminal, and none for a closed file.
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = None
+        if number in standard:
+            before = getattr(sys, name)
+            buffering = 1 if number == 2 or os.isatty(number) else -1
+            stream = open(number, mode, buffering, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)

@@ -1,0 +1,74 @@
+"""What a front hands over to a child of the helper, and what the child answers.
+
+The front connects to `HelperPlace.fronts`. A child accepts, and answers READY with a pidfd of itself. The front sends one
+message with descriptors:
+
+    length of what follows the header (32 bits), VERSION (16), standard files (16: bit N for file N),
+    number of arguments (32); the arguments and the environment's variables, each ended by NUL
+    descriptors: the standard files that are open, the working directory, the token
+
+Numbers are in the machine's own order. The token is an eventfd that holds 1 and can be emptied once: whoever empties it
+runs the command. The child answers
+
+    BEGUN                it has emptied the token
+    REFUSED              the front has to do it itself; also after BEGUN, if nothing was sent or read yet
+    EXITED and a byte    the exit code
+
+and the end of the connection without EXITED means that the child has died. `front.c` and `front.py` know this layout by
+themselves: they are one file each.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+VERSION: Final = 1
+HEADER: Final = struct.Struct("=IHHI")
+
+MAX_MESSAGE: Final = 65536
+"""Bytes of a message: arguments and environment of nearly every command, and a third of what a socket takes at once
+(net.core.wmem_default), so that a front never blocks while it sends."""
+
+READY: Final = b"A"
+BEGUN: Final = b"B"
+REFUSED: Final = b"R"
+EXITED: Final = b"E"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a front's message says. `open` are the standard files that are open there."""
+
+    arguments: list[bytes]
+    environment: dict[bytes, bytes]
+    open: list[int]
+
+
+def parse_header(header: bytes) -> tuple[int, list[int], int] | None:
+    """Return the number of bytes that follow, the open standard files and the number of arguments; None if this is no
+    header of our version."""
+    length, version, standard, arguments = HEADER.unpack(header)
+    if version != VERSION or length > MAX_MESSAGE - HEADER.size or standard >> 3:
+        return None
+    return length, [fd for fd in range(3) if standard >> fd & 1], arguments
+
+
+def parse_strings(data: bytes, arguments: int, standard: list[int]) -> Command | None:
+    """Return what the strings after the header say; None if they are not what the header promises."""
+    *strings, rest = data.split(b"\0")
+    if rest or arguments > len(strings):
+        return None
+    return Command(strings[:arguments], parse_environment(strings[arguments:]), standard)
+
+
+def parse_environment(variables: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return the values of `NAME=VALUE` by name, the first of each, as getenv(3) does."""
+    environment: dict[bytes, bytes] = {}
+    for variable in variables:
+        name, equals, value = variable.partition(b"=")
+        if name and equals:
+            environment.setdefault(name, value)
+    return environment

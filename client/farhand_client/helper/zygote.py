@@ -1,0 +1,152 @@
+"""The process that has loaded everything, and forks the children that serve commands.
+
+A fork takes a hundredth of the time in which an interpreter imports the client, and shares its memory. Children are
+forked before they are needed: at least `WAITING` of them wait, blocked in accept(2), for a front to connect.
+
+It has one thread, no event loop and no connection to a service, so that a fork inherits nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+from typing import Final, NoReturn
+
+from .child import REPORT, run_child
+
+WAITING: Final = 2
+"""Children that wait: one is taken while the next front already comes, as in a pipe of two commands."""
+
+MAX_CHILDREN: Final = 64
+"""Children at a time. Each has 10 MB of its own; beyond these, as with `xargs -P100`, fronts execute the full program,
+which the machine's memory bounds, too."""
+
+MAX_FAILURES: Final = 5
+"""Children that may end, one after the other, without a command: by then something is wrong that forking again does not
+mend, such as a lack of memory."""
+
+_MODULES: Final = (
+    "run", "attach", "export", "kill", "ps", "replay", "shell", "trust", "wait", "status", "execute", "loop",
+    "connection",
+)  # fmt: skip
+"""Modules of the commands that are served; what they import at a command's time is named below."""
+
+_LATER: Final = (
+    "farhand_client.connector",
+    "farhand_client.connection.login",
+    "farhand_client.connection.reconnecting",
+    "farhand_client.terminal.local",
+    "farhand_client.trust.agent",
+    "farhand_client.trust.identities",
+    "farhand_client.ui.failures",
+    "farhand_client.ui.outages",
+    "farhand_client.ui.process",
+    "farhand_client.ui.streams",
+    "farhand_client.ui.terminal_request",
+    "farhand_protocol.messages",
+)
+
+
+def run_zygote(listener: socket.socket, control: socket.socket) -> NoReturn:
+    """Keep children waiting on `listener`, in a process that was forked for this, until `control` is closed.
+
+    `listener` is a Unix socket in blocking mode, bound but not listening: nobody connects before a child waits.
+    """
+    try:
+        _reset_process()
+        _load()
+        Zygote(listener, control).run()
+    except BaseException:  # noqa: BLE001  # whatever it is, the process that was forked must not go on
+        os._exit(1)
+    os._exit(0)
+
+
+def _reset_process() -> None:
+    """Have the signals of a new interpreter: children inherit them."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _load() -> None:
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the program does
+    for name in (*(f"farhand_client.cli.{each}" for each in _MODULES), *_LATER):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+class Zygote:
+    """Forks children as they are taken, and reaps them."""
+
+    def __init__(self, listener: socket.socket, control: socket.socket) -> None:
+        self._listener = listener
+        self._control = control
+        self._reports, self._reporting = os.pipe()
+        self._waiting: set[int] = set()
+        self._children: dict[int, int] = {}
+        """Pids by pidfd."""
+        self._failures = 0
+        self._poll = select.poll()
+
+    def run(self) -> None:
+        """Return once the control socket is closed. Children that wait end with this process (`end_with_parent`)."""
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(self._reports, select.POLLIN)
+        refusing = listening = False
+        while self._failures < MAX_FAILURES:
+            while len(self._waiting) < WAITING and len(self._children) < MAX_CHILDREN:
+                self._fork()
+            if not listening:
+                self._listener.listen(MAX_CHILDREN)
+                listening = True
+            if refusing is not (full := not self._waiting):
+                refusing = full
+                if full:
+                    self._poll.register(self._listener, select.POLLIN)
+                else:
+                    self._poll.unregister(self._listener)
+            for fd, _ in self._poll.poll():
+                if fd == self._control.fileno():
+                    return
+                self._handle(fd)
+
+    def _handle(self, fd: int) -> None:
+        if fd == self._reports:
+            data = os.read(self._reports, REPORT.size * MAX_CHILDREN)
+            for (pid,) in REPORT.iter_unpack(data):
+                self._waiting.discard(pid)
+                self._failures = 0
+        elif fd == self._listener.fileno():
+            connection, _ = self._listener.accept()
+            connection.close()  # the front sees at once that no child is free
+        else:
+            pid = self._children.pop(fd)
+            self._poll.unregister(fd)
+            os.close(fd)
+            _, status = os.waitpid(pid, 0)
+            if pid in self._waiting:
+                self._waiting.discard(pid)
+                # A front kills a child that does not go on in time, as on a busy machine.
+                self._failures += os.waitstatus_to_exitcode(status) != -signal.SIGKILL
+
+    def _fork(self) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if not pid:
+            try:
+                self._control.close()
+                for fd in (self._reports, *self._children):
+                    os.close(fd)
+                run_child(self._listener, self._reporting, parent)
+            finally:
+                os._exit(1)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = pid
+        self._waiting.add(pid)
+        self._poll.register(pidfd, select.POLLIN)

@@ -1,0 +1,65 @@
+"""Which commands a child serves. What it becomes is tested with the fronts, in `test_front`."""
+
+from __future__ import annotations
+
+import os
+import pty
+from collections.abc import Iterator
+
+import pytest
+
+from farhand_client.helper.child import is_served
+
+
+@pytest.fixture
+def terminal() -> Iterator[int]:
+    leader, follower = pty.openpty()
+    yield follower
+    os.close(leader)
+    os.close(follower)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run web -- true",
+        "run -n --cwd it web -- ls -lit /proc/1",
+        "run -e TERM --timeout 1s web sort -t, -i",
+        "ps web",
+        "logs -f web 01",
+        "wait web 01 --timeout 5",
+    ],
+)
+def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal: int) -> None:
+    assert is_served(command.split(), {0: terminal, 1: terminal, 2: terminal})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run -i web -- cat",
+        "run --stdin web cat",
+        "run -it web top",
+        "run -nt web top",
+        "shell web",
+        "attach web 01",
+        "replay web 01",
+    ],
+)
+def test_what_reads_keys_is_served_only_without_a_terminal(command: str, terminal: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        assert not is_served(command.split(), {0: terminal, 1: null, 2: null})
+        assert not is_served(command.split(), {0: null, 1: terminal})
+        assert is_served(command.split(), {0: null, 1: null, 2: terminal})
+        assert is_served(command.split(), {})
+    finally:
+        os.close(null)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run --status-json /dev/fd/3 web true", "run -I /proc/self/fd/5 web true", "export -o /dev/tty web 01"],
+)
+def test_files_that_only_the_front_has_are_left_to_it(command: str) -> None:
+    assert not is_served(command.split(), {})

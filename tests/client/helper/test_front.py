@@ -1,0 +1,353 @@
+"""Both fronts: what they hand over, what they execute the full program for, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import resource
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fronts import FULL, KINDS, Installation, acting_helper, install_front
+
+pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    made = Installation.make(request.param, tmp_path_factory.mktemp("f"))
+    with acting_helper(made):
+        yield made
+
+
+def state(installation: Installation, **options: Any) -> dict[str, Any]:
+    code, stdout, stderr = installation.run("ps", "state", **options)
+    assert (code, stderr) == (0, "")
+    found: dict[str, Any] = json.loads(stdout)
+    return found
+
+
+def line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
+
+
+def test_the_arguments_arrive_byte_for_byte(installation: Installation) -> None:
+    code, stdout, _ = installation.run("ps", "state", "", "a b", "\udcff\n", "é")
+    assert (code, json.loads(stdout)["argv"]) == (0, ["ps", "state", "", "a b", "\udcff\n", "é"])
+
+
+def test_the_environment_replaces_the_childs_own(installation: Installation) -> None:
+    own = {name: value for name, value in installation.environment.items() if name != "HOME"} | {"NAME": "a=b\n"}
+    assert state(installation, env=own)["environment"] == own
+
+
+def test_the_directory_and_the_umask_are_taken_over(installation: Installation, tmp_path: Path) -> None:
+    found = state(installation, cwd=tmp_path, umask=0o027)
+    assert (found["directory"], found["umask"]) == (str(tmp_path), 0o027)
+
+
+def test_the_child_is_called_farhand_and_knows_the_fronts_parent(installation: Installation) -> None:
+    found = state(installation)
+    assert (found["name"], found["parent"]) == ("farhand", os.getpid())
+
+
+def test_the_child_has_no_other_files_than_a_program_would(installation: Installation) -> None:
+    # The connection to the front, and the directory that is being listed.
+    assert state(installation)["more"] == 5
+
+
+def test_signals_that_a_script_ignores_stay_ignored(installation: Installation) -> None:
+    script = f"trap '' INT HUP QUIT; exec {installation.front} ps state"
+    done = subprocess.run(["sh", "-c", script], env=installation.environment, capture_output=True, timeout=30)
+    assert json.loads(done.stdout)["ignored"] == [signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_standard_file_is_closed_in_the_child(installation: Installation, closed: int) -> None:
+    script = f"exec {installation.front} ps state >&2 {closed}{'<' if not closed else '>'}&-"
+    if closed == 2:
+        script = f"exec {installation.front} ps state 2>&-"
+    done = subprocess.run(
+        ["sh", "-c", script], env=installation.environment, capture_output=True, stdin=subprocess.PIPE, timeout=30
+    )
+    if closed != 1:
+        assert closed not in json.loads(done.stdout + done.stderr)["open"]
+    else:
+        assert b"Bad file descriptor" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_the_exit_code_is_the_childs(installation: Installation, code: int) -> None:
+    assert installation.run("ps", "exit", str(code)) == (code, "", "")
+
+
+def test_a_megabyte_passes_through_and_ends_with_the_command(installation: Installation) -> None:
+    data = os.urandom(1 << 20)
+    done = subprocess.run(
+        [installation.front, "ps", "copy"], input=data, env=installation.environment, capture_output=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (0, data)
+
+
+def test_signals_are_handed_on_and_the_child_decides(installation: Installation) -> None:
+    with installation.start("ps", "signals") as process:
+        line(process)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGWINCH", "SIGUSR2"):
+            process.send_signal(getattr(signal, name))
+            assert line(process) == name
+        assert process.wait(30) == 128 + signal.SIGUSR2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGRTMIN])
+def test_a_signal_that_ends_the_child_ends_the_front(installation: Installation, number: signal.Signals) -> None:
+    with installation.start("ps", "pid") as process:
+        line(process)
+        process.send_signal(number)
+        assert process.wait(30) == -number
+
+
+def test_a_killed_front_takes_the_child_with_it(installation: Installation) -> None:
+    with installation.start("ps", "ticks") as process:
+        child = os.pidfd_open(int(line(process)))
+        process.kill()
+        assert process.wait(30) == -signal.SIGKILL
+        wait_for_end(child)
+
+
+def wait_for_end(pidfd: int) -> None:
+    import select
+
+    ready = select.poll()
+    ready.register(pidfd, select.POLLIN)
+    assert ready.poll(30_000)
+    os.close(pidfd)
+
+
+def test_a_killed_child_is_reported_and_nothing_runs_again(installation: Installation) -> None:
+    with installation.start("ps", "pid") as process:
+        os.kill(int(line(process)), signal.SIGKILL)
+        assert process.wait(30) == 255
+        assert process.stderr is not None
+        assert b"has ended unexpectedly; a command that it has started goes on" in process.stderr.read()
+        assert line(process) == ""
+
+
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "T"
+
+
+def test_control_z_stops_the_child_and_the_front_and_fg_continues_both(installation: Installation) -> None:
+    with installation.start("ps", "ticks", process_group=0) as process:
+        child = int(line(process))
+        process.send_signal(signal.SIGTSTP)
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert (os.WIFSTOPPED(status), os.WSTOPSIG(status)) == (True, signal.SIGTSTP)
+        until(lambda: stopped(child))
+        process.send_signal(signal.SIGCONT)
+        until(lambda: not stopped(child) and not stopped(process.pid))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+
+
+def until(condition: Any) -> None:
+    # The state of another process has no event.
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_question_for_a_person_is_left_to_the_full_program(installation: Installation) -> None:
+    assert installation.run("ps", "ask") == (FULL, "full ps ask\n", "")
+
+
+def test_after_a_request_nothing_is_left_to_the_full_program(installation: Installation) -> None:
+    assert installation.run("ps", "commit")[0] == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--version"], ["repl", "web"], ["local", "--", "true"], ["trust", "web"], ["helper", "status"], ["PS"],
+     ["ps", "state", "--no-mux"], ["ps", "x" * 65536], ["ps", "/dev/fd/3"],
+     ["run", "--status-json", "/proc/self/fd/3", "web", "--", "true"]],
+)  # fmt: skip
+def test_what_no_child_serves_is_executed(installation: Installation, arguments: list[str]) -> None:
+    code, stdout, stderr = installation.run(*arguments)
+    assert (code, stdout.replace(" \n", "\n"), stderr) == (FULL, " ".join(["full", *arguments]).strip() + "\n", "")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"FARHAND_MUX": "off"}, {"XDG_RUNTIME_DIR": "run"}, {"XDG_RUNTIME_DIR": "/nonexistent"}, {"LC_ALL": "C"},
+     {"PYTHONWARNINGS": "error"}, {"TZ": "Asia/Tokyo"}],
+)  # fmt: skip
+def test_an_unusual_environment_gets_the_full_program(installation: Installation, variables: dict[str, str]) -> None:
+    assert installation.run("ps", "state", env=installation.environment | variables)[0] == FULL
+
+
+def test_without_a_runtime_directory_the_full_program_is_executed(installation: Installation) -> None:
+    environment = {name: value for name, value in installation.environment.items() if name != "XDG_RUNTIME_DIR"}
+    assert installation.run("ps", "state", env=environment)[0] == FULL
+
+
+def test_other_limits_get_the_full_program(installation: Installation) -> None:
+    script = f"ulimit -f 1000; exec {installation.front} ps state"
+    done = subprocess.run(["sh", "-c", script], env=installation.environment, capture_output=True, timeout=30)
+    assert done.returncode == FULL
+
+
+def test_keys_are_read_by_the_full_program(installation: Installation) -> None:
+    leader, follower = pty.openpty()
+    try:
+        for arguments in (["run", "-i", "web", "cat"], ["run", "-nt", "web", "cat"], ["shell", "web"]):
+            assert installation.run(*arguments, stdin=follower)[0] == FULL
+        assert installation.run("ps", "exit", "3", stdin=follower)[0] == 3
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
+def test_in_the_background_of_a_terminal_the_full_program_is_executed(installation: Installation) -> None:
+    script = f"""
+import os
+if not os.fork():
+    os.setpgid(0, 0)
+    os.execv({str(installation.front)!r}, ["farhand", "ps", "exit", "3"])
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    leader, follower = pty.openpty()
+    done = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", "python3", "-c", script],
+        stdin=follower, stdout=subprocess.PIPE, env=installation.environment,
+    )  # fmt: skip
+    os.close(follower)
+    assert done.communicate(timeout=30)[0].split()[-1] == str(FULL).encode()
+    os.close(leader)
+
+
+@pytest.mark.parametrize("change", ["directory", "socket", "file"])
+def test_a_socket_that_others_could_have_made_is_not_used(
+    installation: Installation, tmp_path: Path, change: str
+) -> None:
+    other = Installation(installation.kind, installation.front, tmp_path)
+    other.socket.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(other.socket))
+        listener.listen()
+        other.socket.chmod(0o600)
+        if change == "directory":
+            other.socket.parent.chmod(0o777)
+        elif change == "socket":
+            other.socket.chmod(0o666)
+        else:
+            other.socket.unlink()
+            other.socket.touch(mode=0o600)
+        assert other.run("ps", "state")[0] == FULL
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+@pytest.fixture
+def strange(installation: Installation, tmp_path: Path) -> Iterator[tuple[Installation, socket.socket]]:
+    """An installation, and the socket where its front looks for a helper."""
+    other = Installation(installation.kind, installation.front, tmp_path)
+    other.socket.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(other.socket))
+        other.socket.chmod(0o600)
+        listener.listen()
+        yield other, listener
+
+
+def test_a_helper_that_does_not_answer_is_passed_by_and_keeps_no_file(
+    strange: tuple[Installation, socket.socket],
+) -> None:
+    installation, _ = strange
+    # Its output ends, though the connection stays where it is.
+    assert installation.run("ps", "state")[0] == FULL
+
+
+def test_a_child_that_hangs_with_a_command_is_killed_and_may_not_begin(
+    strange: tuple[Installation, socket.socket],
+) -> None:
+    installation, listener = strange
+    with subprocess.Popen(["sleep", "60"]) as child, installation.start("ps", "state") as process:
+        fds = receive(listener, child)
+        assert process.wait(30) == FULL
+        assert child.wait(30) == -signal.SIGKILL
+        with pytest.raises(BlockingIOError):
+            os.read(fds[-1], 8)
+        for fd in fds:
+            os.close(fd)
+
+
+def test_a_command_that_a_child_has_begun_never_runs_again(strange: tuple[Installation, socket.socket]) -> None:
+    installation, listener = strange
+    with subprocess.Popen(["sleep", "60"]) as child, installation.start("ps", "state") as process:
+        fds = receive(listener, child, lambda fds: os.read(fds[-1], 8))
+        for fd in fds:
+            os.close(fd)
+        assert process.wait(30) == 255
+        assert line(process) == ""
+        child.kill()
+
+
+def receive(
+    listener: socket.socket, child: subprocess.Popen[bytes], then: Callable[[list[int]], object] = lambda fds: None
+) -> list[int]:
+    """Accept a front's connection as if `child` did so; call `then` with what it sends, and close the connection."""
+    connection, _ = listener.accept()
+    pidfd = os.pidfd_open(child.pid)
+    with connection:
+        socket.send_fds(connection, [b"A"], [pidfd])
+        os.close(pidfd)
+        fds = socket.recv_fds(connection, 65536, 5)[1]
+        then(fds)
+        return fds
+
+
+def test_a_missing_full_program_is_said(installation: Installation, tmp_path: Path) -> None:
+    if installation.kind == "python":
+        return  # it continues in the same process
+    front = install_front("native", tmp_path / "bin", "")
+    (tmp_path / "bin/farhand-full").unlink()
+    done = subprocess.run([front, "--version"], capture_output=True, timeout=30)
+    assert done.returncode == 255
+    assert done.stderr.decode() == (
+        f"farhand: cannot execute {tmp_path}/bin/farhand-full: No such file or directory; install farhand again\n"
+    )
+
+
+def test_with_a_helper_that_goes_a_running_command_goes_on(tmp_path: Path, installation: Installation) -> None:
+    other = Installation.make(installation.kind, tmp_path)
+    with acting_helper(other) as helper, other.start("ps", "signals") as process:
+        line(process)
+        helper.kill()
+        process.send_signal(signal.SIGUSR1)
+        assert line(process) == "SIGUSR1"
+        process.send_signal(signal.SIGUSR2)
+        assert process.wait(30) == 128 + signal.SIGUSR2
+    until(lambda: other.run("ps", "state")[0] == FULL)
+
+
+def test_more_fronts_than_children_are_all_served_or_fall_through(installation: Installation) -> None:
+    processes = [installation.start("ps", "exit", "3") for _ in range(12)]
+    for process in processes:
+        with process:
+            process.communicate(timeout=30)
+            assert process.returncode in (3, FULL)
+
+
+def test_limits_of_this_process_are_those_of_the_helper() -> None:
+    """Otherwise every test above would only see the full program."""
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

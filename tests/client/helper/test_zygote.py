@@ -1,0 +1,132 @@
+"""The process that keeps children waiting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from farhand_client.helper import zygote
+from farhand_client.helper.child import REPORT
+from farhand_client.helper.zygote import MAX_FAILURES, WAITING
+from tests.support.fronts import Installation, acting_helper
+
+pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    return Installation.make("python", tmp_path)
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def until(condition: Callable[[], object]) -> None:
+    # Processes of other processes have no event.
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def gone(pids: list[int]) -> bool:
+    def is_gone(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "Z"
+        except FileNotFoundError:
+            return True
+
+    return all(map(is_gone, pids))
+
+
+@pytest.fixture
+def running(installation: Installation) -> Iterator[tuple[Installation, int]]:
+    with acting_helper(installation) as helper:
+        (pid,) = children(helper.pid)
+        yield installation, pid
+
+
+def test_a_child_that_is_taken_is_replaced(running: tuple[Installation, int]) -> None:
+    installation, pid = running
+    until(lambda: len(children(pid)) == WAITING)
+    with installation.start("ps", "pid") as front:
+        assert front.stdout is not None
+        taken = int(front.stdout.readline())
+        until(lambda: len(set(children(pid)) - {taken}) == WAITING)
+        front.kill()
+    until(lambda: len(children(pid)) == WAITING)
+
+
+def test_a_child_that_ends_before_its_time_is_replaced(running: tuple[Installation, int]) -> None:
+    _, pid = running
+    until(lambda: len(children(pid)) == WAITING)
+    before = children(pid)
+    os.kill(before[0], signal.SIGKILL)
+    until(lambda: len(set(children(pid)) - {before[0]}) == WAITING)
+
+
+def test_children_that_end_again_and_again_end_it(running: tuple[Installation, int]) -> None:
+    _, pid = running
+    ended: set[int] = set()
+    while len(ended) < MAX_FAILURES:
+        until(lambda: set(children(pid)) - ended)
+        child = (set(children(pid)) - ended).pop()
+        os.kill(child, signal.SIGTERM)
+        ended.add(child)
+    until(lambda: gone([pid]))
+
+
+@pytest.mark.parametrize("how", ["told", "killed"])
+def test_waiting_children_end_with_it(installation: Installation, how: str) -> None:
+    with acting_helper(installation) as helper:
+        (pid,) = children(helper.pid)
+        until(lambda: len(children(pid)) == WAITING)
+        pids = [pid, *children(pid)]
+        if how == "killed":
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: gone(pids))
+    until(lambda: gone(pids))
+
+
+def test_when_all_children_are_busy_a_front_need_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zygote, "MAX_CHILDREN", 1)
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            try:
+                ours.close()
+                # The only child is taken, and never ends.
+                monkeypatch.setattr(zygote, "run_child", lambda listener, reports, parent: _report_and_wait(reports))
+                zygote.Zygote(listener, theirs).run()
+            finally:
+                os._exit(0)
+        theirs.close()
+        try:
+            with socket.socket(socket.AF_UNIX) as front:
+                front.settimeout(30)
+                until(lambda: not front.connect_ex(str(path)))
+                assert front.recv(1) == b""
+        finally:
+            for child in children(pid):
+                os.kill(child, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            ours.close()
+
+
+def _report_and_wait(reports: int) -> None:
+    os.write(reports, REPORT.pack(os.getpid()))
+    signal.pause()
