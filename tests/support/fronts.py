@@ -82,7 +82,9 @@ class Installation:
     @property
     def socket(self) -> Path:
         """Where the front looks for the helper."""
-        return Path(os.fsdecode(HelperPlace(bytes(self.runtime / "farhand"), bytes(self.front.parent.resolve())).fronts))
+        return Path(
+            os.fsdecode(HelperPlace(bytes(self.runtime / "farhand"), bytes(self.front.parent.resolve())).fronts)
+        )
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start the front."""

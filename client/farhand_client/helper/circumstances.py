@@ -39,7 +39,7 @@ class Circumstances:
     @classmethod
     def of(cls, process: int | str) -> Circumstances:
         """Look at a process, by its pid or as `self`. Raises OSError."""
-        found = [os.stat(f"/proc/{process}/{name}") for name in _PLACES]  # noqa: PTH116  # a third of the time
+        found = [os.stat(f"/proc/{process}/{name}") for name in _PLACES]  # a third of the time
         return cls(
             _read(f"/proc/{process}/limits"),
             dict(line.split(b":\t", 1) for line in _read(f"/proc/{process}/status").splitlines() if b":\t" in line),

@@ -67,7 +67,7 @@ def socket_path() -> bytes | None:
     if not runtime.startswith(b"/"):
         return None
     value = 0xCBF29CE484222325
-    for byte in os.path.dirname(os.path.realpath(os.fsencode(sys.argv[0]))):  # noqa: PTH120  # as above
+    for byte in os.path.dirname(os.path.realpath(os.fsencode(sys.argv[0]))):
         value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     path = b"%s/farhand/helper-%016x.sock" % (runtime, value)
     directory, socket = os.lstat(runtime + b"/farhand"), os.lstat(path)
@@ -231,7 +231,7 @@ class Front:
         self._send(number)
 
     def _send(self, number: int) -> None:
-        try:  # noqa: SIM105  # as above
+        try:  # noqa: SIM105
             _signal.pidfd_send_signal(self._child, number)
         except OSError:
             pass  # it has ended; its answer is on the way

@@ -1,7 +1,7 @@
 """What a front hands over to a child of the helper, and what the child answers.
 
-The front connects to `HelperPlace.fronts`. A child accepts, and answers READY with a pidfd of itself. The front sends one
-message with descriptors:
+The front connects to `HelperPlace.fronts`. A child accepts, and answers READY with a pidfd of itself. The front sends
+one message with descriptors:
 
     length of what follows the header (32 bits), VERSION (16), standard files (16: bit N for file N),
     number of arguments (32); the arguments and the environment's variables, each ended by NUL
