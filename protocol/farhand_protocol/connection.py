@@ -21,9 +21,9 @@ from . import messages as m
 from .channel import KIND_BY_STREAM, STREAM_BY_KIND, Channel
 from .errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from .events import ChannelFailed, ConnectionFailed, DataReceived, Event, LargeMessage, MessageReceived
-from .features import left_out
+from .features import known_features, left_out
 from .frames import FRAME_HEADER, FrameDecoder, Kind, SendQueue, encode_frame
-from .limits import FRAME_HEADER_SIZE, MAX_CHANNEL, MIN_MESSAGE, KiB, Limits
+from .limits import FRAME_HEADER_SIZE, MAX_CHANNEL, MIN_MESSAGE, KiB, Limits, login_limits
 from .states import CHANNEL_MESSAGES, CONNECTION_TRANSITIONS, FINAL_MESSAGES, Phase, Side
 
 DEFAULT_LIMITS: Final = Limits()
@@ -49,12 +49,11 @@ class Connection:
         """The features that the peer has announced. Fields of other features are left out of what is sent to it."""
         self.hello_frame = b""
         """The exact bytes of the client's `hello` frame, which the login signature covers."""
-        self._login_limits = limits.replace(values=limits.login_values, containers=limits.login_values)
         self._channels: dict[int, Channel] = {}
         self._highest = 0
         self._decoder = FrameDecoder(self._check_header)
         self._queue = SendQueue()
-        self._held_openings: set[int] = set()
+        self._held_openings: dict[int, None] = {}
         """Channels whose opening is queued behind data; what is sent on them must not overtake it."""
 
     # Sending
@@ -108,7 +107,7 @@ class Connection:
         at_limit = len(self._channels) + self._queue.held_back >= peer.channels
         self._add(self._highest, message)
         if at_limit:
-            self._held_openings.add(self._highest)
+            self._held_openings[self._highest] = None
         self._put(self._highest, message, payload, ordered=at_limit)
         return self._highest
 
@@ -317,7 +316,7 @@ class Connection:
         return DataReceived(channel, stream, payload)
 
     def _connection_message(self, payload: bytes) -> Event | None:
-        message = m.decode(payload, self.limits if self.phase is Phase.READY else self._login_limits)
+        message = m.decode(payload, self.limits if self.phase is Phase.READY else login_limits(self.limits))
         following = CONNECTION_TRANSITIONS[self.phase].get((self.side.peer, type(message)))
         if following is None:
             raise RemoteProtocolError(
@@ -329,7 +328,7 @@ class Connection:
         if isinstance(message, m.Hello):
             self.hello_frame = encode_frame(Kind.MESSAGE, 0, payload)
         if isinstance(message, m.Hello | m.Welcome):
-            self.peer_limits, self.peer_features = message.limits, frozenset(message.features)
+            self.peer_limits, self.peer_features = message.limits, known_features(frozenset(message.features))
         self.phase = following
         if following is Phase.CLOSED:
             self._discard()

@@ -6,7 +6,7 @@ leave out of a message; `Connection` applies it to everything it sends.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,3 +79,14 @@ def left_out(kind: str, announced: Set[str]) -> dict[str, Any] | None:
     if not names:
         return None
     return {"runs": {"__all__": names}} if kind == "runs" else names
+
+
+def known_features(announced: Set[str]) -> frozenset[str]:
+    """Return the features that a peer has announced and that this version knows: for all connections with the same
+    features the same object, because an idle connection shall take little memory."""
+    return _shared(frozenset(feature for feature in FEATURES if feature in announced))
+
+
+@lru_cache(maxsize=16)
+def _shared(features: frozenset[str]) -> frozenset[str]:
+    return features

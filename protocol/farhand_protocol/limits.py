@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -110,3 +112,9 @@ class Limits:
 CLIENT_LIMITS: Final = Limits(message=64 * KiB)
 """What a client accepts. The longest answers, `runs` and `marks`, are split into messages of at most a data frame, and
 a hostile service cannot make a client decode more at once."""
+
+
+@cache
+def login_limits(limits: Limits) -> Limits:
+    """Return the limits that hold before login, in place of these."""
+    return limits.replace(values=limits.login_values, containers=limits.login_values)

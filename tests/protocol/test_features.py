@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
-from farhand_protocol.features import FEATURES, left_out
+from farhand_protocol.features import FEATURES, known_features, left_out
 from farhand_protocol.outcome import Exited
 from farhand_protocol.states import Side
 from tests.support.pairs import ACCEPTED, RUN_ID, hello, message, run, sent, welcome
@@ -90,3 +90,10 @@ def test_every_field_of_a_feature_is_optional(kind: type[BaseModel]) -> None:
 def test_messages_without_such_fields_are_sent_whole() -> None:
     assert left_out("started", frozenset()) is None
     assert left_out("ended", frozenset(FEATURES)) is None
+
+
+def test_connections_with_the_same_features_share_them_and_unknown_ones_are_not_kept() -> None:
+    announced = {"shares", "run-details", "a feature of a later version"}
+    known = known_features(frozenset(announced))
+    assert known == {"shares", "run-details"}
+    assert known_features(frozenset({"run-details", "shares", "another"})) is known

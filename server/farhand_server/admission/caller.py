@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Final, Literal, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from farhand_server.audit import AuditEntry, AuditEvent
 from farhand_server.auth.accounts import Principal
 from farhand_server.descriptors import check_descriptors
 from farhand_server.policy import Subject, subject_of
 from farhand_server.runs.environment import Home
+
+_Key = TypeVar("_Key")
+_Found = TypeVar("_Found", Home, Subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,9 @@ class Caller:
         Raises OSError if the service lacks descriptors: then the account would have none of these.
         """
         check_descriptors()
-        home = Home.of(principal.uid)
-        return cls(principal, home, subject_of(principal, home), peer)
+        home = _same(_homes, principal.uid, Home.of(principal.uid))
+        subject = _same(_subjects, (principal.user, principal.fingerprint), subject_of(principal, home))
+        return cls(principal, home, subject, peer)
 
     def audit_entry(
         self,
@@ -58,3 +63,18 @@ class Caller:
             commands=commands,
             detail=detail,
         )
+
+
+_homes: Final[WeakValueDictionary[int, Home]] = WeakValueDictionary()
+_subjects: Final[WeakValueDictionary[tuple[str, str | None], Subject]] = WeakValueDictionary()
+"""What was looked up last for each account and key that are connected: all connections of one usually have the same,
+and need not keep it several times."""
+
+
+def _same(known: WeakValueDictionary[_Key, _Found], key: _Key, found: _Found) -> _Found:
+    """Return the known object if it is equal to what was found, else that, which is known from then on."""
+    before = known.get(key)
+    if before == found:
+        return before
+    known[key] = found
+    return found

@@ -74,6 +74,10 @@ class LoginContext(Protocol):
         """Add an event to the audit log, to be written soon."""
 
 
+def _report_nothing(logged_in: bool) -> None:
+    """Do nothing: the edge is not waiting for a verdict, or has got it."""
+
+
 class LoginSession(Protocol):
     """What the login needs from its session."""
 
@@ -120,7 +124,7 @@ class LoginExchange:
         self._address = address
         self._source = None if address is None else source_of(address)
         self._peer = peer
-        self._report = report or (lambda logged_in: None)
+        self._report = report or _report_nothing
         self._remote = report is not None
         self.nonce: Final = os.urandom(NONCE_SIZE)
         self._hello: m.Hello | None = None
@@ -195,7 +199,7 @@ class LoginExchange:
             self._accept(judged)
             return
         if judged.fault is not None:
-            self._report = lambda logged_in: None  # the client's source is not charged for what is wrong here
+            self._report = _report_nothing  # the client's source is not charged for what is wrong here
             sentence = f"the service cannot check logins now: {judged.fault}; try again in a moment"
             self._session.end(ErrorCode.UNAVAILABLE, sentence)
             return
@@ -275,6 +279,8 @@ class LoginExchange:
             user=principal.user, host=platform.node() or "localhost", ticket=ticket, ticket_secret=secret
         )
         session.connection.send(0, accepted)
+        # Nobody needs these any more, and an idle connection shall take little memory.
+        self._hello, self._report, session.connection.hello_frame = None, _report_nothing, b""
 
     def _deadline_passed(self) -> None:
         self._deadline = None
@@ -282,7 +288,7 @@ class LoginExchange:
             # The client has done its part, so its source is not charged.
             self._verifying.cancel()
             self._verifying = None
-            self._report = lambda logged_in: None
+            self._report = _report_nothing
         self._report(False)
         self._session.log.warning("login deadline passed")
         self._session.end(ErrorCode.LOGIN_TIMEOUT, "the login took too long; connect again")

@@ -56,9 +56,11 @@ class ServerSession:
         self.connection: Final = Connection(Side.SERVER)
         self.login: Final = LoginExchange(self, principal=principal, address=address, peer=peer, report=report)
         self.channels: Final[dict[int, ChannelHandler]] = {}
-        self.gone: Final = asyncio.Event()
+        self._gone: asyncio.Event | None = None
+        self._lost = False
         self._principal = principal
-        self._uncount: Callable[[], None] | None = None
+        self._counted: int | None = None
+        """The account in whose share the connection counts."""
         source = None if address is None else source_of(address)
         self._stranger = f"source {source}" if principal is None else f"uid {principal.uid}"
         """Whose share of the loop's time is used before login."""
@@ -70,7 +72,7 @@ class ServerSession:
         self._last_ping_sent = False
         self._unacknowledged: dict[int, ChannelHandler] = {}
         """Handlers that have sent their final message, until the client closes the channel."""
-        self._holding: set[ReceivingChannel] = set()
+        self._holding: dict[ReceivingChannel, None] = {}
         """Channels for whose stdin there is no memory left."""
         self._keepalive = Keepalive(CLIENT_KEEPALIVE_INTERVAL)
         self._keepalive_timer: asyncio.TimerHandle | None = None
@@ -79,6 +81,15 @@ class ServerSession:
     def acts_for(self) -> Mapping[str, LogValue]:
         """Who the log says holds the loop, while the session is handling something (`loopwatch`)."""
         return self.log.fields
+
+    @property
+    def gone(self) -> asyncio.Event:
+        """Set once the connection is closed."""
+        if self._gone is None:
+            self._gone = asyncio.Event()
+            if self._lost:
+                self._gone.set()
+        return self._gone
 
     @property
     def admission(self) -> Admission:
@@ -97,8 +108,9 @@ class ServerSession:
         self._schedule_keepalive()
 
     def _count_connection(self, principal: Principal) -> None:
-        if self._uncount is None:
-            self._uncount = self.context.shares.connections.hold(principal.uid)
+        if self._counted is None:
+            self._counted = principal.uid
+            self.context.shares.connections.add(principal.uid)
 
     # Closing
 
@@ -181,13 +193,13 @@ class ServerSession:
 
     def hold(self, channel: ReceivingChannel) -> None:
         """Receive nothing more until this channel's program has read some of its stdin."""
-        self._holding.add(channel)
+        self._holding[channel] = None
         if self._transport is not None:
             self._transport.hold()
 
     def release(self, channel: ReceivingChannel) -> None:
         """Receive again if no other channel holds the connection."""
-        self._holding.discard(channel)
+        self._holding.pop(channel, None)
         if not self._holding and self._transport is not None:
             self._transport.release()
 
@@ -272,10 +284,13 @@ class ServerSession:
         if self._keepalive_timer is not None:
             self._keepalive_timer.cancel()
         self.context.sessions.discard(self)
-        self.gone.set()
+        self._lost = True
+        if self._gone is not None:
+            self._gone.set()
         self.login.stop()
-        if self._uncount is not None:
-            self._uncount()
+        if self._counted is not None:
+            self.context.shares.connections.remove(self._counted)
+            self._counted = None
         self._leave_runs()
 
     def _leave_runs(self) -> None:

@@ -152,10 +152,11 @@ class TimeShares:
         """Whose share was used last."""
         self._shared_until = 0.0
         self._executor: ThreadPoolExecutor | None = None
-        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+        self._clock: Callable[[], float] = time.monotonic
 
     def of(self, name: str) -> TimeShare:
         """Return the share of this name: the same one for all who ask while somebody keeps it."""
+        self._clock = asyncio.get_running_loop().time
         share = self._shares.get(name)
         if share is None:
             share = self._shares[name] = TimeShare(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from farhand_protocol.loop_time import LoopTime, OwnTime
@@ -24,7 +23,7 @@ class SendTurns:
         self.loop_time: LoopTime = OwnTime(self._loop.call_soon)
         """For how long they may send. This matters for lists, which are read from disk; output fills the connection
         sooner."""
-        self._ready: deque[ChannelHandler] = deque()
+        self._ready: list[ChannelHandler] = []  # an empty deque takes 620 bytes, and most connections are idle
 
     def add(self, channel: ChannelHandler, *, awaited: bool) -> None:
         """Append the channel. If somebody is waiting for its data (`awaited`) and nothing else is being sent, let it
@@ -55,7 +54,7 @@ class SendTurns:
             if now > until:
                 self.loop_time.wait(self.send)
                 break
-            channel = self._ready.popleft()
+            channel = self._ready.pop(0)
             channel.scheduled = False
             try:
                 more = channel.send_some()

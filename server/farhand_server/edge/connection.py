@@ -50,6 +50,11 @@ class EdgeConnection:
     `on_failure` is called at most once, if the connection fails before login by the client's fault.
     """
 
+    __slots__ = (
+        "_context", "_core", "_deadline", "_lingering", "_local", "_loop", "_on_closed", "_on_failure", "_peer",
+        "_relay", "_started", "_tls", "_turn", "awaits_verdict", "slot", "unique_id",
+    )  # fmt: skip
+
     def __init__(
         self,
         context: EdgeContext,
@@ -170,6 +175,7 @@ class EdgeConnection:
         self._deadline = self._loop.call_later(max(0.0, left), self._deadline_reached)
         self.awaits_verdict = True
         flush = self._context.settings.flush
+        self._turn = self._context.watch.turn("relay", {"peer": str(self._peer[0])})
         self._relay = Relay(
             self._loop,
             self._context.hangups,
@@ -177,7 +183,7 @@ class EdgeConnection:
             self._core,
             flush=flush,
             on_end=self._relay_ended,
-            turn=self._context.watch.turn("relay", {"peer": str(self._peer[0])}),
+            turn=self._turn,
             logged_in=False,
         )
         self._relay.start()

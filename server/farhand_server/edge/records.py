@@ -15,6 +15,8 @@ RECORD_HEADER_SIZE: Final = 5
 class RecordCounter:
     """Finds the ends of the records in a stream of bytes, which may be divided anywhere."""
 
+    __slots__ = ("_header", "_left")
+
     def __init__(self) -> None:
         self._header = b""
         self._left = 0

@@ -78,6 +78,11 @@ class Direction:
     order, or `refused` with the sink's error.
     """
 
+    __slots__ = (
+        "_again", "_ended", "_limit", "_loop", "_open", "_pending", "_refused", "_sink", "_source", "_turn",
+        "last_read",
+    )  # fmt: skip
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -228,6 +233,10 @@ class Relay:
     bytes buffered for it after the other side has hung up. Each call by the loop is a `turn`. Unless the client has
     `logged_in`, it can send `BEFORE_LOGIN` bytes until that is called.
     """
+
+    __slots__ = (
+        "_client", "_core", "_deadline", "_down", "_flush", "_hangups", "_loop", "_on_end", "_up",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -40,10 +40,14 @@ class Stream(Protocol):
 class PlainStream:
     """A `Stream` on a connected, non-blocking stream socket."""
 
+    __slots__ = ("_socket", "received")
+
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self.fileno = sock.fileno
         self.received = 0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def read_into(self, buffer: memoryview) -> int | None:
         try:

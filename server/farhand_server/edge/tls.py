@@ -91,9 +91,13 @@ class TLSStream:
     Call `handshake` first, whenever the descriptor is readable or `has_more` is true, until it returns true.
     """
 
+    __slots__ = (
+        "_dataless", "_dataless_at", "_encrypted", "_ended", "_handshake_records", "_incoming", "_outgoing", "_read",
+        "_records", "_socket", "_tls", "_unsent", "_waiting", "received",
+    )  # fmt: skip
+
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self._socket = sock
-        self.fileno = sock.fileno
         self.received = 0
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -109,6 +113,10 @@ class TLSStream:
         self._dataless = 0.0
         self._dataless_at = 0.0
         self._ended = False
+
+    def fileno(self) -> int:
+        """Implement `Stream.fileno`."""
+        return self._socket.fileno()
 
     def handshake(self) -> bool:
         """Continue the handshake for one turn; return whether it is done. Raises OSError if it fails.

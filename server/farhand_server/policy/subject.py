@@ -12,7 +12,7 @@ Action = Literal["see", "attach", "signal"]
 and stops it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Subject:
     """A principal as the policy sees it. `user` and `uid` name the account as which its runs execute."""
 

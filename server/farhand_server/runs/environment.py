@@ -25,7 +25,7 @@ class EnvironmentRefused(Exception):
     """The request sets a variable that the policy does not allow; the text names it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Home:
     """An account's home directory, shell and environment, looked up once at login (passwd(5)).
 

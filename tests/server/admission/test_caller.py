@@ -38,3 +38,16 @@ def test_an_audit_entry_names_the_caller_and_the_moment() -> None:
         "denial", account.pw_name, "key", "SHA256:one", "192.0.2.7:50214",
     )  # fmt: skip
     assert (entry.run, entry.argv, entry.commands, entry.detail) == ("one", (b"rm",), "hash", "no")
+
+
+def test_callers_share_what_is_equal_about_their_account_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = pwd.getpwuid(os.getuid())
+    one, other = (Principal(account.pw_name, account.pw_uid, "key", key) for key in ("SHA256:one", "SHA256:other"))
+    first, again, another = Caller.of(one, "192.0.2.7:1"), Caller.of(one, "192.0.2.7:2"), Caller.of(other)
+    assert again.home is first.home is another.home
+    assert again.subject is first.subject
+    assert (first.subject.fingerprint, another.subject.fingerprint) == ("SHA256:one", "SHA256:other")
+    monkeypatch.setenv("LANG", "xx_XX.UTF-8")
+    later = Caller.of(one)
+    assert later.home.environment[b"LANG"] == b"xx_XX.UTF-8"
+    assert first.home.environment[b"LANG"] != b"xx_XX.UTF-8"
