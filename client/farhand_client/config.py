@@ -1,7 +1,7 @@
 """The client's configuration file `config.toml`, and the directories of the client's files.
 
 The directories follow the XDG Base Directory Specification 0.8, by which a relative path in one of its variables is
-ignored. The file is checked by hand: it has three keys, and a prompt must not wait for a validation library to load.
+ignored. The file is checked by hand: it has four keys, and a prompt must not wait for a validation library to load.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from farhand_protocol.sentences import closest
 
 from .errors import AddressError, ConnectError
+
+PredictMode: TypeAlias = Literal["auto", "always", "never"]
+"""When typed characters are shown before a program echoes them: on a slow connection only, always, or never."""
+
+PREDICT_MODES: Final[tuple[PredictMode, ...]] = get_args(PredictMode)
+
+DEFAULT_PREDICT: Final = "auto"
 
 DEFAULT_PORT: Final = 7022
 """The TCP port of a service unless HOST or `config.toml` names another."""
@@ -30,10 +37,12 @@ class HostEntry:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """The whole file. `default_host` is the HOST of commands that are called without one."""
+    """The whole file. `default_host` is the HOST of commands that are called without one, `predict` says when typed
+    characters are shown before a program echoes them."""
 
     default_host: str | None = None
     hosts: Mapping[str, HostEntry] = field(default_factory=dict)
+    predict: PredictMode = DEFAULT_PREDICT
     path: Path | None = field(default=None, compare=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -60,10 +69,10 @@ def load(path: Path) -> ClientConfig:
         hint = "; is it text without quotes?" if str(error).startswith("Invalid value") else ""
         raise AddressError(f"{path} is not valid TOML: {error}{hint}") from None
     try:
-        default_host, hosts = _checked_file(data)
+        default_host, hosts, predict = _checked_file(data)
     except _ConfigMistake as mistake:
         raise AddressError(f"{_position(path, text, mistake.keys)}: {mistake}") from None
-    return ClientConfig(default_host, hosts, path, text)
+    return ClientConfig(default_host, hosts, predict, path, text)
 
 
 def load_hosts(path: Path) -> Mapping[str, HostEntry]:
@@ -74,6 +83,11 @@ def load_hosts(path: Path) -> Mapping[str, HostEntry]:
 def load_default_host(path: Path) -> str | None:
     """Return `default_host` of the file; None if the file lacks the key or does not exist. Raises as `load`."""
     return load(path).default_host if is_there(path) else None
+
+
+def load_predict(path: Path) -> PredictMode:
+    """Return `predict` of the file, or its default if the file does not exist. Raises as `load`."""
+    return load(path).predict if is_there(path) else DEFAULT_PREDICT
 
 
 def is_there(path: Path) -> bool:
@@ -137,8 +151,8 @@ _Check: TypeAlias = "Callable[[Any, tuple[str, ...]], Any]"
 # Each of these raises _ConfigMistake.
 
 
-def _checked_file(data: dict[str, Any]) -> tuple[str | None, dict[str, HostEntry]]:
-    values = _checked(data, (), {"default_host": _string, "hosts": _table})
+def _checked_file(data: dict[str, Any]) -> tuple[str | None, dict[str, HostEntry], PredictMode]:
+    values = _checked(data, (), {"default_host": _string, "predict": _predict_mode, "hosts": _table})
     hosts = {}
     for name, entry in values.get("hosts", {}).items():
         place = ("hosts", name)
@@ -148,7 +162,7 @@ def _checked_file(data: dict[str, Any]) -> tuple[str | None, dict[str, HostEntry
         if "address" not in keys:
             raise _ConfigMistake(place, f'[hosts.{name}] has no address; add one, such as address = "{name}"')
         hosts[name] = HostEntry(**keys)
-    return values.get("default_host"), hosts
+    return values.get("default_host"), hosts, values.get("predict", DEFAULT_PREDICT)
 
 
 def _checked(table: dict[str, Any], place: tuple[str, ...], known: Mapping[str, _Check]) -> dict[str, Any]:
@@ -169,7 +183,7 @@ def _unknown_key(key: str, value: object, place: tuple[str, ...], known: list[st
         hint = f"did you mean {close!r}?"
     elif not place and (key in _HOST_KEYS or key.lower() in _MEANT or key.lower() in _IN_ADDRESS):
         hint = "it belongs in the section of a host, [hosts.NAME]"
-    elif place and key == "default_host":
+    elif place and key in ("default_host", "predict"):
         hint = "it belongs above the first section"
     elif place and key.lower() in _IN_ADDRESS:
         hint = 'it is written in the address: address = "user@name:port"'
@@ -190,6 +204,14 @@ def _strings(value: Any, place: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(value)
     given = "" if isinstance(value, list) else f", not {_shown(value)}"
     raise _ConfigMistake(place, f'{_named(place)} must be an array of strings, such as ["~/.ssh/id_web"]{given}')
+
+
+def _predict_mode(value: Any, place: tuple[str, ...]) -> PredictMode:
+    for mode in PREDICT_MODES:
+        if value == mode:
+            return mode
+    modes = " or ".join(f'"{mode}"' for mode in PREDICT_MODES)
+    raise _ConfigMistake(place, f"{_named(place)} must be {modes}, not {_shown(value)}")
 
 
 def _table(value: Any, place: tuple[str, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from farhand_client.config import (
     load,
     load_default_host,
     load_hosts,
+    load_predict,
     state_directory,
 )
 
@@ -24,20 +25,24 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_whole_file_is_read(path: Path) -> None:
-    path.write_text('default_host = "a"\n[hosts.a]\naddress = "b"\nidentities = ["~/k"]\n[hosts.c]\naddress = "d"')
+    first = 'default_host = "a"\npredict = "never"\n'
+    path.write_text(first + '[hosts.a]\naddress = "b"\nidentities = ["~/k"]\n[hosts.c]\naddress = "d"')
     hosts = {"a": HostEntry("b", ("~/k",)), "c": HostEntry("d")}
-    assert load(path) == ClientConfig("a", hosts)
+    assert load(path) == ClientConfig("a", hosts, "never")
     assert load_hosts(path) == hosts
     assert load_default_host(path) == "a"
+    assert load_predict(path) == "never"
 
 
 def test_an_empty_file_is_valid(path: Path) -> None:
     path.write_text("")
     assert load(path) == ClientConfig(None, {})
+    assert load_predict(path) == "auto"
 
 
 def test_a_missing_file_has_no_default_host(path: Path) -> None:
     assert load_default_host(path) is None
+    assert load_predict(path) == "auto"
 
 
 @pytest.mark.parametrize(
@@ -50,12 +55,14 @@ def test_a_missing_file_has_no_default_host(path: Path) -> None:
         ("[hosts]\naddress = 'b'", 2, "[hosts] address: a host is a section of its own: write [hosts.NAME] above it"),
         ("# x\ndefault_host = 1", 2, 'default_host must be a string, such as "ann@web.example.net", not 1'),
         ("default_host = ''", 1, 'default_host must be a string, such as "ann@web.example.net", not an empty one'),
+        ("predict = true", 1, 'predict must be "auto" or "always" or "never", not true'),
+        ("[hosts.a]\npredict = 'auto'", 2, "unknown key 'predict' in [hosts.a]; it belongs above the first section"),
         ("defaulthost = 'a'", 1, "unknown key 'defaulthost'; did you mean 'default_host'?"),
         ("[host.a]", 1, "unknown section [host]; did you mean [hosts]?"),
         ("[a]\naddress = 'b'", 1, "unknown section [a]; a host is a section [hosts.a]"),
         ("address = 'b'", 1, "unknown key 'address'; it belongs in the section of a host, [hosts.NAME]"),
         ("user = 'b'", 1, "unknown key 'user'; it belongs in the section of a host, [hosts.NAME]"),
-        ("zzz = 1", 1, "unknown key 'zzz'; the keys are default_host, hosts"),
+        ("zzz = 1", 1, "unknown key 'zzz'; the keys are default_host, predict, hosts"),
         ('[hosts.a]\nadress = "b"', 2, "unknown key 'adress' in [hosts.a]; did you mean 'address'?"),
         ("hosts.a = { adress = 'b' }", 1, "unknown key 'adress' in [hosts.a]; did you mean 'address'?"),
         ("[hosts.'a b'] # x\n  adress = 'b'", 2, "unknown key 'adress' in [hosts.a b]; did you mean 'address'?"),

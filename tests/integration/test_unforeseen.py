@@ -44,7 +44,8 @@ WORDS: Final = ["ls", "--", "-", "-x", "--help", "--json", "--nope", "=", "A=b",
 OPTIONS: Final = [
     *("--timeout", "--cwd", "-e", "--limit", "--id", "--detach", "-i", "-t", "-T", "--shell", "--merge", "--size"),
     *("--status-json", "--buffer", "--grace", "--on-disconnect", "-I", "--accept-new", "--connect-timeout", "--all"),
-    *("--tail", "--from", "--stderr", "--read-only", "--pattern", "--idle", "--asciicast", "--title", "--escape", "-c"),
+    *("--tail", "--from", "--stderr", "--read-only", "--pattern", "--idle", "--asciicast", "--title", "--escape"),
+    *("--predict", "-c"),
 ]
 FILES: Final = {
     "config.toml": [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from farhand_client.terminal.predicted_echo import ECHO_TIME, EchoProbe, PredictedEcho, PredictMode
+from farhand_client.config import PredictMode
+from farhand_client.terminal.predicted_echo import ECHO_TIME, EchoProbe, PredictedEcho
 from farhand_client.terminal.screen import ScreenTracker
 
 from .reference_terminals import Reference

@@ -70,6 +70,12 @@ class Pty:
             while text not in self.shown:
                 await self._more()
 
+    async def changes(self) -> None:
+        """Wait for output that no wait has consumed yet."""
+        async with self._expecting(b"output"):
+            while not self.shown:
+                await self._more()
+
     async def until_raw(self, raw: bool = True) -> None:
         """Wait until the terminal is in raw mode, or no longer is."""
         async with self._expecting(b"raw" if raw else b"not raw"):

@@ -27,7 +27,15 @@ from farhand_protocol.outcome import Killed, TimedOut
 from .connection import report_error, run_with_client
 from .default_host import parse_with_host
 from .loop import run_attended
-from .options import DEFAULT_RECONNECT, add_escape, add_run_id, add_run_options, command_parser
+from .options import (
+    DEFAULT_RECONNECT,
+    add_escape,
+    add_predict,
+    add_run_id,
+    add_run_options,
+    command_parser,
+    predict_mode,
+)
 from .status import end_report
 from .values import size
 
@@ -72,6 +80,7 @@ def attach_command(arguments: Sequence[str]) -> int:
     add("--no-stdin", action="store_true", help="send no stdin; leave it to other clients")
     add("--share", action="store_true", help="type at the run's terminal even if another client types there")
     add_escape(parser, "-e", "--escape")
+    add_predict(parser)
     add_run_options(parser, attended=True)
     add_run_id(parser)
     options = parse_with_host(parser, arguments)
@@ -95,7 +104,7 @@ def attach_command(arguments: Sequence[str]) -> int:
         if attended_reconnect:
             client.reconnect = ATTENDED_RECONNECT
         with LocalTerminal() as here:
-            view = TerminalView(here, options.host, outage, options.escape)
+            view = TerminalView(here, options.host, outage, options.escape, predict=predict_mode(options))
             return await _attach_terminal(client, info, options, view)
 
     return run_with_client(options, attach, outage=outage, keepalive=ATTENDED_KEEPALIVE, run=run_attended)

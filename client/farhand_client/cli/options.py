@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from farhand_client.config import PREDICT_MODES, PredictMode, config_directory, load_predict
 from farhand_client.ui.printing import help_columns
 from farhand_client.ui.text import wrap_words
 
@@ -138,6 +139,22 @@ def add_escape(parser: argparse.ArgumentParser, *names: str) -> None:
         help="character that, after a newline, introduces a key for farhand (default ~; none: no such keys); "
         "~? lists the keys",
     )
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """Add the option for predicted echo; `predict_mode` returns its value."""
+    parser.add_argument(
+        "--predict",
+        choices=PREDICT_MODES,
+        help="when to show typed characters, underlined, before the program echoes them: on a slow connection (auto, "
+        "the default unless config.toml sets another), always or never",
+    )
+
+
+def predict_mode(options: argparse.Namespace) -> PredictMode:
+    """Return the value of `--predict`, or that of `config.toml`. Raises `AddressError` if that file has mistakes."""
+    mode: PredictMode | None = options.predict
+    return load_predict(config_directory() / "config.toml") if mode is None else mode
 
 
 def add_leave_processes(parser: argparse.ArgumentParser) -> None:

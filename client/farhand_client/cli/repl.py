@@ -6,9 +6,19 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from farhand_client.config import DEFAULT_PREDICT, PredictMode
+
 from .default_host import parse_with_host
 from .loop import run_loop
-from .options import add_connection_options, add_escape, add_host, add_reconnect, command_parser
+from .options import (
+    add_connection_options,
+    add_escape,
+    add_host,
+    add_predict,
+    add_reconnect,
+    command_parser,
+    predict_mode,
+)
 
 if TYPE_CHECKING:
     from farhand_client.client import Client
@@ -30,21 +40,30 @@ def repl_command(arguments: Sequence[str]) -> int:
     """Run `farhand repl` and return the exit code."""
     parser = command_parser("repl", "[HOST]", "Type commands that another machine's shell runs.", _EPILOG)
     add_escape(parser, "-e", "--escape")
+    add_predict(parser)
     add_reconnect(parser, attended=True)
     add_connection_options(parser)
     add_host(parser)
     options = parse_with_host(parser, arguments)
-    return run_loop(run_repl(options.host, host_opener(options), options.escape))
+    predict = predict_mode(options)
+    return run_loop(run_repl(options.host, host_opener(options), options.escape, predict))
 
 
-async def run_repl(host: str, opener: HostOpener, escape: int | None = None, *, private: bool = False) -> int:
+async def run_repl(
+    host: str,
+    opener: HostOpener,
+    escape: int | None = None,
+    predict: PredictMode = DEFAULT_PREDICT,
+    *,
+    private: bool = False,
+) -> int:
     """Run the REPL, beginning with `host`, and return the exit code. `opener` connects to hosts.
 
     With `private`, the service of `host` ends with the REPL, and the caller reports which runs end with it.
     """
     from farhand_client.repl.main import main
 
-    return await main(host, opener, escape, private=private)
+    return await main(host, opener, escape, predict, private=private)
 
 
 def host_opener(options: argparse.Namespace) -> HostOpener:

@@ -24,8 +24,10 @@ from .options import (
     add_connection_options,
     add_escape,
     add_leave_processes,
+    add_predict,
     add_reconnect,
     command_parser,
+    predict_mode,
     split_arguments,
 )
 from .status import StatusFile, open_status_file
@@ -49,6 +51,7 @@ VALUED_OPTIONS: Final = CONNECTION_OPTIONS | {
     "--limit",
     "--reconnect",
     "--escape",
+    "--predict",
     "--size",
 }
 """The options of `farhand run` that take a value."""
@@ -162,7 +165,8 @@ def _execute(
         from .terminal_view import TerminalView
 
         reconnect, keepalive = ATTENDED_RECONNECT, ATTENDED_KEEPALIVE
-        view = TerminalView(here, host, outage, options.escape, frozenset({signal.SIGTERM}))
+        stops = frozenset({signal.SIGTERM})
+        view = TerminalView(here, host, outage, options.escape, stops, predict=predict_mode(options))
         command = replace(command, view=view)
     if options.reconnect is not None:
         reconnect = options.reconnect
@@ -225,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         help="with -t, the terminal's size if there is no terminal here (default 80x24)",
     )
     add_escape(parser, "--escape")
+    add_predict(parser)
     add("--record-input", action="store_true", help="with -t, also record what is typed, including passwords")
     add("--shell", action="store_true", help="run ARG as a script in the remote account's shell")
     add("--cwd", metavar="D", help="working directory, relative to the remote home directory")

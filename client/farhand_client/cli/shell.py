@@ -17,8 +17,10 @@ from .options import (
     add_escape,
     add_host,
     add_leave_processes,
+    add_predict,
     add_reconnect,
     command_parser,
+    predict_mode,
 )
 from .values import duration, new_run_id, variable
 
@@ -86,7 +88,7 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
             record_input=options.record_input,
             leave_processes=options.leave_processes,
         ),
-        view=TerminalView(here, host, outage, options.escape),
+        view=TerminalView(here, host, outage, options.escape, predict=predict_mode(options)),
     )
     reconnect = next(time for time in (options.reconnect, options.keep, ATTENDED_RECONNECT) if time is not None)
     open_client = partial(
@@ -105,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how long the shell waits for you after the connection is lost (8h, 2d; default: the service's setting)",
     )
     add_escape(parser, "-e", "--escape")
+    add_predict(parser)
     add("--cwd", metavar="D", help="working directory, relative to the remote home directory")
     add(
         "--env",

@@ -7,6 +7,7 @@ import contextlib
 from typing import Final, NamedTuple
 
 from farhand_client.client import Client
+from farhand_client.config import DEFAULT_PREDICT, PredictMode
 from farhand_client.errors import FarhandError
 from farhand_client.output import Gap
 from farhand_client.results import Result, describe
@@ -39,7 +40,8 @@ class ViewResult(NamedTuple):
 class TerminalView:
     """Shows a run on `terminal`, and lets the user leave it. `host` is the user's name for the service.
 
-    A signal in `stops` to this process stops the run; any other leaves it running.
+    A signal in `stops` to this process stops the run; any other leaves it running. `predict` says when typed characters
+    are shown before the program echoes them.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class TerminalView:
         outage: OutageNotice,
         escape: int | None,
         stops: frozenset[int] = frozenset(),
+        predict: PredictMode = DEFAULT_PREDICT,
     ) -> None:
         self.terminal: Final = terminal
         self._host = host
         self._outage = outage
         self._escape = escape
         self._stops = stops
+        self._predict = predict
         self._interaction: Interaction | None = None
         self._signals: TerminalSignalHandler | None = None
 
@@ -108,7 +112,13 @@ class TerminalView:
         if self._signals is not None:
             self._signals.run = run
         interaction = self._interaction = Interaction(
-            run, self.terminal, escape=self._escape, backlog=backlog, backlog_size=backlog_size, ping=client.ping
+            run,
+            self.terminal,
+            escape=self._escape,
+            backlog=backlog,
+            backlog_size=backlog_size,
+            ping=client.ping,
+            predict=self._predict,
         )
         if notice is not None:
             interaction.add_notice(notice)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from farhand_client.config import state_directory
+from farhand_client.config import DEFAULT_PREDICT, PredictMode, state_directory
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
 
@@ -24,18 +24,27 @@ if TYPE_CHECKING:
 class AttendedRepl:
     """Reads commands with a prompt and executes them, beginning on the host `first`.
 
-    `escape` is the character that begins keys for the REPL while a program has the terminal, or None. With `private`,
-    the service of the first host ends with the REPL, and the caller reports which runs end with it.
+    `escape` is the character that begins keys for the REPL while a program has the terminal, or None; `predict` says
+    when characters typed there are shown before the program echoes them. With `private`, the service of the first host
+    ends with the REPL, and the caller reports which runs end with it.
     """
 
     def __init__(
-        self, first: str, opener: HostOpener, signals: SignalHandler, escape: int | None, *, private: bool = False
+        self,
+        first: str,
+        opener: HostOpener,
+        signals: SignalHandler,
+        escape: int | None,
+        predict: PredictMode = DEFAULT_PREDICT,
+        *,
+        private: bool = False,
     ) -> None:
         self._first: Final = first
         self._private = private
         self._opener = opener
         self._signals = signals
         self._escape = escape
+        self._predict = predict
         self._first_use = not any((state_directory() / name).exists() for name in ("histories", "history"))
         self._prompt = Prompt(first, state_directory(), self._text_accepted)
         self._prompt_shown = asyncio.Event()
@@ -73,7 +82,7 @@ class AttendedRepl:
         await asyncio.to_thread(_load_connecting)
         from .session import ReplSession
 
-        session = ReplSession(self._first, self._connect_to, self._signals, self._escape)
+        session = ReplSession(self._first, self._connect_to, self._signals, self._escape, predict=self._predict)
         session.hosts.active[0].private = self._private
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)

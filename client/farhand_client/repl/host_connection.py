@@ -110,6 +110,12 @@ class HostConnection:
         client = await self.connect()
         return await client.start(args, options, on_gap=on_gap)
 
+    async def ping(self) -> float:
+        """Return the round-trip time in seconds. Raises `ConnectionLost`, also if there is no connection."""
+        if self._client is None:
+            raise ConnectionLost(f"not connected to {self.name}")
+        return await self._client.ping()
+
     @contextlib.contextmanager
     def reporting_outages(self, show: ShowNotice | None = None) -> Iterator[None]:
         """Report an outage that lasts, and its end, inside the block: on stderr, or through `show`."""

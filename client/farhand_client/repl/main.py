@@ -10,6 +10,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
+from farhand_client.config import DEFAULT_PREDICT, PredictMode
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import print_message
@@ -20,13 +21,20 @@ if TYPE_CHECKING:
     from .host_connection import HostOpener
 
 
-async def main(first: str, opener: HostOpener, escape: int | None = None, *, private: bool = False) -> int:
+async def main(
+    first: str,
+    opener: HostOpener,
+    escape: int | None = None,
+    predict: PredictMode = DEFAULT_PREDICT,
+    *,
+    private: bool = False,
+) -> int:
     """Run a REPL that begins on the host `first`; return the exit code of this process.
 
     If stdin and stdout are a terminal, lines are read with a prompt; otherwise stdin is a script. The code is that of
     the last line, that of `exit`, or 128 plus the signal that ended the REPL. `escape` is the character that begins
-    keys for the REPL while a program has the terminal; `private` is as in `AttendedRepl`. Raises what the first
-    connection raises.
+    keys for the REPL while a program has the terminal; `predict` and `private` are as in `AttendedRepl`. Raises what
+    the first connection raises.
     """
     # What is imported from here on is kept. To look for garbage in it would take a tenth of the time until the prompt.
     gc.disable()
@@ -35,7 +43,7 @@ async def main(first: str, opener: HostOpener, escape: int | None = None, *, pri
             if is_attended():
                 from .attended import AttendedRepl
 
-                await AttendedRepl(first, opener, signals, escape, private=private).run()
+                await AttendedRepl(first, opener, signals, escape, predict, private=private).run()
             from .script import run_script
 
             return await run_script(first, opener, signals)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from farhand_client.config import DEFAULT_PREDICT, PredictMode
 from farhand_client.ui.exitcodes import EXIT_INTERRUPTED
 from farhand_client.ui.text import truncate
 from farhand_protocol.sentences import printable
@@ -30,7 +31,8 @@ class ReplSession:
     """Makes what runs commands on the active hosts, and reports what happened on all hosts between commands.
 
     `opener` returns the function that connects to the host of a given name; `first` is the first active host. `escape`
-    is the character that begins keys for the REPL while a program has the terminal, or None.
+    is the character that begins keys for the REPL while a program has the terminal, or None; `predict` says when
+    characters typed there are shown before the program echoes them.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class ReplSession:
         signals: InterruptSource,
         escape: int | None,
         carrying: Carrying = "prompt",
+        predict: PredictMode = DEFAULT_PREDICT,
     ) -> None:
         self.hosts: Final = Hosts(opener, first, carrying)
         self.standard_output: Final = StandardOutput()
         self._terminal: LocalTerminal | None = None
         self._signals = signals
         self._escape = escape
+        self._predict = predict
         self._interrupts = InterruptGroup()
 
     async def close(self) -> None:
@@ -145,7 +149,7 @@ class ReplSession:
 
         terminal = self._open_terminal()
         return TerminalRunner(
-            host, terminal, self._escape, self.standard_output, self.pipe_runner(host), self._interrupts
+            host, terminal, self._escape, self._predict, self.standard_output, self.pipe_runner(host), self._interrupts
         )
 
     def interpreter(self, host: ReplHost) -> Interpreter:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from farhand_client.client import Client
+from farhand_client.config import PredictMode
 from farhand_client.errors import RequestRefused
 from farhand_client.options import Args, RunOptions
 from farhand_client.output import Gap
@@ -31,7 +32,8 @@ TERMINAL_REFUSED: Final = (ErrorCode.DENIED, ErrorCode.NO_TERMINAL)
 class TerminalRunner:
     """Runs the lines of one host on `terminal`, or with `runner` if the service gives no terminals.
 
-    `escape` is the character that begins keys for the REPL, or None.
+    `escape` is the character that begins keys for the REPL, or None; `predict` says when characters typed are shown
+    before the program echoes them.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class TerminalRunner:
         host: ReplHost,
         terminal: LocalTerminal,
         escape: int | None,
+        predict: PredictMode,
         output: StandardOutput,
         runner: PipeRunner,
         interrupts: InterruptSource,
@@ -46,6 +49,7 @@ class TerminalRunner:
         self._host = host
         self._terminal = terminal
         self._escape = escape
+        self._predict = predict
         self._output = output
         self._runner = runner
         self._interrupts = interrupts
@@ -105,7 +109,13 @@ class TerminalRunner:
         async with started as run:
             ladder.run = run
             interaction = self._interaction = Interaction(
-                run, self._terminal, escape=self._escape, explain_suspend=True, **backlog
+                run,
+                self._terminal,
+                escape=self._escape,
+                ping=connection.ping,
+                predict=self._predict,
+                explain_suspend=True,
+                **backlog,
             )
             if run.stdin is not None and run.stdin.over and run.result is None:
                 interaction.add_notice("another client has the input; this terminal only watches")

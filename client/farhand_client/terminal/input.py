@@ -47,6 +47,9 @@ class KeyHandler(Protocol):
     def key_pressed(self) -> None:
         """Some key was pressed."""
 
+    def typed(self, data: bytes, *, sent: bool) -> None:
+        """`data` was passed to the program; unless `sent`, it waits for the connection."""
+
     def suspend_typed(self) -> None:
         """Ctrl-Z was passed to the program."""
 
@@ -114,6 +117,7 @@ class KeyReader:
             self._stdin.flush()
         except (BrokenPipeError, ConnectionLost):
             return  # the run is over or lost, which its output reports
+        self._handler.typed(data, sent=not self._stdin.waiting)
         if _SUSPEND in data:
             self._handler.suspend_typed()
         if self._stdin.waiting >= MAX_UNSENT_KEYS and self._draining is None:

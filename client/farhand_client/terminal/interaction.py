@@ -7,16 +7,19 @@ import enum
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from farhand_client.config import PredictMode
 from farhand_client.errors import FarhandError
 from farhand_client.output import Gap
 from farhand_client.run import Run
 from farhand_protocol.limits import KiB
 from farhand_protocol.messages.terminal import WindowSize
 
+from .echo_probes import EchoProbes
 from .escapes import DEFAULT_ESCAPE, ClientKey, EscapeParser, caret_notation
 from .input import KeyReader, TerminalSignals
 from .local import LocalTerminal, TerminalOutput
 from .notices import NoticeRow, Notices, ResponseWatch
+from .predicted_echo import PredictedEcho
 from .screen import ScreenTracker
 from .sequences import CANCEL_SEQUENCE
 
@@ -50,9 +53,9 @@ class Interaction:
 
     Keys after `escape` are for the client; None disables them. A run whose stdin this client does not feed is shown
     read-only. The first `backlog` bytes of output, made on a terminal of `backlog_size`, are not written as they
-    arrive; once all have arrived, the resulting screen is painted. `ping` returns once the service has answered
-    (`Client.ping`). With `explain_suspend`, the first Ctrl-Z shows how to leave the program running, since no shell
-    waits behind it.
+    arrive; once all have arrived, the resulting screen is painted. `ping` returns the seconds until the service has
+    answered (`Client.ping`); without it nothing is predicted. With `explain_suspend`, the first Ctrl-Z shows how to
+    leave the program running, since no shell waits behind it.
     """
 
     def __init__(
@@ -63,7 +66,8 @@ class Interaction:
         escape: int | None = DEFAULT_ESCAPE,
         backlog: int = 0,
         backlog_size: WindowSize | None = None,
-        ping: Callable[[], Awaitable[object]] | None = None,
+        ping: Callable[[], Awaitable[float]] | None = None,
+        predict: PredictMode = "never",
         explain_suspend: bool = False,
     ) -> None:
         self._run = run
@@ -78,7 +82,12 @@ class Interaction:
         self._repaint = backlog > 0
         self._result: asyncio.Future[InteractionResult] = self._loop.create_future()
         self._output = TerminalOutput(terminal, self._show, self.terminal_gone)
-        self._notices = Notices(NoticeRow(self._screen), self._show)
+        self._notice_row = NoticeRow(self._screen)
+        self._notices = Notices(self._notice_row, self._show)
+        self._echo = PredictedEcho(self._screen, "never" if ping is None else predict)
+        self._probes = None
+        if ping is not None and predict != "never":
+            self._probes = EchoProbes(self._echo, ping, self._show)
         self._may_type = run.stdin is not None and not run.stdin.over
         self._keys = KeyReader(terminal, run.stdin if self._may_type else None, EscapeParser(escape), self)
         self._signals = TerminalSignals(self, lambda: terminal.size)
@@ -102,6 +111,8 @@ class Interaction:
                 self._keys.start()
                 self._showing = False
                 self._size_agreed(self._run.size or self._size)
+                if self._probes is not None:
+                    self._probes.schedule()
                 return await self._result
             finally:
                 self._close()
@@ -150,6 +161,17 @@ class Interaction:
         self._notices.key_pressed()
         if self._watch is not None and self._may_type:
             self._watch.key_sent()
+
+    def typed(self, data: bytes, *, sent: bool) -> None:
+        if self._probes is None:
+            return
+        if sent and self._run.connected and not self._repaint:
+            self._echo.typed(data, self._loop.time())
+        else:
+            self._echo.held_back()
+        self._probes.schedule()
+        if self._echo.pending:
+            self._show()
 
     def suspend_typed(self) -> None:
         if self._explain_suspend and self._escape is not None:
@@ -213,12 +235,12 @@ class Interaction:
         if self._repaint and not self._backlog:
             self._paint()
         elif (self._size.columns != screen.columns or self._size.rows != screen.rows) and not self._backlog:
-            self._output.write(self._notices.hide_for_output())
+            self._output.write(self._notices.hide_for_output() + self._echo.hide())
             screen.resize(self._size.columns, self._size.rows)
         elif notice := self._notices.update():
-            self._output.write(notice)
+            self._output.write(self._echo.hide() + notice)
         else:
-            return self._pass_output()
+            return self._pass_output() or self._show_predicted()
         return True
 
     def _pass_output(self) -> bool:
@@ -238,8 +260,11 @@ class Interaction:
             self._screen.feed(data)  # bytes after the backlog are part of what is painted as well
             self._backlog = max(0, self._backlog - len(data))
             return True
-        shown = self._notices.hide_for_output() + data
-        if b"\x1b[?" in data:
+        shown = self._notices.hide_for_output() + self._echo.hide(data) + data
+        if self._echo.pending:
+            self._track(data)
+            self._output.write(shown + self._echo.show(self._loop.time(), all_written=False))
+        elif b"\x1b[?" in data:
             self._track(data)  # before writing: if we are killed in between, the guard knows the modes
             self._output.write(shown)
         else:
@@ -247,8 +272,18 @@ class Interaction:
             self._track(data)
         return True
 
+    def _show_predicted(self) -> bool:
+        """Show what is predicted now, unless a notice is on the terminal; return whether anything was written."""
+        if self._notice_row.shown or not (self._echo.pending or self._echo.shown):
+            return False
+        predicted = self._echo.show(self._loop.time(), all_written=True)
+        if predicted:
+            self._output.write(predicted)
+        return bool(predicted)
+
     def _track(self, data: bytes) -> None:
         self._screen.feed(data)
+        self._echo.followed(len(data), self._loop.time())
         if b"\x1b" in data:
             self._settings_changed = True
             if self._guard_timer is None:
@@ -264,6 +299,7 @@ class Interaction:
     def _paint(self) -> None:
         self._repaint = False
         hide = self._notices.hide_for_output()
+        self._echo.forget()
         self._screen.resize(self._size.columns, self._size.rows)
         self._output.write(hide + self._screen.repaint(self._terminal.size.rows))
         self._terminal.set_undo_sequence(self._screen.undo_sequence())
@@ -282,6 +318,8 @@ class Interaction:
 
     def _close(self) -> None:
         self._keys.stop()
+        if self._probes is not None:
+            self._probes.close()
         if self._watch is not None:
             self._watch.close()
         self._run.stdout.on_ready(None)
@@ -294,8 +332,9 @@ class Interaction:
         self._release_terminal(self._notices.close())
 
     def _release_terminal(self, hide: bytes) -> None:
-        cancel = CANCEL_SEQUENCE if self._output.discard() else b""
-        self._terminal.set_undo_sequence(cancel + hide + self._screen.undo_sequence())
+        # After a part of the output was discarded, it is unknown what the terminal shows.
+        begin = CANCEL_SEQUENCE if self._output.discard() else self._echo.hide()
+        self._terminal.set_undo_sequence(begin + hide + self._screen.undo_sequence())
 
     def _reclaim_terminal(self) -> None:
         self._repaint = True

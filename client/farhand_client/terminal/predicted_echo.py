@@ -7,8 +7,9 @@ are pings; an answer says how long a round trip takes, and that the program had 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, NamedTuple
 
+from farhand_client.config import PredictMode
 from farhand_protocol.limits import KiB
 
 from .keystrokes import KeystrokeParser
@@ -16,11 +17,6 @@ from .overlay import Overlay
 from .prediction import Predictor
 from .round_trips import RoundTrips
 from .screen import MAX_BEHIND, ScreenTracker
-
-PredictMode: TypeAlias = Literal["auto", "always", "never"]
-"""When typed characters are shown before they are echoed: on a slow connection only, always, or never."""
-
-PREDICT_MODES: Final[tuple[PredictMode, ...]] = get_args(PredictMode)
 
 ECHO_TIME: Final = 0.05
 """Seconds that a program has for echoing a key, as in mosh. It costs nothing but how long a guess is underlined."""

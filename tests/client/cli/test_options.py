@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from farhand_client.cli.options import (
     DEFAULT_RECONNECT,
     add_host,
+    add_predict,
     add_run_id,
     add_run_options,
     command_parser,
+    predict_mode,
     split_arguments,
 )
 from farhand_client.cli.run import VALUED_OPTIONS
@@ -107,3 +110,19 @@ def test_the_host_can_be_left_out() -> None:
     parser = command_parser("test", "[HOST]", "Tests.")
     add_host(parser)
     assert parser.parse_args([]).host is None
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "mode"),
+    [(None, [], "auto"), ("never", [], "never"), ("never", ["--predict", "always"], "always")],
+)
+def test_what_is_typed_decides_on_predicted_echo_before_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str | None, given: list[str], mode: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    if config is not None:
+        (tmp_path / "farhand").mkdir()
+        (tmp_path / "farhand" / "config.toml").write_text(f'predict = "{config}"')
+    parser = command_parser("shell", "", "")
+    add_predict(parser)
+    assert predict_mode(parser.parse_args(given)) == mode

@@ -59,8 +59,8 @@ def test_options_reach_the_repl_and_each_connection(
     monkeypatch.setattr("farhand_client.connector.connect", lambda *words, **options: calls.append((words, options)))
     monkeypatch.setattr("farhand_client.repl.main.is_attended", lambda: attended)
 
-    async def main(first: str, opener: HostOpener, escape: int | None, *, private: bool) -> int:
-        assert (first, escape, private) == ("web", ord("%"), False)
+    async def main(first: str, opener: HostOpener, escape: int | None, predict: str, *, private: bool) -> int:
+        assert (first, escape, predict, private) == ("web", ord("%"), "auto", False)
         opener("db", ask_directly)(outages.append)
         assert await calls[0][1]["confirm"](None) is False
         assert await calls[0][1]["passphrase"]("Passphrase: ") is None

@@ -25,6 +25,7 @@ class Program:
         self.left = room
         self.received = bytearray()
         self.reported: list[ClientKey | str] = []
+        self.passed: list[tuple[bytes, bool]] = []
         self.changed = asyncio.Event()
         self.stdin = InputStream(self)
 
@@ -80,6 +81,9 @@ class Program:
     def key_pressed(self) -> None:
         self._report("typed")
 
+    def typed(self, data: bytes, *, sent: bool) -> None:
+        self.passed.append((data, sent))
+
     def suspend_typed(self) -> None:
         self._report("Ctrl-Z")
 
@@ -125,6 +129,7 @@ async def test_keys_for_the_client_are_handled_in_order(pty: Pty) -> None:
         pty.type(b"one\r~?two\r~d")
         await program.until(ClientKey.DETACH)
     assert program.received == b"one\rtwo\r"
+    assert program.passed == [(b"one\r", True), (b"two\r", True)]
     assert [each for each in program.reported if each != "typed"] == [ClientKey.HELP, ClientKey.DETACH]
 
 

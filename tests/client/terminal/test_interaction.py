@@ -175,9 +175,9 @@ async def test_during_an_outage_the_service_is_not_reported_as_unresponsive(
     async with interacting(tmp_path, pty, reconnect=30.0) as (client, service, run, _, local):
         asking = asyncio.Event()
 
-        async def ask() -> None:
+        async def ask() -> float:
             asking.set()
-            await client.ping()
+            return await client.ping()
 
         interaction = Interaction(run, local, ping=ask)
         shown = asyncio.ensure_future(interaction.run())

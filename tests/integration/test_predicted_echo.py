@@ -1,0 +1,117 @@
+"""What is typed into a real shell is on the screen before anything can have come back, and leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import FARHAND, farhand
+from tests.support.ptys import TIMEOUT, Pty, terminal
+from tests.support.reference_terminals import Reference
+from tests.support.service import Service
+from tests.support.unix_proxy import UnixProxy, unix_proxy
+
+RUN_ID = "01890000-0000-7000-8000-00000000ec40"
+UNDERLINE = b"\x1b[0;4m"
+
+
+class Seen:
+    """The user's terminal: what a person at `pty` sees."""
+
+    def __init__(self, pty: Pty) -> None:
+        self._pty = pty
+        self._terminal = Reference(200, 24)
+
+    async def until(self, line: str, *, underlined: str | None = None) -> None:
+        """Wait until the cursor's row is `line`, of which `underlined` is underlined."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                while (self._line, self._underlined) != (line, underlined or ""):
+                    await self.more()
+        except TimeoutError:
+            raise AssertionError(f"expected {line!r}; the screen is {self._terminal.display}") from None
+
+    async def more(self) -> bytes:
+        """Wait for output, and return it."""
+        await self._pty.changes()
+        shown, self._pty.shown = self._pty.shown, b""
+        self._terminal.feed(shown)
+        return shown
+
+    async def until_predicted(self) -> str:
+        """Type characters until they are shown before they are echoed, which takes some round trips; return the row."""
+        shown = b""
+        begin = self._terminal.display[self._terminal.cursor.y][: self._terminal.cursor.x]
+        while UNDERLINE not in shown:
+            self._pty.type(b"x")
+            begin += "x"
+            while self._line != begin:
+                shown += await self.more()
+        await self.until(begin)
+        return begin
+
+    @property
+    def state(self) -> object:
+        return self._terminal.state
+
+    @property
+    def _line(self) -> str:
+        return self._terminal.display[self._terminal.cursor.y].rstrip()
+
+    @property
+    def _underlined(self) -> str:
+        return "".join(cell.data for row in self._terminal.state["rows"] for cell in row if cell.underscore)
+
+
+@pytest.fixture
+async def pty() -> AsyncIterator[Pty]:
+    async with terminal(200, 24) as made:
+        yield made
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, core: Service) -> AsyncIterator[UnixProxy]:
+    """A proxy in front of the shared service, which a test can stop from forwarding."""
+    async with unix_proxy(tmp_path, core.socket) as made:
+        yield made
+
+
+async def test_typing_into_a_shell_is_predicted(pty: Pty, proxy: UnixProxy, core: Service) -> None:
+    env = core.environment | {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    options = ("--predict", "always", "--id", RUN_ID, "-e", "PS1=> ", "-e", "HISTFILE=")
+    command = ("bash", "--norc", "--noprofile", "-i")
+    seen = Seen(pty)
+    async with pty.running(*FARHAND, "run", "-t", *options, proxy.host, "--", *command, env=env) as process:
+        await seen.until(">")
+        line = await seen.until_predicted()
+        proxy.pause()
+        for key in (b"a", b"b", b"c", b" ", b"d", b"\x7f", b"\x7f", b"\x1b[D", b"x"):
+            pty.type(key)
+        await seen.until(line + "abxc", underlined="abxc")
+        proxy.resume()
+        await seen.until(line + "abxc")
+
+        pty.type(b'\x05\x15bind \'"q": "uu"\'\r')
+        await seen.until(">")
+        line = await seen.until_predicted()
+        proxy.pause()
+        pty.type(b"q")
+        await seen.until(line + "q", underlined="q")
+        proxy.resume()
+        await seen.until(line + "uu")
+
+        pty.type(b"\x15read -s -p 'Password: '\r")
+        await seen.until("Password:")
+        for key in (b"Q", b"W", b"E", b"R", b"Z", b"\r"):
+            pty.type(key)
+        assert set(await seen.more()) & set(b"QWERZ") == set()
+        await seen.until("Password: >")
+        pty.type(b"exit\r")
+        assert await process.wait() == 0
+        while pty.shown:
+            await seen.more()
+    output = (await farhand("logs", core.host, RUN_ID, env=env)).stdout
+    assert seen.state == Reference(200, 24, output).state
