@@ -1,7 +1,6 @@
 """The client's configuration file `config.toml`, and the directories of the client's files.
 
-The directories follow the XDG Base Directory Specification 0.8, by which a relative path in one of its variables is
-ignored. The file is checked by hand: it has four keys, and a prompt must not wait for a validation library to load.
+The file is checked by hand: it has four keys, and a prompt must not wait for a validation library to load.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from farhand_protocol.sentences import closest
 
+from .directories import CONFIG_DIRECTORY, STATE_DIRECTORY, directory, home
 from .errors import AddressError, ConnectError
 
 PredictMode: TypeAlias = Literal["auto", "always", "never"]
@@ -22,9 +22,6 @@ PredictMode: TypeAlias = Literal["auto", "always", "never"]
 PREDICT_MODES: Final[tuple[PredictMode, ...]] = get_args(PredictMode)
 
 DEFAULT_PREDICT: Final = "auto"
-
-DEFAULT_PORT: Final = 7022
-"""The TCP port of a service unless HOST or `config.toml` names another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,13 @@ def config_directory() -> Path:
 
     Raises `ConnectError` if neither the variable is set nor a home directory known.
     """
-    return _directory("XDG_CONFIG_HOME", ".config")
+    found = directory(CONFIG_DIRECTORY)
+    if found is None:
+        raise ConnectError(
+            f"no home directory is known: HOME is not set, and the user id {os.getuid()} has no account here; "
+            f"set HOME or {CONFIG_DIRECTORY[0]}"
+        )
+    return Path(found)
 
 
 def state_directory() -> Path:
@@ -111,31 +114,14 @@ def state_directory() -> Path:
 
     Without a home directory it is below /dev/null, where nothing exists: no state is kept.
     """
-    try:
-        return _directory("XDG_STATE_HOME", ".local/state")
-    except ConnectError:
-        return Path(os.devnull, "farhand")
-
-
-def _directory(variable: str, default: str) -> Path:
-    base = os.environ.get(variable, "")
-    if base.startswith("/"):
-        return Path(base, "farhand")
-    home = home_directory()
-    if home is None:
-        raise ConnectError(
-            f"no home directory is known: HOME is not set, and the user id {os.getuid()} has no account here; "
-            f"set HOME or {variable}"
-        )
-    return Path(home / default, "farhand")
+    found = directory(STATE_DIRECTORY)
+    return Path(os.devnull, "farhand") if found is None else Path(found)
 
 
 def home_directory() -> Path | None:
     """Return this user's home directory; None if HOME is not set and passwd(5) does not know the user."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return None
+    found = home()
+    return None if found is None else Path(found)
 
 
 class _ConfigMistake(ValueError):

@@ -8,7 +8,8 @@ from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Final
 
-from farhand_client.config import DEFAULT_PORT, is_there, load
+from farhand_client.config import is_there, load
+from farhand_client.directories import DEFAULT_PORT
 from farhand_client.errors import AddressError
 
 MAX_SOCKET_PATH: Final = 103

@@ -10,32 +10,36 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
 from farhand_protocol import ALPN
-from farhand_protocol.tickets import TICKET_NONCE_SIZE, IssuedTicket
 
 from .address import Address
 from .attempts import ATTEMPTS_WHEN_CLOSED, ATTEMPTS_WHEN_REFUSED, ConnectionDropped
 from .deadline import ConnectDeadline
+from .host_addresses import (
+    NEXT_ADDRESS_DELAY,
+    SocketAddress,
+    alternating,
+    connect_failure,
+    numeric_addresses,
+    resolved_addresses,
+    socket_failure,
+)
 from .session import ClientSession
 
 if TYPE_CHECKING:
-    import ssl
-
     from farhand_client.trust.certificate import ServiceKey
     from farhand_client.trust.known_hosts import HostKeyCheck, KnownHosts
     from farhand_protocol.sshformat import PublicKey
+    from farhand_protocol.tickets import IssuedTicket
 
 
 FULL_QUEUE_DELAY: Final = 0.01
@@ -61,12 +65,8 @@ async def dial_socket(address: Address, keepalive: float | None, deadline: Conne
     try:
         connected = await connected_socket(address.socket)
         await asyncio.get_running_loop().create_unix_connection(session.make_transport, sock=connected)
-    except FileNotFoundError:
-        raise ConnectError(f"there is no socket at {address.socket}; is farhandd running?") from None
-    except ConnectionRefusedError:
-        raise ConnectError(f"nothing listens on the socket {address.socket}; is farhandd running?") from None
     except OSError as error:
-        raise ConnectError(f"cannot connect to the socket {address.socket}: {error.strerror or error}") from None
+        raise ConnectError(socket_failure(address.socket, error)) from None
     return DialledSession(session)
 
 
@@ -133,23 +133,23 @@ async def _tls_transport(
 ) -> asyncio.Transport:
     import ssl
 
+    from .tls_context import tls_context
+
     try:
         deadline.step(f"the name {address.host} was not resolved", "; its name server may be unreachable")
         unanswered = partial(deadline.step, f"{address} did not answer", "; it may be down or behind a firewall")
         sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
         deadline.step(f"{address} did not answer", " during the TLS handshake; is it a Farhand service?")
         transport, _ = await asyncio.get_running_loop().create_connection(
-            session.make_transport, sock=sock, ssl=_context(ticket), server_hostname=address.host
+            session.make_transport, sock=sock, ssl=tls_context(ticket), server_hostname=address.host
         )
     except socket.gaierror as error:
         from .unresolved import unresolved_name
 
         known = () if known_hosts is None else known_hosts.names()
         raise ConnectError(unresolved_name(address, error, known)) from None
-    except ConnectionRefusedError:
-        raise ConnectError(
-            f"nothing listens on {address.host} port {address.port}; does farhandd run there, with --listen?"
-        ) from None
+    except ConnectionRefusedError as error:
+        raise ConnectError(connect_failure(address.host, address.port, error)) from None
     except ssl.SSLError as error:
         raise _tls_failure(address, error.reason or str(error)) from None
     except ConnectionResetError:
@@ -159,7 +159,7 @@ async def _tls_transport(
             attempts=ATTEMPTS_WHEN_CLOSED,
         ) from None
     except OSError as error:
-        raise ConnectError(f"cannot connect to {address.host} port {address.port}: {error.strerror or error}") from None
+        raise ConnectError(connect_failure(address.host, address.port, error)) from None
     return transport
 
 
@@ -176,18 +176,6 @@ def _tls_failure(address: Address, reason: str) -> ConnectError:
             attempts=ATTEMPTS_WHEN_REFUSED,
         )
     return ConnectError(f"{address} does not speak TLS 1.3 as a Farhand service does: {reason}")
-
-
-def _context(ticket: IssuedTicket | None) -> ssl.SSLContext:
-    import ssl
-
-    # Not create_default_context: certificate authorities are not used, and loading them takes 20 ms.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # TLS proves that the peer holds the certificate's key, which is pinned
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([ALPN] if ticket is None else [ALPN, ticket.protocol(os.urandom(TICKET_NONCE_SIZE))])
-    return context
 
 
 def _service_key(transport: asyncio.Transport, address: Address) -> ServiceKey:
@@ -286,12 +274,6 @@ async def record_host_key(
         given_up.set()
 
 
-NEXT_ADDRESS_DELAY: Final = 0.25
-"""Seconds after which the next address of a name is tried in parallel (RFC 8305, section 8)."""
-
-_SocketAddress: TypeAlias = tuple[int, Any]  # an address family, and an address for connect(2) in it
-
-
 async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] = lambda: None) -> socket.socket:
     """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
 
@@ -299,7 +281,7 @@ async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] =
     address accepts the connection, raises the OSError of the first.
     """
     loop = asyncio.get_running_loop()
-    addresses = _alternating(await _addresses(host, port))
+    addresses = alternating(await _addresses(host, port))
     on_resolved()
     attempts: list[asyncio.Task[socket.socket]] = []
     try:
@@ -323,12 +305,9 @@ async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] =
                 late.close()
 
 
-async def _addresses(host: str, port: int) -> list[_SocketAddress]:
-    try:  # a numeric address needs no resolver, which may be slow
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        found = await run_blocking(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
+async def _addresses(host: str, port: int) -> list[SocketAddress]:
+    # A numeric address needs no resolver, which may be slow.
+    return numeric_addresses(host, port) or await run_blocking(resolved_addresses, host, port)
 
 
 async def _attempt(family: int, address: Any) -> socket.socket:
@@ -341,12 +320,3 @@ async def _attempt(family: int, address: Any) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _alternating(addresses: Iterable[_SocketAddress]) -> deque[_SocketAddress]:
-    """Interleave the address families, beginning with that of the first address: after a failure, try the other."""
-    by_family: dict[int, list[_SocketAddress]] = {}
-    for each in addresses:
-        by_family.setdefault(each[0], []).append(each)
-    turns = chain.from_iterable(zip_longest(*by_family.values()))
-    return deque(each for each in turns if each is not None)

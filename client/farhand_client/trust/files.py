@@ -1,11 +1,16 @@
 """Reads small files of the user, without ever blocking even if a file turns out to be a FIFO or a device."""
 
+from __future__ import annotations
+
 import os
 import stat
-from pathlib import Path
+
+TYPE_CHECKING = False  # `typing` and `pathlib` take longer to import than a file takes to read
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def read_small_file(path: Path, max_size: int, *, private: bool = False) -> bytes | None:
+def read_small_file(path: Path | str, max_size: int, *, private: bool = False) -> bytes | None:
     """Return the contents of a regular file, or None if it does not exist.
 
     With `private`, a file that belongs to the user must not be accessible to others, as ssh requires of private keys.

@@ -7,15 +7,15 @@ from typing import Protocol, TypeAlias
 
 from farhand_client.blocking import run_blocking
 from farhand_client.trust import AgentError, IdentityError, TrustError
-from farhand_client.trust.agent import LIST_TIMEOUT, Agent, AgentKey
+from farhand_client.trust.agent import Agent
+from farhand_client.trust.agent_messages import LIST_TIMEOUT, AgentKey
 from farhand_client.trust.keyfile import (
     AskPassphrase,
     KeyFile,
     SealedKeyFile,
-    is_public_key_file,
     read_key_file,
-    read_public_key_file,
 )
+from farhand_client.trust.public_key_file import is_public_key_file, read_public_key_file
 from farhand_protocol import login
 from farhand_protocol.sshformat import PublicKey
 

@@ -1,7 +1,5 @@
 """Private key files in the formats of ssh-keygen. cryptography is imported only when one has to be loaded."""
 
-import base64
-import binascii
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from farhand_client.blocking import run_blocking
 from farhand_client.trust import IdentityError
 from farhand_client.trust.files import read_small_file
+from farhand_client.trust.openssh_key import openssh_body, read_container
+from farhand_client.trust.public_key_file import MAX_IDENTITY_FILE_SIZE, PUBLIC_KEY_LINES, read_public_key_file
 from farhand_protocol import login, sshformat
-from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_mpint, pack_string
+from farhand_protocol.sshformat import PublicKey, SSHFormatError, pack_mpint, pack_string
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -19,15 +19,9 @@ if TYPE_CHECKING:
 AskPassphrase = Callable[[str], Awaitable[str | None]]
 """Shows a prompt and returns what was typed, empty if nothing was, or None if there is no terminal to ask at."""
 
-MAX_IDENTITY_FILE_SIZE: Final = 64 * 1024
-"""Bytes; an RSA key of 8192 bits takes 6.5 KB."""
-
 MAX_PASSPHRASE_PROMPTS: Final = 3
 """ssh's NumberOfPasswordPrompts (ssh_config(5))."""
 
-_MAGIC = b"openssh-key-v1\0"
-_OPENSSH = re.compile(rb"-----BEGIN OPENSSH PRIVATE KEY-----\s(.*?)-----END OPENSSH PRIVATE KEY-----", re.DOTALL)
-_PUBLIC_KEY_LINES = (b"ssh-", b"ecdsa-", b"sk-")  # how the type of a key begins, in a .pub file
 _PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
@@ -100,8 +94,9 @@ def read_key_file(path: Path, *, ask: AskPassphrase | None = None) -> KeyFile | 
         if data is None:
             return None
         key: PublicKey | None
-        if found := _OPENSSH.search(data):
-            key, encrypted = _read_header(found[1])
+        if (found := openssh_body(data)) is not None:
+            container = read_container(found)
+            key, encrypted = container.public_key, container.encrypted
         elif _PEM.search(data):
             # PKCS #1 has Proc-Type: 4,ENCRYPTED (RFC 1421), PKCS #8 BEGIN ENCRYPTED PRIVATE KEY (RFC 7468).
             key, encrypted = read_public_key_file(Path(f"{path}.pub")), b"ENCRYPTED" in data
@@ -130,53 +125,9 @@ def _not_a_key(path: Path, data: bytes) -> str:
         return f"{path} is an X.509 certificate, not a private key"
     if data.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"---- BEGIN SSH2 PUBLIC KEY")):
         return f"{path} is a public key; name the file of the private key"
-    if data.startswith(_PUBLIC_KEY_LINES):
+    if data.startswith(PUBLIC_KEY_LINES):
         return f"{path} is a public key; name the file of the private key"
     return f"{path} is not a private key file"
-
-
-def read_public_key_file(path: Path) -> PublicKey | None:
-    """Return the key in a .pub file, or None if there is no file. Raises IdentityError if it is not a public key."""
-    try:
-        data = read_small_file(path, MAX_IDENTITY_FILE_SIZE)
-        if data is None:
-            return None
-        if b"PRIVATE KEY-----" in data:
-            raise IdentityError(f"{path} is a private key file, whose name must not end with .pub")
-        if b"-cert-v01@openssh.com " in data:
-            raise IdentityError(
-                f"{path} is an OpenSSH certificate, which Farhand does not support; name the key itself"
-            )
-        return sshformat.parse_public_key_line(data.decode(errors="replace"))[0]
-    except SSHFormatError as error:
-        raise IdentityError(f"{path} is not a public key file: {error}") from None
-    except ValueError as error:
-        raise IdentityError(str(error)) from None
-
-
-def is_public_key_file(path: Path) -> bool:
-    """Return whether a file is to be read by `read_public_key_file`: by its name or, as with ssh, by what is in it."""
-    if path.suffix == ".pub":
-        return True
-    try:
-        data = read_small_file(path, MAX_IDENTITY_FILE_SIZE)
-    except ValueError:
-        return False  # reading it as a private key will say why
-    return data is not None and data.startswith(_PUBLIC_KEY_LINES)
-
-
-def _read_header(body: bytes) -> tuple[PublicKey, bool]:
-    """Return the public key of an openssh-key-v1 file, and whether it is encrypted (OpenSSH PROTOCOL.key)."""
-    try:
-        reader = Reader(base64.b64decode(body))
-    except binascii.Error:
-        raise SSHFormatError("the key file is not valid base64") from None
-    if reader.take(len(_MAGIC)) != _MAGIC:
-        raise SSHFormatError("the key file is not in the format openssh-key-v1")
-    cipher, _, _, count = reader.text(), reader.text(), reader.string(), reader.u32()
-    if count != 1:
-        raise SSHFormatError(f"the key file contains {count} keys; only one is supported")
-    return sshformat.parse_public_key(reader.string()), cipher != "none"
 
 
 async def _load(path: Path, data: bytes, *, encrypted: bool, ask: AskPassphrase | None) -> "PrivateKeyTypes":
@@ -214,7 +165,7 @@ def _decode(path: Path, data: bytes, passphrase: bytes | None) -> "PrivateKeyTyp
     from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
-    load = serialization.load_ssh_private_key if _OPENSSH.search(data) else serialization.load_pem_private_key
+    load = serialization.load_ssh_private_key if openssh_body(data) is not None else serialization.load_pem_private_key
     try:
         return load(data, passphrase)
     except UnsupportedAlgorithm as error:

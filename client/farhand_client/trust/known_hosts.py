@@ -1,39 +1,25 @@
-"""The keys of services, in OpenSSH's known_hosts syntax (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+"""The known_hosts file: the keys of services, looked up and recorded. Its lines are read by `host_lines`."""
 
-A name without a port means Farhand's port, 7022; any other port is written `[name]:port`.
-"""
-
-import base64
-import binascii
 import contextlib
 import fcntl
-import hmac
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
-from farhand_client.config import DEFAULT_PORT
 from farhand_client.trust import KnownHostsError
 from farhand_client.trust.files import read_small_file
+from farhand_client.trust.host_lines import (
+    MAX_KNOWN_HOSTS_SIZE,
+    NOT_IN_A_NAME,
+    HostKeyState,
+    host_lines,
+    look_up,
+    names_service,
+    service_names,
+)
 from farhand_protocol import sshformat
-from farhand_protocol.sshformat import PublicKey, SSHFormatError
-
-MAX_KNOWN_HOSTS_SIZE: Final = 1024 * 1024
-"""Bytes: ten thousand services at a hundred bytes each."""
-
-# Characters with a meaning in the file: separators, wildcards, negation, markers, hashes.
-_NOT_IN_A_NAME = frozenset(",*?!|@#[]\"'\\/")
-
-
-HostKeyState = Literal["known", "unknown", "changed", "revoked"]
-"""What the file says about a service's key.
-
-- known: a line for the service has this key;
-- unknown: the file has no line for the service;
-- changed: it has lines for the service, but none with this key;
-- revoked: a @revoked line has this key.
-"""
+from farhand_protocol.sshformat import PublicKey
 
 
 class HostKeyCheck(NamedTuple):
@@ -49,14 +35,6 @@ class HostKeyCheck(NamedTuple):
     """For a changed key the fingerprint on that line; None if its key cannot be read."""
     problem: str = ""
     """Why that line's key cannot be read."""
-
-
-class _Entry(NamedTuple):
-    line: int
-    marker: str
-    hosts: str
-    key: PublicKey | None
-    problem: str = ""
 
 
 class KnownHosts:
@@ -115,12 +93,12 @@ class KnownHosts:
     def names(self) -> list[str]:
         """Return the names of services that can be read from the file: no hashes, no patterns. None on an error."""
         try:
-            entries = list(_entries(self._read()))
+            entries = list(host_lines(self._read()))
         except KnownHostsError:
             return []
         names = [name for entry in entries if not entry.marker for name in entry.hosts.split(",")]
         names = [name[1:].partition("]")[0] if name.startswith("[") else name for name in names]
-        return [name for name in names if _NOT_IN_A_NAME.isdisjoint(name)]
+        return [name for name in names if NOT_IN_A_NAME.isdisjoint(name)]
 
     def _read(self) -> bytes:
         try:
@@ -130,25 +108,13 @@ class KnownHosts:
 
     def _check(self, data: bytes, host: str, port: int, key: PublicKey) -> HostKeyCheck:
         names = service_names(host, port)
-        known: _Entry | None = None
-        other: _Entry | None = None
-        for entry in _entries(data):
-            if entry.marker == "@cert-authority" or not _names_service(entry.hosts, names):
-                continue
-            same = entry.key is not None and entry.key.blob == key.blob
-            if entry.marker == "@revoked":
-                if same:
-                    return HostKeyCheck("revoked", names[0], self.path, entry.line)
-            elif same:
-                known = known or entry
-            elif other is None or (other.key is None and entry.key is not None):
-                other = entry
-        if known is not None:
-            return HostKeyCheck("known", names[0], self.path, known.line)
-        if other is not None:
-            stored = None if other.key is None else other.key.fingerprint
-            return HostKeyCheck("changed", names[0], self.path, other.line, stored, other.problem)
-        return HostKeyCheck("unknown", names[0], self.path)
+        state, entry = look_up(data, names, key)
+        if entry is None:
+            return HostKeyCheck(state, names[0], self.path)
+        if state != "changed":
+            return HostKeyCheck(state, names[0], self.path, entry.line)
+        stored = None if entry.key is None else entry.key.fingerprint
+        return HostKeyCheck(state, names[0], self.path, entry.line, stored, entry.problem)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -190,15 +156,15 @@ class KnownHosts:
     def _without(self, data: bytes, names: tuple[str, ...]) -> bytes:
         """Return the file without these names; other names on the same line are kept."""
         lines = data.splitlines(keepends=True)
-        for entry in _entries(data):
-            if entry.marker or not _names_service(entry.hosts, names):
+        for entry in host_lines(data):
+            if entry.marker or not names_service(entry.hosts, names):
                 continue
             if entry.hosts.startswith("|"):
                 lines[entry.line - 1] = b""
                 continue
             items = entry.hosts.split(",")
             left = [item for item in items if item.lower() not in names]
-            if left and _names_service(",".join(left), names):
+            if left and names_service(",".join(left), names):
                 raise KnownHostsError(
                     f"{self.path}:{entry.line} has another key for {names[0]} by a pattern; edit that line first"
                 )
@@ -206,53 +172,3 @@ class KnownHosts:
             lines[entry.line - 1] = lines[entry.line - 1].replace(old, new, 1) if left else b""
         kept = b"".join(lines)
         return kept if not kept or kept.endswith(b"\n") else kept + b"\n"
-
-
-def service_names(host: str, port: int) -> tuple[str, ...]:
-    """Return the names that a service can have in the file. The first one is used for new lines.
-
-    Raises KnownHostsError if the host's name would mean something else in the file.
-    """
-    name = host.lower()
-    if not name or not name.isprintable() or not _NOT_IN_A_NAME.isdisjoint(name) or " " in name:
-        raise KnownHostsError(f"{host!r} is not a host name")
-    bracketed = f"[{name}]:{port}"
-    return (name, bracketed) if port == DEFAULT_PORT else (bracketed,)
-
-
-def _entries(data: bytes) -> Iterator[_Entry]:
-    for number, raw in enumerate(data.splitlines(), 1):
-        fields = raw.decode(errors="surrogateescape").split()
-        if not fields or fields[0].startswith("#"):
-            continue
-        marker = fields.pop(0) if fields[0].startswith("@") else ""
-        if fields:
-            # An unknown marker may be meant to revoke trust, so its line grants none.
-            if marker in ("", "@revoked"):
-                key, problem = _key(fields[1:3])
-            else:
-                key, problem = None, f"unknown marker {marker}"
-            yield _Entry(number, marker, fields[0], key, problem)
-
-
-def _key(fields: list[str]) -> tuple[PublicKey | None, str]:
-    """Return the key in the fields after the name, or None and what is wrong with them."""
-    if len(fields) != 2:
-        return None, "the key is missing"
-    try:
-        return sshformat.parse_public_key_fields(*fields), ""
-    except SSHFormatError as error:
-        return None, str(error)
-
-
-def _names_service(hosts: str, names: tuple[str, ...]) -> bool:
-    if not hosts.startswith("|"):
-        return sshformat.matches_host_list(names, hosts)
-    _, version, salt, digest = (*hosts.split("|"), "", "", "")[:4]
-    if version != "1":
-        return False
-    try:
-        key, expected = (base64.b64decode(part.encode("ascii"), validate=True) for part in (salt, digest))
-    except (binascii.Error, UnicodeEncodeError):
-        return False
-    return any(hmac.digest(key, name.encode(), "sha1") == expected for name in names)

@@ -80,8 +80,8 @@ async def test_without_a_place_for_it_the_process_remembers_its_ticket(state: st
 async def test_a_store_that_hangs_delays_nothing_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
     monkeypatch.setattr(return_ticket, "TICKET_FILE_TIMEOUT", 0.05)
-    monkeypatch.setattr(return_ticket, "_read", lambda path: held.wait() and None)
-    monkeypatch.setattr(return_ticket, "_write", lambda path, ticket: held.wait())
+    monkeypatch.setattr(return_ticket, "read_ticket", lambda path: held.wait() and None)
+    monkeypatch.setattr(return_ticket, "write_ticket", lambda path, ticket: held.wait())
     mine = ticket(tmp_path)
     assert await mine.load() is None
     await mine.renew(accepted(b"one"))

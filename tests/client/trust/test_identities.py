@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from farhand_client.trust import AgentError, IdentityError
-from farhand_client.trust.agent import LIST_TIMEOUT, Agent, AgentKey, UnusableAgentKey
+from farhand_client.trust.agent import Agent
+from farhand_client.trust.agent_messages import LIST_TIMEOUT, AgentKey, UnusableAgentKey
 from farhand_client.trust.identities import AgentIdentity, Identities, Identity, default_key_files
 from farhand_protocol.login import LOGIN_NAMESPACE
 from farhand_protocol.sshformat import PublicKey, format_public_key_line

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farhand_client.trust import KnownHostsError
-from farhand_client.trust.known_hosts import HostKeyCheck, HostKeyState, KnownHosts
+from farhand_client.trust.host_lines import HostKeyState
+from farhand_client.trust.known_hosts import HostKeyCheck, KnownHosts
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, format_public_key_line, pack_string
 from tests.support.cost import assert_linear
