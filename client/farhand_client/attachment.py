@@ -21,15 +21,12 @@ from .home_loop import call_back
 from .results import Result, describe, lost_run_error
 from .stdin import InputStream
 from .streams import AttachmentStreams
+from .times import STOP_MARGIN
 
 if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
     from .connection.session import ClientSession
     from .output import Receiver
-
-STOP_MARGIN: Final = 10.0
-"""Seconds for which a stop waits for the outcome after the grace period. The service needs far less to kill and reap:
-if they are not enough, the service hangs, or the connection is lost permanently."""
 
 
 class ClientAttachment:
@@ -40,7 +37,12 @@ class ClientAttachment:
     """
 
     def __init__(
-        self, connection: ReconnectingConnection, opening: m.RunRequest | m.Attach, *, tolerant: bool = False
+        self,
+        connection: ReconnectingConnection,
+        opening: m.RunRequest | m.Attach,
+        *,
+        tolerant: bool = False,
+        stdin_offset: int = 0,
     ) -> None:
         connection.check_home()
         loop = asyncio.get_running_loop()
@@ -50,8 +52,8 @@ class ClientAttachment:
         self.ended: Final[asyncio.Future[Result]] = loop.create_future()
         self.exited: Outcome | None = None
         """How the program ended: known before the run ends if other processes still hold its output."""
-        stdin_offset = (0 if opening.stdin else None) if isinstance(opening, m.RunRequest) else opening.stdin
-        self.stdin: Final = None if stdin_offset is None else InputStream(self, stdin_offset)
+        at = (stdin_offset if opening.stdin else None) if isinstance(opening, m.RunRequest) else opening.stdin
+        self.stdin: Final = None if at is None else InputStream(self, at)
         self.number = 0
         """The number of the current channel."""
         self.size: m.WindowSize | None = None
@@ -83,6 +85,19 @@ class ClientAttachment:
     def begin(self) -> None:
         """Send the request now, or once there is a connection. Raises as `ReconnectingConnection.register`."""
         self.connection.register(self)
+
+    def resume(self, started: m.Started | None, final: m.AnyMessage | None) -> None:
+        """Go on with a run that was requested before, over another connection: `started` has arrived if it is given,
+        and with `final` nothing else will."""
+        if started is not None:
+            self._run_started(started)
+        if final is not None:
+            self.received(final)
+            return
+        try:
+            self.begin()
+        except FarhandError as error:
+            self.fail(error)
 
     def deliver_to(self, stream: m.Output, receiver: Receiver, offset: int = 0) -> None:
         """Deliver the bytes of `stream` from `offset` on to `receiver`. Call this before `begin`."""

@@ -100,7 +100,7 @@ def config_directory() -> Path:
 
     Raises `ConnectError` if neither the variable is set nor a home directory known.
     """
-    found = directory(CONFIG_DIRECTORY)
+    found = directory(CONFIG_DIRECTORY, home_directory())
     if found is None:
         raise ConnectError(
             f"no home directory is known: HOME is not set, and the user id {os.getuid()} has no account here; "
@@ -114,7 +114,7 @@ def state_directory() -> Path:
 
     Without a home directory it is below /dev/null, where nothing exists: no state is kept.
     """
-    found = directory(STATE_DIRECTORY)
+    found = directory(STATE_DIRECTORY, home_directory())
     return Path(os.devnull, "farhand") if found is None else Path(found)
 
 

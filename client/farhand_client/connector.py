@@ -7,7 +7,11 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from farhand_protocol import messages as m
+from farhand_protocol.errors import RemoteProtocolError
+from farhand_protocol.events import ConnectionFailed, MessageReceived
 
 from .arguments import as_bytes, as_callback, as_count, as_seconds, as_str, type_error
 from .blocking import run_blocking
@@ -20,21 +24,16 @@ from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_
 from .connection.login import LoginResult, local_user, log_in
 from .connection.reconnecting import RECONNECT_TIMEOUT, OutageCallback, ReconnectingConnection
 from .connection.return_ticket import ReturnTicket
+from .connection.session import ClientSession
 from .errors import AddressError, ConnectError, HostKeyUnknown, RequestRefused
 from .pending import Pending
+from .times import CONNECT_TIMEOUT, KEEPALIVE_INTERVAL
 
 if TYPE_CHECKING:
+    from .handover import Handover, LostConnection
     from .trust.identities import Identities
     from .trust.keyfile import AskPassphrase
     from .trust.known_hosts import KnownHosts
-
-CONNECT_TIMEOUT: Final = 30.0
-"""Seconds allowed to connect and log in: enough to touch a security key; TCP gives up only after minutes (tcp(7))."""
-
-KEEPALIVE_INTERVAL: Final = 15.0
-"""Seconds of silence after which the service is pinged; after three such intervals without an answer the connection
-counts as lost. Shorter than the shortest time for which firewalls are known to remember an idle connection (RFC 5382
-requires 2 hours; a few minutes are seen)."""
 
 LogInAgain: TypeAlias = Callable[[], Awaitable[LoginResult]]
 """Connects and logs in again as at first, but without asking the user anything."""
@@ -108,10 +107,7 @@ def connect(
                 log_in_again: LogInAgain = partial(_socket_login, address, seconds)
                 login = await log_in(await dial_socket(address, None, deadline), address, None, deadline)
             else:
-                from .trust.known_hosts import KnownHosts
-
-                record = KnownHosts(record_path or config_directory() / "known_hosts")
-                ticket = ReturnTicket(state_directory(), address, address.user or local_user())
+                record, ticket = _trusted(record_path, address)
                 dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline, ticket)
                 keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
                 login = await _first_login(dial, address, keys, deadline, touch)
@@ -121,6 +117,62 @@ def connect(
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())
+
+
+async def reconnect_lost(
+    host: str,
+    handover: Handover,
+    *,
+    identities: Sequence[str | os.PathLike[str]],
+    touch: ShowTouch | None,
+    timeout: float,
+    keepalive: float,
+    reconnect: float,
+    watch: OutageCallback,
+) -> tuple[Client, ReconnectingConnection]:
+    """Return the client of a connection that the direct path has lost. It reconnects as one from `connect` does.
+
+    Raises `AddressError` and `ConnectError`.
+    """
+    async with connect_deadline(timeout) as deadline:
+        config = _configuration(host, None)
+        address = await _resolve(host, None, None, config and config / "config.toml", deadline)
+        if address.socket is not None:
+            log_in_again: LogInAgain = partial(_socket_login, address, timeout)
+        else:
+            record, ticket = _trusted(None, address)
+            named = tuple(_expanded(Path(path)) for path in identities)
+            again = _identities(named or address.identities, config, None, deadline).for_reconnect(None)
+            again.accepted_before = True
+            log_in_again = partial(_tls_login, address, record, again, timeout, keepalive, touch, ticket)
+    welcome, accepted = m.Welcome(**handover.welcome), m.Accepted(**handover.accepted)
+    login = LoginResult(_lost_session(str(address), handover.lost), welcome, accepted, None)
+    if handover.final is not None:
+        reconnect = 0.0  # nothing is left to ask for
+    connection = ReconnectingConnection(login, log_in_again, reconnect, watch)
+    return Client(connection, login), connection
+
+
+def _lost_session(name: str, lost: LostConnection | None) -> ClientSession:
+    session = ClientSession(name, None)
+    if lost is None:
+        session.lost(None)
+    elif lost.broken and lost.code is not None:
+        session.received(ConnectionFailed(RemoteProtocolError(lost.code, lost.text)))
+    elif lost.code is not None:
+        session.received(MessageReceived(0, m.Error(code=lost.code, message=lost.text)))
+    elif lost.silence is not None:
+        session.silent(lost.silence)
+    else:
+        session.lost(lost.error)
+    return session
+
+
+def _trusted(known_hosts: Path | None, address: Address) -> tuple[KnownHosts, ReturnTicket]:
+    from .trust.known_hosts import KnownHosts
+
+    record = KnownHosts(known_hosts or config_directory() / "known_hosts")
+    return record, ReturnTicket(state_directory(), address, address.user or local_user())
 
 
 async def _resolve(

@@ -24,17 +24,19 @@ STATE_DIRECTORY: Final = ("XDG_STATE_HOME", ".local/state")
 
 def home() -> str | None:
     """Return this user's home directory; None if HOME is not set and passwd(5) does not know the user."""
-    found = os.path.expanduser("~")  # noqa: PTH111  # as pathlib, which is not imported here
+    found = os.path.expanduser("~")
     return None if found.startswith("~") else found
 
 
-def directory(which: tuple[str, str]) -> str | None:
-    """Return the directory of Farhand that `which` stands for; it need not exist. None if no home is known."""
+def directory(which: tuple[str, str], below: str | os.PathLike[str] | None) -> str | None:
+    """Return the directory of Farhand that `which` stands for; it need not exist.
+
+    `below` is the home directory; without one, the answer is None unless the variable is set.
+    """
     variable, default = which
     base = os.environ.get(variable, "")
     if not base.startswith("/"):
-        found = home()
-        if found is None:
+        if below is None:
             return None
-        base = os.path.join(found, default)  # noqa: PTH118
-    return os.path.join(base, "farhand")  # noqa: PTH118
+        base = os.path.join(below, default)
+    return os.path.join(base, "farhand")

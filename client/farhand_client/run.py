@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from farhand_protocol import messages as m
+from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.outcome import Outcome
 
 from .arguments import as_callback, as_seconds, shortened
@@ -26,6 +27,7 @@ from .stdin import InputStream
 
 if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
+    from .handover import Handover
 
 
 class Run:
@@ -71,11 +73,42 @@ class Run:
             if name in discarded and stream is not None:
                 stream.discard()
         attachment.begin()
+        await run._started()
+        return run
+
+    async def _started(self) -> None:
         try:
-            await asyncio.shield(attachment.started)
+            await asyncio.shield(self._attachment.started)
         except BaseException:
-            await attachment.stop_or_detach()
+            await self._attachment.stop_or_detach()
             raise
+
+    @classmethod
+    async def resume(cls, connection: ReconnectingConnection, handover: Handover, on_gap: OnGap) -> Self:
+        """Go on with a run that the direct path has requested. Raises as `Client.start`."""
+        opening = m.RunRequest(**handover.request)
+        attachment = ClientAttachment(connection, opening, tolerant=True, stdin_offset=handover.stdin_offset)
+        stdout, stderr = handover.streams["stdout"], handover.streams["stderr"]
+        run = cls(
+            attachment, stdout=stdout.written, stderr=None if opening.merge_stderr else stderr.written, on_gap=on_gap
+        )
+        for name, stream, so_far in (("stdout", run.stdout, stdout), ("stderr", run.stderr, stderr)):
+            for chunk in so_far.unwritten:
+                attachment.received_data("stdout" if name == "stdout" else "stderr", chunk)
+            if so_far.discarded and stream is not None:
+                stream.discard()
+        if attachment.stdin is not None:
+            for chunk in handover.stdin:
+                attachment.stdin.write(chunk)
+            if handover.stdin_ended:
+                attachment.stdin.close()
+            if handover.stdin_over:
+                attachment.stdin.finish(None)
+        attachment.resume(
+            None if handover.started is None else m.Started(**handover.started),
+            None if handover.final is None else m.decode(handover.final, CLIENT_LIMITS),
+        )
+        await run._started()
         return run
 
     @classmethod

@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+MAX_TIME: Final = 10 * 366 * 86400
+"""Seconds: ten years; anyone who wants longer means no limit. The same as `model.MAX_SECONDS`, without its imports."""
+
 TIME_FORMS: Final = "seconds (90, 0.5) or a form like 30s, 5m, 1h30m, 2d"
 
 SIZE_FORMS: Final = "bytes (65536) or a form like 64K, 512M, 1.5G, 64 KiB, 2 MB"

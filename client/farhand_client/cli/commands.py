@@ -62,10 +62,19 @@ def run_command(arguments: list[str]) -> int:
             print_usage(_usage())
         return EXIT_USAGE
     require_memory()
+    handover = None
+    if name == "run":
+        from farhand_client.direct.command import run_directly
+
+        done = run_directly(arguments)
+        if isinstance(done, int):
+            return done
+        handover = done
     # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")
-    code: int = getattr(module, f"{name}_command")(arguments)
+    command = getattr(module, f"{name}_command")
+    code: int = command(arguments) if handover is None else command(arguments, handover)
     return code
 
 

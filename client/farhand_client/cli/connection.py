@@ -9,10 +9,11 @@ from typing import Any
 
 from farhand_client.client import Client
 from farhand_client.connection.reconnecting import OutageCallback
-from farhand_client.connector import KEEPALIVE_INTERVAL, connect
+from farhand_client.connector import connect
 from farhand_client.errors import FarhandError
 from farhand_client.ids import is_run_id
 from farhand_client.pending import Pending
+from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.exitcodes import EXIT_USAGE, error_exit_code
 from farhand_client.ui.outages import OutageNotice
 from farhand_client.ui.printing import print_json, print_message

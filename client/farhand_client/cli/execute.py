@@ -30,6 +30,7 @@ from .status import StatusFile, detached_report, error_report, result_report
 if TYPE_CHECKING:
     from farhand_client.ui.outages import OutageNotice
 
+    from .resume import ResumedRun
     from .terminal_view import TerminalView, ViewResult
 
 
@@ -40,7 +41,8 @@ class RemoteCommand:
     If `args` is None, a login shell is run. With `stdin` this process's stdin is passed on. With `detach` the run's id
     is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal. `advice`
     says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
-    passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one.
+    passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one. With
+    `resumed` the run was requested before, and is resumed.
     """
 
     args: Args | None
@@ -51,9 +53,12 @@ class RemoteCommand:
     advice: Callable[[SpawnError], str] | None = None
     unread_stdin: str | None = None
     leave_option: str | None = OPTION
+    resumed: ResumedRun | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
+        if self.resumed is not None and on_gap is not None:
+            return self.resumed.start(on_gap)
         if self.args is None:
             return client.shell(self.options.terminal, self.options, on_gap=on_gap)
         return client.start(self.args, self.options, stdin=PIPE if self.stdin else None, on_gap=on_gap)
@@ -71,6 +76,8 @@ async def execute(
     connection is printed.
     """
     with RunSignalHandler() if command.view is None else command.view.signal_handler() as signals:
+        if command.resumed is not None:
+            signals.take_over(command.resumed.handover)
         try:
             report, code = await _run_and_report(open_client, command, signals, outage)
         except asyncio.CancelledError:
@@ -198,6 +205,8 @@ async def _run_on_streams(
         if run.stdin is not None and not command.stdin:
             run.stdin.close()  # the run is on a terminal, but nobody types at it
         try:
+            if command.resumed is not None:
+                command.resumed.raise_what_failed()
             result = await copy_streams(run, writers)
             if lost:
                 text = (

@@ -71,8 +71,9 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
 
     def open_host(name: str, ask_user: AskUser) -> Connect:
         from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT
-        from farhand_client.connector import KEEPALIVE_INTERVAL, connect
+        from farhand_client.connector import connect
         from farhand_client.repl.main import is_attended
+        from farhand_client.times import KEEPALIVE_INTERVAL
         from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
         from farhand_client.ui.printing import print_message
         from farhand_client.ui.prompts import ask_passphrase, confirm_host_key

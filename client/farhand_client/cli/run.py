@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.options import RunOptions
+from farhand_client.times import COMMAND_KILL_AFTER, KEEPALIVE_INTERVAL
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
+from farhand_client.ui.unread_stdin import UNREAD
 from farhand_protocol.limits import MIN_SPOOL_SIZE, KiB, MiB
 
 from .default_host import default_host, required_default
@@ -34,6 +36,9 @@ from .status import StatusFile, open_status_file
 from .values import duration, limits, new_run_id, positive_duration, size, terminal_size, variable
 
 if TYPE_CHECKING:
+    from farhand_client.client import Client
+    from farhand_client.handover import Handover
+    from farhand_client.pending import Pending
     from farhand_client.terminal.local import LocalTerminal
 
 VALUED_OPTIONS: Final = CONNECTION_OPTIONS | {
@@ -92,15 +97,13 @@ missing; 2 for wrong usage; 141 if nobody reads stdout any more.
 """
 
 
-_UNREAD: Final = "stdin was not passed on; -i passes it, -n silences this"
-
 _UNREAD_DETACHED: Final = (
     "stdin was not passed on: a detached command has none; -i --on-disconnect keep passes it, -n silences this"
 )
 
 
-def run_command(arguments: Sequence[str]) -> int:
-    """Run `farhand run` and return the exit code."""
+def run_command(arguments: Sequence[str], handover: Handover | None = None) -> int:
+    """Run `farhand run` and return the exit code. `handover` is the run, if the direct path has requested it before."""
     before, rest = split_arguments(arguments, VALUED_OPTIONS)
     parser = _parser()
     options = parser.parse_args(before)
@@ -132,7 +135,7 @@ def run_command(arguments: Sequence[str]) -> int:
 
             with LocalTerminal() as here:
                 return _execute(typed, options, status, here)
-        return _execute(typed, options, status)
+        return _execute(typed, options, status, None, handover)
     except UnicodeError:
         raise  # is no mistake of the user
     except ValueError as error:
@@ -148,8 +151,8 @@ def _execute(
     options: argparse.Namespace,
     status: StatusFile | None,
     here: LocalTerminal | None = None,
+    handover: Handover | None = None,
 ) -> int:
-    from farhand_client.connector import KEEPALIVE_INTERVAL
     from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT, OutageNotice
 
     from .connection import open_connection
@@ -170,7 +173,14 @@ def _execute(
         command = replace(command, view=view)
     if options.reconnect is not None:
         reconnect = options.reconnect
-    open_client = partial(open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=outage)
+    open_client: Callable[[], Pending[Client]] = partial(
+        open_connection, host, options, reconnect=reconnect, keepalive=keepalive, watch=outage
+    )
+    if handover is not None:
+        from .resume import ResumedRun
+
+        resumed = ResumedRun(host, options, handover, outage)
+        command, open_client = replace(command, resumed=resumed), resumed.open_client(reconnect)
     run = run_loop if here is None else run_attended
     return run(execute(open_client, command, status, outage))
 
@@ -211,7 +221,7 @@ def remote_command(
         ),
         stdin=options.stdin,
         detach=options.detach,
-        unread_stdin=None if options.no_stdin else _UNREAD_DETACHED if options.detach else _UNREAD,
+        unread_stdin=None if options.no_stdin else _UNREAD_DETACHED if options.detach else UNREAD,
     )
 
 
@@ -248,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
         "--kill-after",
         metavar="TIME",
         type=duration,
-        default=5.0,
+        default=COMMAND_KILL_AFTER,
         help="time between TERM and KILL when it is stopped (default 5s)",
     )
     add("--merge", action="store_true", help="write the command's stderr to its stdout, in order")

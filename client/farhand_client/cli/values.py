@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-MAX_DURATION: Final = 10 * 366 * 86400
+from farhand_protocol.quantities import MAX_TIME
+
+MAX_DURATION: Final = MAX_TIME
 """Seconds: ten years, the longest time in the protocol (`MAX_SECONDS`), which the parser need not import."""
 
 MAX_SIZE: Final = (1 << 63) - 1

@@ -8,40 +8,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from farhand_client.errors import ConnectError
+
+from .steps import ConnectSteps
 
 T = TypeVar("T")
 
 
-class ConnectDeadline:
+class ConnectDeadline(ConnectSteps):
     """The time limit that `scope` enforces, and the step that is under way."""
 
     def __init__(self, scope: asyncio.Timeout, seconds: float) -> None:
-        self.seconds: Final = seconds
+        super().__init__(seconds)
         self.questions = 0
         """How many questions persons have answered."""
         self._scope = scope
-        self._what = "the connection was not ready"
-        self._where = ""
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
         when = self._scope.when()
         return self.seconds if when is None else max(0.0, when - asyncio.get_running_loop().time())
-
-    @property
-    def message(self) -> str:
-        """What an error about the deadline says."""
-        unit = "second" if self.seconds == 1 else "seconds"
-        return f"{self._what} within {self.seconds:g} {unit}{self._where}"
-
-    def step(self, what: str, where: str = "") -> None:
-        """Note the step that begins: the error is `what`, "within … seconds", and `where`."""
-        self._what = what
-        self._where = where
 
     async def person(self, question: Awaitable[T]) -> T:
         """Return the answer of a person to `question`. The clock stands still meanwhile."""

@@ -136,10 +136,10 @@ async def _tls_transport(
     from .tls_context import tls_context
 
     try:
-        deadline.step(f"the name {address.host} was not resolved", "; its name server may be unreachable")
-        unanswered = partial(deadline.step, f"{address} did not answer", "; it may be down or behind a firewall")
+        deadline.resolving(address.host)
+        unanswered = partial(deadline.connecting, str(address))
         sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
-        deadline.step(f"{address} did not answer", " during the TLS handshake; is it a Farhand service?")
+        deadline.shaking_hands(str(address))
         transport, _ = await asyncio.get_running_loop().create_connection(
             session.make_transport, sock=sock, ssl=tls_context(ticket), server_hostname=address.host
         )

@@ -119,7 +119,7 @@ def _is_local_user(user: str | None) -> bool:
 
 
 async def _answer(session: ClientSession, deadline: ConnectDeadline) -> m.AnyMessage:
-    deadline.step(f"{session.name} did not answer", " during the login")
+    deadline.logging_in(session.name)
     return await session.receive_login_message()
 
 
@@ -152,12 +152,11 @@ async def _prove(
                 hello_sha256=sha256(session.connection.hello_frame).digest(),
                 public_key=identity.public_key.blob,
             )
-            hint = "its agent may be waiting for a touch or a confirmation"
+            deadline.signing(identity.description)
             if identity.public_key.application is not None:
-                hint = "it waits for a touch"
+                deadline.step(f"{identity.description} did not sign", "; it waits for a touch")
                 if touch is not None:
                     touch(f"touch your security key: {identity.description}")
-            deadline.step(f"{identity.description} did not sign", f"; {hint}")
             try:
                 signature = await identity.sign(transcript)
             except TrustError as error:

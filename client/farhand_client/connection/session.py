@@ -237,8 +237,7 @@ class ClientSession:
     def _check_keepalive(self) -> None:
         match self._keepalive.check(asyncio.get_running_loop().time()):
             case KeepaliveAction.GIVE_UP:
-                self._end(ConnectionLost(f"{self.name} has not answered for {self._keepalive.silence:g} seconds"))
-                self.abort()
+                self.silent(self._keepalive.silence)
             case KeepaliveAction.PING:
                 self.send_ping()
         self._schedule_keepalive()
@@ -247,6 +246,11 @@ class ClientSession:
         if self._keepalive.deadline is not None:
             loop = asyncio.get_running_loop()
             self._keepalive_timer = loop.call_at(self._keepalive.deadline, self._check_keepalive)
+
+    def silent(self, seconds: float) -> None:
+        """Give up on the service, which has not answered for so long."""
+        self._end(ConnectionLost(f"{self.name} has not answered for {seconds:g} seconds"))
+        self.abort()
 
     # Implements Handler.
 

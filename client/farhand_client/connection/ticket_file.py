@@ -37,10 +37,10 @@ def write_ticket(path: str, ticket: IssuedTicket) -> None:
                 os.write(descriptor, ticket.secret + ticket.ticket)
             finally:
                 os.close(descriptor)
-            os.replace(temporary, path)  # noqa: PTH105  # no pathlib: its import takes longer than all of this
+            os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)  # noqa: PTH108
+                os.unlink(temporary)
             raise
 
 
@@ -49,5 +49,5 @@ def _created(path: str) -> int:
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:  # the first ticket of this user
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         return os.open(path, flags, 0o600)

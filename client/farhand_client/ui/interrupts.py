@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 from .printing import print_message
 
 if TYPE_CHECKING:
+    from farhand_client.handover import Handover
     from farhand_client.run import Run
 
 LEAVE_TIMEOUT: Final = 0.5
@@ -91,6 +93,13 @@ class RunSignalHandler(SignalHandler):
         self.run: Run | None = None
         self.abandoned = False
         self._sent = False
+
+    def take_over(self, handover: Handover) -> None:
+        """Handle the signals from now on that were handled elsewhere before, and those that arrived meanwhile."""
+        self._sent = handover.interrupted
+        arrived = handover.release_signals()
+        for number in [handover.ended_by, *arrived] if handover.ended_by else arrived:
+            os.kill(os.getpid(), number)
 
     def _interrupt_run(self) -> None:
         if self.run is not None and self.run.result is None:

@@ -21,7 +21,6 @@ import os
 import stat
 import termios
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 from farhand_client.caller import parent_pid
@@ -30,6 +29,10 @@ from .printing import print_message
 
 MAX_DESCRIPTORS: Final = 256
 """Descriptors of the parent process that are looked at: many more than any shell has, and a millisecond's work."""
+
+
+UNREAD: Final = "stdin was not passed on; -i passes it, -n silences this"
+"""What `farhand run` says."""
 
 
 class UnreadStdin:
@@ -67,28 +70,29 @@ def _has_bytes(fd: int) -> bool:
 def _is_inherited(status: os.stat_result) -> bool:
     """Return whether the parent process reads from the same pipe; False if that cannot be found out."""
     try:
-        parent = Path(f"/proc/{parent_pid()}")
-        if _is_same(parent / "fd/0", status):
+        parent = f"/proc/{parent_pid()}"
+        if _is_same(f"{parent}/fd/0", status):
             return True
         # fish(1) reads for a loop from another descriptor. A pipe's writing end does not count: it belongs to whoever
         # gives data to this process.
-        with os.scandir(parent / "fd") as descriptors:
+        with os.scandir(f"{parent}/fd") as descriptors:
             numbers = [entry.name for entry in islice(descriptors, MAX_DESCRIPTORS)]
     except OSError:
         return False  # no Linux, or another user's process
-    return any(_is_same(parent / "fd" / number, status) and _is_readable(parent, number) for number in numbers)
+    return any(_is_same(f"{parent}/fd/{number}", status) and _is_readable(parent, number) for number in numbers)
 
 
-def _is_same(path: Path, status: os.stat_result) -> bool:
+def _is_same(path: str, status: os.stat_result) -> bool:
     try:
-        return os.path.samestat(path.stat(), status)
+        return os.path.samestat(os.stat(path), status)
     except FileNotFoundError:
         return False  # closed
 
 
-def _is_readable(process: Path, number: str) -> bool:
+def _is_readable(process: str, number: str) -> bool:
     try:
-        lines = (process / "fdinfo" / number).read_text().splitlines()
+        with open(f"{process}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
+            lines = file.read().splitlines()
     except OSError:
         return False  # closed meanwhile
     flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")

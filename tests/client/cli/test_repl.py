@@ -8,10 +8,10 @@ import pytest
 
 from farhand_client.cli.repl import repl_command
 from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT, Outage
-from farhand_client.connector import KEEPALIVE_INTERVAL
 from farhand_client.errors import ConnectionLost
 from farhand_client.repl.host_connection import HostOpener
 from farhand_client.repl.script import ask_directly
+from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
 from farhand_protocol.outcome import Exited
 from tests.support.command import farhand

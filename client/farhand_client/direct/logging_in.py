@@ -1,0 +1,130 @@
+"""The login: hello, and the proof of a key if the service asks for it."""
+
+from __future__ import annotations
+
+import os
+import select
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from farhand_client.version import SOFTWARE
+from farhand_protocol.errors import ProtocolError
+from farhand_protocol.features import FEATURES
+from farhand_protocol.frames import Kind
+from farhand_protocol.limits import CLIENT_LIMITS
+from farhand_protocol.login import NONCE_SIZE, login_transcript
+from farhand_protocol.plain.codec import decode
+
+from .deadline import NotDirectError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .deadline import DirectDeadline
+    from .dialling import DialledWire
+    from .keys import LoginKey
+    from .route import Route
+    from .wire import Wire
+
+
+class LoginAnswers(NamedTuple):
+    """What the service said: the fields of `welcome` and `accepted`."""
+
+    welcome: dict[str, Any]
+    accepted: dict[str, Any]
+
+
+def log_in_directly(
+    dialled: DialledWire,
+    route: Route,
+    user: str | None,
+    keys: Callable[[], Iterator[LoginKey]],
+    deadline: DirectDeadline,
+) -> LoginAnswers:
+    """Say hello as `user`, and prove one of `keys`.
+
+    Raises NotDirectError if that is impossible here, `ConnectError` at the deadline, and `InterruptedBySignal`.
+    """
+    try:
+        return _log_in(dialled, route, user, keys, deadline)
+    except (OSError, ProtocolError):
+        raise NotDirectError from None
+
+
+def _log_in(
+    dialled: DialledWire,
+    route: Route,
+    user: str | None,
+    keys: Callable[[], Iterator[LoginKey]],
+    deadline: DirectDeadline,
+) -> LoginAnswers:
+    wire = dialled.wire
+    limits = CLIENT_LIMITS
+    nonce = os.urandom(NONCE_SIZE)
+    hello = wire.send(
+        0,
+        {
+            "type": "hello",
+            "versions": (1,),
+            "software": SOFTWARE,
+            "features": FEATURES,
+            "limits": {
+                "message": limits.message,
+                "data": limits.data,
+                "window": limits.window,
+                "channels": limits.channels,
+            },
+            "user": user,
+            "server": route.host or None,
+            "nonce": nonce,
+        },
+    )
+    offered: Iterator[LoginKey] | None = None
+    if dialled.spki_sha256 is not None:
+        offered = keys()
+        first = next(offered, None)  # while the service answers
+    welcome = _answer(wire, route, deadline, "welcome")
+    if not welcome["login"]:
+        return LoginAnswers(welcome, _accepted(wire, _answer(wire, route, deadline, "accepted")))
+    if dialled.spki_sha256 is None or offered is None:
+        raise NotDirectError
+    key = first
+    while key is not None:
+        transcript = login_transcript(
+            spki_sha256=dialled.spki_sha256,
+            server_nonce=welcome["nonce"],
+            client_nonce=nonce,
+            server_name=route.host,
+            user=user or "",
+            hello_sha256=sha256(hello).digest(),
+            public_key=key.public_key.blob,
+        )
+        deadline.signing(key.description)
+        signature = key.sign(transcript, deadline)
+        wire.send(0, {"type": "login", "public_key": key.public_key.blob, "signature": signature})
+        answer = _answer(wire, route, deadline, "accepted", "refused")
+        if answer["type"] == "accepted":
+            return LoginAnswers(welcome, _accepted(wire, answer))
+        key = next(offered, None)
+    raise NotDirectError
+
+
+def _accepted(wire: Wire, answer: dict[str, Any]) -> dict[str, Any]:
+    wire.login_done = True
+    return answer
+
+
+def _answer(wire: Wire, route: Route, deadline: DirectDeadline, *expected: str) -> dict[str, Any]:
+    deadline.logging_in(str(route))
+    while True:
+        for kind, channel, payload in wire.frames():
+            if kind != Kind.MESSAGE or channel != 0:
+                raise NotDirectError
+            answer = decode(bytes(payload))
+            if answer["type"] not in expected:
+                raise NotDirectError
+            return answer
+        deadline.wait(wire.fd, select.POLLIN | (select.POLLOUT if wire.unsent else 0))
+        wire.flush()
+        if not wire.receive():
+            raise NotDirectError
