@@ -2,8 +2,8 @@
 systems that do not hang.
 
 For a program of the service's own account this saves the question to a worker and a shell in front of the program,
-which would cost a short run a tenth of its time. Nothing is remembered between two calls except the table of mounts,
-which the kernel reports when it changes (poll(2) on /proc/self/mountinfo, proc_pid_mountinfo(5)).
+which would cost a short run a tenth of its time. Remembered are the table of mounts, which the kernel reports when it
+changes (poll(2) on /proc/self/mountinfo, proc_pid_mountinfo(5)), and for a second what can be started at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import re
 import select
 import stat
+import time
 import weakref
+from collections.abc import Callable
 from typing import Final
 
 from .looking import MAX_INTERPRETERS, interpreter_of, starting_directory
@@ -33,6 +35,17 @@ MAX_SYMLINKS: Final = 40
 MAX_PATH_ENTRIES: Final = 16
 """Directories of a PATH in which the core itself searches for a program. Each takes some ten microseconds."""
 
+REMEMBER_TIME: Final = 1.0
+"""Seconds for which a program that can be started at once is not looked at again. Only root or the service's account
+can change that meanwhile, and a new mount ends it at once. A script that starts the same program again and again saves
+a dozen system calls each time."""
+
+MAX_REMEMBERED: Final = 256
+"""Programs that are remembered: more than anybody starts in a second."""
+
+MAX_QUESTION: Final = 4096
+"""Bytes of paths that are remembered for a program; longer ones are rare, and could fill the memory."""
+
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _MOUNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
@@ -45,7 +58,8 @@ class _UnsteadyPath(Exception):
 class SteadyPaths:
     """Answers from the current table of mounts. Its methods raise nothing: what cannot be known is not steady."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._uid = os.geteuid()
         self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._table)
@@ -53,6 +67,8 @@ class SteadyPaths:
         self._changes.register(self._table, select.POLLPRI)
         self._local: frozenset[int] = frozenset()
         self._others: frozenset[bytes] = frozenset()
+        self._quick: dict[tuple[bytes, bytes, bytes, bytes], float] = {}
+        """Questions that `can_start` has answered with yes, and until when that counts."""
         self._read()
 
     def is_local(self, fd: int) -> bool:
@@ -80,9 +96,20 @@ class SteadyPaths:
     def can_start(self, program: bytes, search: bytes, cwd: bytes, home: bytes) -> bool:
         """Return whether execve(2) can be called at once for `program` in `cwd`, because it cannot hang.
 
-        It may fail. For the parameters see `messages.OpenStart`.
+        It may fail. For the parameters see `messages.OpenStart`. The answer may be from the last `REMEMBER_TIME`.
         """
         self._follow()
+        question, now = (program, search, cwd, home), self._clock()
+        if self._quick.get(question, 0.0) > now:
+            return True
+        quick = self._can_start(program, search, cwd, home)
+        if quick and sum(map(len, question)) <= MAX_QUESTION:
+            if len(self._quick) >= MAX_REMEMBERED:
+                self._quick.clear()
+            self._quick[question] = now + REMEMBER_TIME
+        return quick
+
+    def _can_start(self, program: bytes, search: bytes, cwd: bytes, home: bytes) -> bool:
         seen: dict[bytes, os.stat_result] = {}
         places = [b""] if b"/" in program else search.split(b":")
         if not cwd.startswith(b"/") or b"\0" in cwd + program + search or len(places) > MAX_PATH_ENTRIES:
@@ -171,6 +198,7 @@ class SteadyPaths:
             self._read()
 
     def _read(self) -> None:
+        self._quick.clear()
         chunks, at = [], 0
         while chunk := os.pread(self._table, 64 << 10, at):
             chunks.append(chunk)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from farhand_server.worker.steady import MAX_PATH_ENTRIES, SteadyPaths
+from farhand_server.worker.steady import MAX_PATH_ENTRIES, MAX_QUESTION, MAX_REMEMBERED, REMEMBER_TIME, SteadyPaths
 
 
 @pytest.fixture
@@ -108,3 +110,49 @@ def test_an_open_file_is_local_if_its_file_system_is(tree: Path, paths: SteadyPa
         assert paths.is_local(fd) is local
         os.close(fd)
     assert not paths.is_local(fd)
+
+
+def test_a_program_that_can_be_started_at_once_is_looked_at_again_after_a_second(tree: Path) -> None:
+    now = 1000.0
+    paths = SteadyPaths(lambda: now)
+    assert paths.can_start(b"prog", bytes(tree), b"/", b"")
+    (tree / "prog").chmod(0o777)
+    assert paths.can_start(b"prog", bytes(tree), b"/", b"")
+    assert not paths.can_start(b"./prog", b"", bytes(tree), b"")
+    now += REMEMBER_TIME
+    assert not paths.can_start(b"prog", bytes(tree), b"/", b"")
+    (tree / "prog").chmod(0o755)  # what cannot be started at once is not remembered
+    assert paths.can_start(b"prog", bytes(tree), b"/", b"")
+
+
+def test_more_programs_than_can_be_remembered_are_looked_at_again(tree: Path) -> None:
+    paths = SteadyPaths(lambda: 0.0)
+    long = b":" + b"/gone" * MAX_QUESTION
+    assert paths.can_start(b"prog", bytes(tree) + long, b"/", b"")
+    (tree / "prog").chmod(0o777)
+    assert not paths.can_start(b"prog", bytes(tree) + long, b"/", b"")
+    (tree / "prog").chmod(0o755)
+    assert paths.can_start(b"prog", bytes(tree), b"/", b"")
+    for number in range(MAX_REMEMBERED):
+        assert paths.can_start(b"gone%d" % number, bytes(tree), b"/", b"")
+    (tree / "prog").chmod(0o777)
+    assert not paths.can_start(b"prog", bytes(tree), b"/", b"")
+
+
+MOUNTS = """
+import os, subprocess, sys
+from farhand_server.worker.steady import SteadyPaths
+
+paths = SteadyPaths(lambda: 0.0)
+before = paths.can_start(b"true", b"/usr/bin", os.fsencode(sys.argv[1]), b"")
+subprocess.run(["mount", "-t", "proc", "proc", sys.argv[1]], check=True)
+print(before, paths.can_start(b"true", b"/usr/bin", os.fsencode(sys.argv[1]), b""))
+"""
+
+
+@pytest.mark.needs("root", "unshare", "mount")
+def test_a_new_mount_is_noticed_at_once(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", MOUNTS, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "True False\n"
