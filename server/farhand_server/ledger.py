@@ -27,7 +27,6 @@ from .runs.output.directory import SpoolDirectory
 from .runs.past import PastRun
 from .runs.plan import RunResult
 from .runs.process.orphans import boot_id, end_orphans
-from .runs.process.tree import look
 from .runs.registry import RecordUnavailable, RunExpired
 from .runs.run import LiveRun
 
@@ -226,12 +225,11 @@ class Ledger:
 
     def started(self, run: LiveRun) -> None:
         assert run.pid is not None
-        process = look(run.pid)
         cgroup = run.cgroup
         self._history.started(
             run.plan.id,
             run.pid,
-            None if process is None else process.started,
+            run.start_ticks,
             self._boot_id,
             None if cgroup is None else str(cgroup),
             run.mark or None,

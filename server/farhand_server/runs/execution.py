@@ -102,6 +102,11 @@ class Execution:
         """The directory of the run's cgroup, while it runs in one."""
         return None if self.process is None else self.process.cgroup_path
 
+    @property
+    def start_ticks(self) -> int | None:
+        """When the program was started, in clock ticks since boot, while it runs; None if that is not known."""
+        return None if self.process is None else self.process.start_ticks
+
     def snapshot(self) -> ProcessSnapshot | None:
         """Return the state for `restore`; None if no program runs."""
         if self.process is None:
@@ -250,6 +255,9 @@ class Execution:
         for; on a terminal they are, because those that its hang-up is about to end do not live on.
         """
         until_output = self._streams.leader_ended() and not self._output_ended.is_set()
+        if until_output:
+            self._streams.poll()
+            until_output = not self._output_ended.is_set()
         until_end = (
             self._ladder.reason is None
             and isinstance(outcome, Exited)
@@ -278,6 +286,8 @@ class Execution:
         Return a description of them if the program has ended on its own, None if the run was stopped. Those that the
         hang-up of the terminal has ended are described with those that were killed, but not if others live on.
         """
+        if process.over and not process.hung_up:
+            return None
         alone = self._ladder.reason is None and (isinstance(outcome, Exited) or self._plan.leave_processes)
         members = process.others() if alone else []
         left = describe(members)

@@ -159,6 +159,11 @@ class LiveRun:
         return self._execution.mark
 
     @property
+    def start_ticks(self) -> int | None:
+        """When the program was started, in clock ticks since boot, while it runs; None if that is not known."""
+        return self._execution.start_ticks
+
+    @property
     def cgroup(self) -> Path | None:
         """The directory of the run's cgroup, while it runs in one."""
         return self._execution.cgroup

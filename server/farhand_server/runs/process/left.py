@@ -16,8 +16,9 @@ from farhand_protocol.left import MAX_PROCESS_NAMES, MAX_PROCESS_PIDS, LeftProce
 
 from . import subreaper, tree
 from .cgroup import Cgroups, RunCgroup
+from .meter import MeterSnapshot
 from .tracked import MAX_HUNG_UP, TrackedRun
-from .usage import MeterSnapshot, ResourceLimits
+from .usage import ResourceLimits
 
 MAX_EXAMINED: Final = 256
 """Left processes that are examined for a listing, which takes about 0.1 ms for each while all clients wait."""

@@ -17,19 +17,11 @@ from . import slot, subreaper
 from .cgroup import RunCgroup
 from .launch import NoLauncher, launch
 from .left import LeftTree, others
+from .meter import MeterSnapshot
 from .place import LaunchError, directory_error, look, program_error, shown
 from .tracked import TrackedRun
 from .tree import Member
-from .usage import (
-    Enforcer,
-    Hit,
-    LimitName,
-    MeterSnapshot,
-    ResourceLimits,
-    ResourceUsage,
-    enforcers,
-    limit_hit,
-)
+from .usage import Enforcer, Hit, LimitName, ResourceLimits, ResourceUsage, enforcers, limit_hit
 
 _OF_THE_PROGRAM: Final = frozenset(
     {
@@ -219,10 +211,9 @@ class Process:
     def kill_tree(self) -> frozenset[int]:
         """Kill every process of the run, and any further ones found while `tree_ended` waits.
 
-        If the leader has ended on its own and left no process behind, this only costs one look at the service's
-        children. Return the pids of processes that the kernel does not allow the service to signal: programs that have
-        become another user (setuid, kill(2)) under a service that is not root. They survive, except in a cgroup, which
-        is killed as a whole.
+        If the run is `over`, this costs nothing. Return the pids of processes that the kernel does not allow the
+        service to signal: programs that have become another user (setuid, kill(2)) under a service that is not root.
+        They survive, except in a cgroup, which is killed as a whole.
         """
         if self._cgroup is not None:
             try:
@@ -235,7 +226,18 @@ class Process:
 
     async def examined(self) -> None:
         """Wait until it is known which orphans belong to the run. There may be very many."""
-        await self._subreaper.examined()
+        await self._subreaper.examined(self._tracked)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known that the leader and all other processes of the run have ended, and are reaped. This needs
+        no look at any of them after `examined`."""
+        return self._cgroup is None and self._tracked.tree.over
+
+    @property
+    def start_ticks(self) -> int | None:
+        """When the program was started, in clock ticks since boot; None if that is not known."""
+        return self._tracked.start_ticks
 
     def others(self) -> list[Member]:
         """Return the processes of the run that are alive, except the leader and those that are about to end.
@@ -243,6 +245,8 @@ class Process:
         Call this after the leader's exit, and after `examined`. If they cannot be examined for lack of descriptors, the
         list is empty.
         """
+        if self.over:
+            return []
         try:
             return others(self._tracked, self._cgroup)
         except OSError:
@@ -291,6 +295,8 @@ class Process:
 
     def limit_hit(self) -> Hit | None:
         """Return which limit has ended the program. Call this between `exited` and `close`; see `usage.limit_hit`."""
+        if self._cgroup is None and not self._limits:
+            return None
         oom_killed = self._cgroup is not None and self._cgroup.oom_killed()
         return limit_hit(self._limits, self.exited.result(), self.usage(), oom_killed=oom_killed)
 

@@ -12,6 +12,7 @@ import contextlib
 import os
 import resource
 import secrets
+import time
 import zlib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -27,6 +28,15 @@ _MARK_BITS: Final = 30
 service."""
 
 
+_TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+"""Nanoseconds of a clock tick, the unit of start times (proc_pid_stat(5))."""
+
+
+def ticks_now() -> int:
+    """Return the time since boot in clock ticks, from which the kernel takes the start times of processes."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK
+
+
 class _TakenOver(Exception):
     """Ends asyncio's part in a start: the leader runs, and the subreaper has taken it over.
 
@@ -37,11 +47,13 @@ class _TakenOver(Exception):
 class _PendingStart:
     """A leader that asyncio is starting, and the run once it is tracked."""
 
-    __slots__ = ("mark", "run", "run_id")
+    __slots__ = ("mark", "run", "run_id", "ticks")
 
     def __init__(self, run_id: str | None, mark: int) -> None:
         self.run_id = run_id
         self.mark = mark
+        self.ticks = ticks_now()
+        """Before the start, in clock ticks since boot."""
         self.run: TrackedRun | None = None
 
 
@@ -63,6 +75,8 @@ class Starter:
         self._used = used
         self._enter = enter
         self._other = other
+        self._clock_agrees = False
+        """Whether the kernel has been seen to give a process the start time that this process's clock had."""
         self._start: _PendingStart | None = None
         """The leader that asyncio is currently starting. asyncio does not yield to the loop before it hands over the
         child."""
@@ -124,11 +138,27 @@ class Starter:
             self._other(pid)
             return
         start.run = self._enter(pid, start.mark, start.run_id)
+        start.run.start_ticks = self._start_ticks(pid, start.ticks)
         # asyncio must not wait for the leader, kill it, or warn that it still runs: its poll() might reap it first.
         transport: asyncio.SubprocessTransport = args[0]
         transport.get_extra_info("subprocess").returncode = 0
         transport.close()
         raise _TakenOver
+
+    def _start_ticks(self, pid: int, before: int) -> int | None:
+        """Return the start time of a leader that was started just now, after `before`; None if it cannot be known.
+
+        A start takes a millisecond, and a tick ten: it is nearly always the tick before and after the start.
+        """
+        same = ticks_now() == before
+        if same and self._clock_agrees:
+            return before
+        member = tree.look(pid)
+        if member is None:
+            return None
+        if same:
+            self._clock_agrees = member.started == before
+        return member.started
 
     def _new_mark(self) -> int:
         mark = 0

@@ -27,12 +27,16 @@ from typing import Final
 from farhand_server.descriptors import reserve
 
 from . import childwatcher, tree
+from .meter import MeterSnapshot, PeakFloors, UsageMeter
 from .starting import Starter
 from .tracked import TrackedRun
-from .usage import MeterSnapshot
 
 MAX_EXAMINE_TIME: Final = 0.005
 """Seconds of one turn of the loop for examining or reaping children: a user may leave thousands at once."""
+
+WHOLE_LIST: Final = 2048
+"""Bytes up to which one read has returned the whole list of children: otherwise it fills at least a page of memory but
+for a pid (fs/seq_file.c)."""
 
 RETRIES: Final = (0.01, 0.1, 1.0)
 """Seconds after which a child is examined again that seems to have no environment. It may be in the middle of an
@@ -72,6 +76,7 @@ class Subreaper:
         self._retrying: asyncio.TimerHandle | None = None
         self._last_listed = b""
         self.census = tree.Census()
+        self._floors = PeakFloors(loop)
         self._unchecked: set[TrackedRun] = set()
         """Runs that have left processes running, one of which has just ended: the others may have ended, too."""
         self._nobody = self._track(0, 0, None)
@@ -90,7 +95,8 @@ class Subreaper:
         loop.call_soon(self.reap)  # children that have already ended
 
     def _track(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
-        return TrackedRun(pid, mark, run_id, self._orphans, counted, self.census)
+        meter = UsageMeter(self._floors.current()) if counted is None else UsageMeter.restore(counted)
+        return TrackedRun(pid, mark, run_id, self._orphans, meter, self.census)
 
     def expect(self, pids: Iterable[int]) -> None:
         """Do not reap these children until they are adopted. They are leaders that were started before an execve of the
@@ -216,12 +222,15 @@ class Subreaper:
         if self._nobody.orphans:
             self.loop.call_soon(self._nobody.tree.kill)
 
-    async def examined(self) -> None:
-        """Wait until all children have been examined, but no longer than `MAX_EXAMINE_TURNS`."""
+    async def examined(self, run: TrackedRun) -> None:
+        """Wait until all children have been examined, but no longer than `MAX_EXAMINE_TURNS`.
+
+        If there is nothing of `run` among them, its tree then knows that it is over."""
         with contextlib.suppress(OSError):  # no descriptor is left to examine them
             for _ in range(MAX_EXAMINE_TURNS):
                 self.examine()
                 if not self.census.unexamined:
+                    run.tree.note_orphans(run.orphans)
                     return
                 await asyncio.sleep(0)
 
@@ -260,12 +269,10 @@ class Subreaper:
 
     def _listed(self) -> bytes:
         """Return the pids of this process's children, including zombies, with a space after each."""
-        chunks = []
-        at = 0
-        while chunk := os.pread(self._children, 64 << 10, at):
-            chunks.append(chunk)
-            at += len(chunk)
-        return b"".join(chunks)
+        listed = chunk = os.pread(self._children, 64 << 10, 0)
+        while len(chunk) > WHOLE_LIST and (chunk := os.pread(self._children, 64 << 10, len(listed))):
+            listed += chunk
+        return listed
 
     def _owner(self, pid: int, looks: int = tree.EXEC_LOOKS) -> TrackedRun | None:
         """Return the run to which a child belongs, or None. Raises LookupError if the run cannot be determined at

@@ -10,8 +10,8 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from .meter import UsageMeter
 from .tree import Census, Tree, is_exiting, look, name_of, pending_signals
-from .usage import MeterSnapshot, UsageMeter
 
 _FATAL: Final = sum(1 << number - 1 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
 """Signals with which people and shells end a program. One that is in the middle of fork(2) or execve(2) may act on
@@ -30,7 +30,7 @@ class TrackedRun:
         mark: int,
         run_id: str | None,
         orphans: Callable[[TrackedRun], Iterable[int]],
-        counted: MeterSnapshot | None = None,
+        meter: UsageMeter,
         census: Census | None = None,
     ) -> None:
         self.mark = mark
@@ -38,8 +38,10 @@ class TrackedRun:
         self.orphans: set[int] = set()
         """The pids of its processes that have become children of the service."""
         self.tree = Tree(pid, lambda: orphans(self), census)
-        self.meter = UsageMeter(counted)
+        self.meter = meter
         self.closed = False
+        self.start_ticks: int | None = None
+        """When the leader was started, in clock ticks since boot; None if that is not known. See `tree.Member`."""
         self.hung_up: dict[tuple[int, int], str] = {}
         """Pid, start time and name of each process that SIGHUP has ended together with the leader.
 

@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -249,23 +249,27 @@ class Tree:
         self._orphans = orphans
         self._census = census or Census()
         self._killing = False
-        self._over = False
-        """Whether no process is left. Never for the stand-in that has no leader (`subreaper`)."""
+        self.over = False
+        """Whether it is known that no process is left; there never will be one again, because every process of a run
+        has another as its parent. Never for the stand-in that has no leader (`subreaper`)."""
+
+    def note_orphans(self, orphans: Collection[int]) -> None:
+        """Note which orphans the run has now, according to the `census`: if it has none, all its processes may have
+        ended."""
+        known = not self._census.unexamined and not self._census.undetermined
+        if known and not orphans and self.reaped and self.leader:
+            self.over = True
 
     def members(self, limit: int | None = None) -> list[Member]:
-        """Return the processes that are alive now; with `limit`, not more of them than that.
-
-        Once there is none, there never will be again: every process of a run has another as its parent.
-        """
-        if self._over:
+        """Return the processes that are alive now; with `limit`, not more of them than that."""
+        if self.over:
             return []
         found: dict[int, Member] = {}
         seen: set[int] = set()
         roots = set(self._orphans())
+        self.note_orphans(roots)
         if not self.reaped:
             roots.add(self.leader)
-        if not roots and self.leader and not self._census.unexamined and not self._census.undetermined:
-            self._over = True
         while roots:
             for member in descend(roots):
                 found[member.pid] = member
@@ -317,6 +321,8 @@ class Tree:
     def kill(self) -> None:
         """Kill all processes, including those started meanwhile. From now on, `ended` kills any further ones that it
         finds."""
+        if self.over:
+            return
         # Without a free descriptor no process can be examined. Orphans of a run that is over are killed later.
         with contextlib.suppress(OSError):
             self._kill_all()
@@ -342,7 +348,7 @@ class Tree:
 
         Raises OSError if no descriptor is left for examining them.
         """
-        while True:
+        while not self.over:
             next_end = self._census.next_end()
             if self._killing:
                 members = [member for member in self._kill_all() if member.pid not in self.untouchable]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
-import resource
 import signal
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 LimitName = Literal["memory", "cpu", "processes", "files", "file_size"]
 Hit = Literal["memory", "cpu", "file_size"]
@@ -28,63 +26,10 @@ class ResourceUsage:
     peak_memory: int | None
 
 
-class MeterSnapshot(NamedTuple):
-    """The state of a `UsageMeter`: processor time in seconds, memory in bytes."""
-
-    user: float
-    system: float
-    peak: int
-    floor: int
-
-
-class UsageMeter:
-    """Adds up what wait4(2) reports about a run's processes: the leader with all children it has waited for, and reaped
-    orphans.
-
-    Not included are processes that were killed together with their parents before anybody waited for them and were then
-    reaped by a process other than the service, and orphans that are still alive. A cgroup includes all of these.
-    """
-
-    def __init__(self, counted: MeterSnapshot | None = None) -> None:
-        so_far = counted or MeterSnapshot(0.0, 0.0, 0, own_peak())
-        self.floor = so_far.floor
-        """Bytes up to which a memory peak is meaningless. The leader starts as a vfork of the service, and its peak
-        includes the largest resident set before execve(2), which is the service's own."""
-        self._user, self._system, self._peak = so_far.user, so_far.system, so_far.peak
-
-    def add(self, usage: resource.struct_rusage) -> None:
-        """Add the usage of a process that was waited for."""
-        self._user += usage.ru_utime
-        self._system += usage.ru_stime
-        self._peak = max(self._peak, usage.ru_maxrss << 10)  # KiB: getrusage(2)
-
-    def snapshot(self) -> MeterSnapshot:
-        """Return the state with which another `UsageMeter` can continue."""
-        return MeterSnapshot(self._user, self._system, self._peak, self.floor)
-
-    def usage(self) -> ResourceUsage:
-        """Return the sum. The memory peak is that of the largest single process, and is known only if it is above
-        `floor`."""
-        return ResourceUsage(self._user, self._system, self._peak if self._peak > self.floor else None)
-
-
-def own_peak() -> int:
-    """Return the largest resident set of this program so far, in bytes (VmHWM, proc_pid_status(5)).
-
-    The value of getrusage(2) does not serve: it includes the peak of the program that executed this one by execve(2).
-    """
-    text = os.pread(_own_status(), 4096, 0)
-    at = text.index(b"VmHWM:") + len(b"VmHWM:")
-    return int(text[at : text.index(b"kB", at)]) << 10
-
-
-@functools.cache
-def _own_status() -> int:
-    return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
-
-
 def enforcers(limits: ResourceLimits, by_cgroup: frozenset[str]) -> dict[LimitName, Enforcer]:
     """Return what enforces each limit that is set. `by_cgroup` names the limits that the run's cgroup enforces."""
+    if not limits:
+        return {}
     names: tuple[LimitName, ...] = ("memory", "cpu", "processes", "files", "file_size")
     return {name: "cgroup" if name in by_cgroup else "rlimit" for name in names if getattr(limits, name) is not None}
 
@@ -138,4 +83,10 @@ class ResourceLimits:
     file_size: int | None = None
 
     def __bool__(self) -> bool:
-        return self != ResourceLimits()
+        return not (  # quicker than a comparison with another object
+            self.memory is None
+            and self.cpu is None
+            and self.processes is None
+            and self.files is None
+            and self.file_size is None
+        )

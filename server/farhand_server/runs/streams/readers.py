@@ -64,6 +64,11 @@ class PipeReader:
             self.spool.finish()
             self._ended()
 
+    def poll(self) -> None:
+        """Read what is available now, as if the event loop had reported it."""
+        if self._fd >= 0 and not self._held_up:
+            self._readable()
+
     def drain(self) -> bool:
         """Read what the pipe holds now, even beyond the spool's limit. Return whether end of file was reached.
 

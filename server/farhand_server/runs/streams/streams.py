@@ -46,6 +46,9 @@ class ProgramStreams(Protocol):
     def leader_ended(self) -> bool:
         """Act on the end of the program. Return whether other processes may continue to write for a while."""
 
+    def poll(self) -> None:
+        """Read output that is available now, as if the event loop had reported it."""
+
     def drain(self) -> bool:
         """Read all output available now, even beyond the spool's limit. Return whether the end of the output was
         reached."""
@@ -119,6 +122,10 @@ class PipeStreams:
 
     def leader_ended(self) -> bool:
         return True
+
+    def poll(self) -> None:
+        for reader in self.readers:
+            reader.poll()
 
     def drain(self) -> bool:
         # A reader that has paused for a slow client may be just before the end.
@@ -217,6 +224,10 @@ class TerminalStreams:
         self._input.close()
         self.terminal.release()
         return False
+
+    def poll(self) -> None:
+        if self._reader is not None:
+            self._reader.poll()
 
     def drain(self) -> bool:
         return self._reader is None or self._reader.drain()

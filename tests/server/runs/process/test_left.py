@@ -17,6 +17,7 @@ from farhand_protocol.left import MAX_PROCESS_NAMES, LeftProcesses
 from farhand_server.runs.process import left, subreaper, tree
 from farhand_server.runs.process.cgroup import Cgroups, RunCgroup
 from farhand_server.runs.process.left import LeftTree, LeftTreeSnapshot
+from farhand_server.runs.process.meter import PeakFloor, UsageMeter
 from farhand_server.runs.process.tracked import MAX_HUNG_UP, TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
 from tests.support.processes import TIMEOUT, end_of
@@ -247,7 +248,7 @@ async def test_processes_that_only_the_cgroup_knows_are_found(tmp_path: Path) ->
         (tmp_path / "cgroup.procs").write_text(f"0\n{stranger}\n")
         async with started("true") as run:
             await run.code()
-            tracked = TrackedRun(run.process.pid, 0, None, lambda _: [])
+            tracked = TrackedRun(run.process.pid, 0, None, lambda _: [], UsageMeter(PeakFloor(0, 0)))
             tracked.tree.reaped = True
             found = left.others(tracked, RunCgroup(tmp_path, frozenset()))
             assert [member.pid for member in found] == [stranger]

@@ -177,6 +177,45 @@ async def test_a_run_can_be_ended_without_free_descriptors() -> None:
         await wait_until_reaped(pid)
 
 
+def known_over(process: Process) -> bool:
+    """Return whether a run is known to be over."""
+    return process.over
+
+
+async def test_a_run_without_other_processes_is_over_after_one_look_at_the_services_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with started("true") as run, started("sleep", "999") as another:
+        await run.code()
+        assert not known_over(run.process)
+        await run.process.examined()
+        assert known_over(run.process)
+        for name in ("listdir", "open", "pread", "pidfd_open"):
+            monkeypatch.delattr(os, name)
+        assert run.process.others() == []
+        assert run.process.kill_tree() == frozenset()
+        await run.process.tree_ended()
+        monkeypatch.undo()
+        await another.killed()
+
+
+async def test_a_run_is_not_over_while_one_of_its_processes_lives() -> None:
+    async with started("sh", "-c", "(setsid sleep 999 >&- 2>&- &)") as run:
+        await run.code()
+        await run.process.examined()
+        assert not known_over(run.process)
+        await run.killed()
+        await run.process.examined()
+        assert known_over(run.process)
+
+
+async def test_a_run_in_a_cgroup_is_never_known_to_be_over(tmp_path: Path) -> None:
+    async with started("true", cgroup=RunCgroup(tmp_path / "run-1", frozenset())) as run:
+        await run.code()
+        await run.process.examined()
+        assert not known_over(run.process)
+
+
 LIMITS = {
     "cpu": ("ulimit -S -t 1; while :; do :; done", ResourceLimits(cpu=1), -signal.SIGXCPU, "cpu"),
     "cpu, hard limit": (

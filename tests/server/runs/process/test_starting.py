@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from farhand_server.runs.process import tree
+from farhand_server.runs.process import starting, tree
 from farhand_server.runs.process.process import Process
 from tests.support.processes import TIMEOUT
 from tests.support.started_programs import nothing_left, started
@@ -77,3 +78,37 @@ async def test_a_start_fails_and_leaves_nothing_if_another_child_watcher_was_set
     with pytest.raises(RuntimeError, match="another child watcher"):
         await Process.start([b"/bin/sleep", b"999"], cwd=b"/", env={}, stdin=null, stdout=null, stderr=null)
     os.close(null)
+
+
+@pytest.mark.usefixtures("ready")
+async def test_the_start_time_of_a_program_is_known_with_and_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    look = tree.look
+
+    def noting(pid: int) -> tree.Member | None:
+        looked_at.append(pid)
+        return look(pid)
+
+    monkeypatch.setattr(tree, "look", noting)
+    known_without = 0
+    for _ in range(30):
+        looked_at.clear()
+        async with started("sleep", "999") as run:
+            known_without += run.process.pid not in looked_at
+            assert (member := look(run.process.pid)) is not None
+            assert run.process.start_ticks == member.started
+            await run.killed()
+    assert known_without
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize("clock", [lambda: 7, itertools.count().__next__], ids=["wrong", "a tick later each time"])
+async def test_a_start_time_that_the_clock_does_not_tell_is_looked_up(
+    clock: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "ticks_now", clock)
+    for _ in range(3):
+        async with started("sleep", "999") as run:
+            assert (member := tree.look(run.process.pid)) is not None
+            assert run.process.start_ticks == member.started
+            await run.killed()

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from farhand_server.runs.process import subreaper, tree
+from farhand_server.runs.process.meter import MeterSnapshot
 from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
-from farhand_server.runs.process.usage import MeterSnapshot
 from tests.support.processes import TIMEOUT, children, descriptors, end_of, reaped
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
 
@@ -93,7 +93,7 @@ async def test_an_orphan_that_nobody_claims_is_examined_once(monkeypatch: pytest
             pids = [await run.pid() for _ in range(5)]
             await run.code()
             await run.killed()
-        await subreaper.current().examined()
+            await run.process.examined()
         async with asyncio.timeout(TIMEOUT):
             while subreaper.current().census.undetermined:  # noqa: ASYNC110  # one was seen in its execve(2)
                 await asyncio.sleep(0.01)
@@ -314,7 +314,7 @@ async def test_a_loop_that_ends_before_its_runs_leaves_them_alone_without_warnin
 RE_EXEC = """
 import asyncio, os, sys
 from farhand_server.runs.process.process import LeaderSnapshot, Process, prepare_loop
-from farhand_server.runs.process.usage import MeterSnapshot
+from farhand_server.runs.process.meter import MeterSnapshot
 
 async def before():
     prepare_loop()

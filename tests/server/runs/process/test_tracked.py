@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import pytest
 
 from farhand_server.runs.process import tracked, tree
+from farhand_server.runs.process.meter import PeakFloor, UsageMeter
 from farhand_server.runs.process.tracked import TrackedRun
 
 
 async def test_the_end_of_a_leader_is_known_also_if_nobody_waits_for_its_code_any_more() -> None:
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 3"], {})
-    run, cancelled = (TrackedRun(pid, 0, None, lambda _: []) for _ in range(2))
+    run, cancelled = (TrackedRun(pid, 0, None, lambda _: [], UsageMeter(PeakFloor(0, 0))) for _ in range(2))
     cancelled.exited.cancel()
     _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
     for each in (run, cancelled):
@@ -41,7 +42,7 @@ async def ended(run: TrackedRun, *signals: int, blocked: Sequence[int] = ()) -> 
 
 
 def leaderless() -> TrackedRun:
-    run = TrackedRun(1, 0, None, lambda _: [])
+    run = TrackedRun(1, 0, None, lambda _: [], UsageMeter(PeakFloor(0, 0)))
     run.tree.reaped = True
     return run
 
@@ -54,7 +55,7 @@ async def test_an_orphan_that_is_hung_up_after_the_leader_is_named() -> None:
 
 async def test_an_orphan_that_is_reaped_before_the_leader_that_took_it_along_is_named() -> None:
     leader = os.posix_spawn("/bin/true", ["true"], {})
-    run = TrackedRun(leader, 0, None, lambda _: [])
+    run = TrackedRun(leader, 0, None, lambda _: [], UsageMeter(PeakFloor(0, 0)))
     await asyncio.to_thread(os.waitid, os.P_PID, leader, os.WEXITED | os.WNOWAIT)
     orphan = await ended(run, signal.SIGHUP)
     assert run.hung_up == {orphan: "sleep"}
@@ -62,7 +63,7 @@ async def test_an_orphan_that_is_reaped_before_the_leader_that_took_it_along_is_
 
 
 async def test_an_orphan_that_is_hung_up_while_the_leader_runs_is_not_counted() -> None:
-    run = TrackedRun(os.getpid(), 0, None, lambda _: [])
+    run = TrackedRun(os.getpid(), 0, None, lambda _: [], UsageMeter(PeakFloor(0, 0)))
     await ended(run, signal.SIGHUP)
     assert run.hung_up == {}
 

@@ -15,7 +15,6 @@ from farhand_server.runs.process.usage import (
     ResourceUsage,
     enforcers,
     limit_hit,
-    own_peak,
     rlimit_of_processes_binds,
 )
 from tests.support.started_programs import nothing_left, started, wait_until_reaped
@@ -61,22 +60,6 @@ async def test_orphans_are_counted_once_they_are_reaped() -> None:
         await wait_until_reaped(pid)
         after = run.process.usage()
         assert after.user + after.system > 0.15
-
-
-async def test_the_peak_of_memory_is_known_if_it_is_above_the_services_own() -> None:
-    size = own_peak() + (32 << 20)
-    async with started(sys.executable, "-c", f"bytearray({size}).replace(b'x', b'y')") as run:
-        await run.code()
-        peak = run.process.usage().peak_memory
-        assert peak is not None
-        assert peak > size
-
-
-async def test_the_peak_of_a_small_program_is_unknown() -> None:
-    """execve(2) counts the memory of the service, which the child had before, as the program's."""
-    async with started("true") as run:
-        await run.code()
-        assert run.process.usage().peak_memory is None
 
 
 CPU = ResourceLimits(cpu=2)

@@ -102,6 +102,25 @@ async def test_reading_starts_once_an_initially_full_spool_has_room() -> None:
     os.close(pipe.write_end)
 
 
+async def test_polling_reads_what_is_there_without_a_turn_of_the_loop_but_not_beyond_the_limit() -> None:
+    pipe = Reading()
+    os.write(pipe.write_end, b"one")
+    pipe.reader.poll()
+    assert pipe.spool.read(0, 9) == b"one"
+    pipe.reader.poll()
+    assert not pipe.ended.is_set()
+    os.close(pipe.write_end)
+    pipe.reader.poll()
+    assert pipe.ended.is_set()
+    pipe.reader.poll()
+    full = Reading(b"x" * MIN_SPOOL)
+    os.write(full.write_end, b"one")
+    full.reader.poll()
+    assert full.spool.end == MIN_SPOOL
+    os.close(full.write_end)
+    full.reader.close()
+
+
 async def test_draining_reads_beyond_the_limit_but_no_more_than_a_pipe_holds() -> None:
     pipe = await full()
     written = fill(pipe.write_end)
