@@ -94,7 +94,7 @@ SERVICE: Final = [
     ["explain", "--user", "root", "--cwd", "WORD", "--env", "WORD", "--", "ls"],
     ["explain", "--user", "root", "--key", "WORD", "--shell", "WORD"],
     ["edge", "--key", "WORD", "--listen", "127.0.0.1:0"],
-    ["edge", "--descriptors", "WORD"],
+    ["edge", "--child", "--listen", "WORD"],
     ["serve", "--listen", "a..b:1"],
     ["serve", "--listen", "WORD"],
     ["serve", "--config", "WORD", "--nope"],

@@ -123,9 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     _common(edge)
     edge.add_argument("--listen", metavar="HOST:PORT", action="append", help="network address to listen on; repeatable")
     edge.add_argument("--key", metavar="FILE", type=Path, help="private host key (default: STATE_DIR/host_key)")
-    edge.add_argument(
-        "--descriptors", metavar="N,N", type=_descriptors, help=argparse.SUPPRESS
-    )  # listening sockets from `serve`
+    edge.add_argument("--child", action="store_true", help=argparse.SUPPRESS)  # of `serve`, which sends the sockets
     edge.set_defaults(act=_lazily("edge", "edge"))
 
     check = commands.add_parser(
@@ -201,10 +199,6 @@ def _descriptor(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or int(text[:20]) > MAX_DESCRIPTOR:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a file descriptor")
     return int(text)
-
-
-def _descriptors(text: str) -> list[int]:
-    return [_descriptor(number) for number in text.split(",")]
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import stat
 
 import uvloop
 
@@ -18,7 +17,7 @@ from farhand_server.edge.reports import WorkerReports
 from farhand_server.edge.supervisor import Supervisor
 from farhand_server.hangup import OwnTerminal
 from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
-from farhand_server.listen.edge_child import bind_tcp
+from farhand_server.listen.edge_child import bind_tcp, receive_sockets
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
@@ -38,7 +37,7 @@ def edge(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandFailed(str(error)) from None
     config = configuration(options)
-    child = options.descriptors is not None
+    child: bool = options.child
     sink = Sink()
     sink.configure(config.log.format, config.log.level)
 
@@ -53,7 +52,9 @@ def edge(options: argparse.Namespace) -> int:
         print("farhandd edge: ready", flush=True)
 
     try:
-        sockets = handed_over or _sockets(options, config)
+        sockets = _sockets_of_core() if child else handed_over or _sockets(config)
+        if not sockets:
+            return 0  # the core has ended before it was ready
         freeze_loaded_objects()
         supervisor = Supervisor(
             config.edge.processes,
@@ -63,7 +64,7 @@ def edge(options: argparse.Namespace) -> int:
             terminal=terminal,
             ready=ready,
             reload=reload,
-            parent=0 if child and _is_pipe(0) else None,
+            parent=0 if child else None,
         )
         return supervisor.run()
     except (ListenError, HostKeyFileError) as error:
@@ -99,7 +100,7 @@ def _work(
                 ready=freeze_loaded_objects,
                 reports=reports,
                 reload=reload,
-                child=options.descriptors is not None,
+                child=options.child,
             )
             runner.run(serving)
     finally:
@@ -108,14 +109,16 @@ def _work(
     return 0
 
 
-def _is_pipe(descriptor: int) -> bool:
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+def _sockets_of_core() -> list[socket.socket] | None:
+    """Wait for what the core sends. Its end of stdin also tells later whether it still runs."""
+    try:
+        with socket.socket(fileno=os.dup(0)) as control:
+            return receive_sockets(control)
+    except OSError as error:
+        raise CommandFailed(f"edge: stdin is no connection to a core: {unforeseen_sentence(error)}") from None
 
 
-def _sockets(options: argparse.Namespace, config: ServiceConfig) -> list[socket.socket]:
-    if options.descriptors is not None:
-        return [socket.socket(fileno=number) for number in options.descriptors]
+def _sockets(config: ServiceConfig) -> list[socket.socket]:
     if not config.listen:
         raise CommandFailed("edge: no address to listen on: give --listen HOST:PORT or set listen in the configuration")
     return bind_tcp(config.listen)

@@ -1,4 +1,7 @@
-"""The edge that `farhandd serve` runs beside its core: a child process that inherits the listening sockets.
+"""The edge that `farhandd serve` runs beside its core: a child process that is given the listening sockets.
+
+An edge needs half of the time in which a core is ready, to load its program, so it is launched first. It then waits for
+its sockets on its stdin, a Unix socket, whose end tells it that the core has ended or was replaced.
 
 The edge is restarted whenever it exits. In an upgrade it is not stopped: it exits on its own when it loses its core,
 and the new program starts another edge on the same sockets, in whose backlog clients wait meanwhile.
@@ -29,6 +32,9 @@ EDGE_START_TIMEOUT: Final = 30.0
 
 MAX_EDGE_RESTART_DELAY: Final = 5.0
 """Maximum seconds between two starts of an edge that keeps exiting: a start takes half a second of a processor."""
+
+MAX_SOCKETS_AT_ONCE: Final = 100
+"""Sockets in one message to the edge; the kernel's limit is 253 (unix(7))."""
 
 EDGE_STOP_TIMEOUT: Final = 10.0
 """Seconds an edge has to exit after SIGTERM: its own drain takes up to five."""
@@ -73,19 +79,95 @@ def _bind(address: ListenAddress) -> list[socket.socket]:
     return sockets
 
 
+class LaunchedEdge:
+    """The process of an edge that loads its program, and then waits for its sockets."""
+
+    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        self.process: Final = process
+        self._control = control
+        """The other end of the edge's stdin."""
+
+    @classmethod
+    async def launch(cls, command: Sequence[str]) -> LaunchedEdge:
+        """Start the process. `command` are the arguments that make Python start the edge. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *command,
+                    stdin=theirs.fileno(),
+                    stdout=asyncio.subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C in the terminal of `serve` must reach only the core, which drains
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return cls(process, ours)
+
+    async def started(self, sockets: Sequence[socket.socket]) -> bool:
+        """Give the edge its sockets, wait until it is ready, and return whether it is."""
+        assert self.process.stdout is not None
+        try:
+            send_sockets(self._control, sockets)
+            async with asyncio.timeout(EDGE_START_TIMEOUT):
+                return bool(await self.process.stdout.readline())
+        except (OSError, TimeoutError):  # it has ended, or does not get ready
+            return False
+
+    async def ended(self) -> int:
+        """Wait until the process has ended, and return its exit code."""
+        code = await self.process.wait()
+        self._control.close()
+        return code
+
+    async def kill(self) -> None:
+        """End the process, unless it has ended."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.ended()
+
+
+def send_sockets(control: socket.socket, sockets: Sequence[socket.socket]) -> None:
+    """Send sockets to the edge whose stdin is the other end of `control`. Raises OSError."""
+    numbers = [listening.fileno() for listening in sockets]
+    for at in range(0, max(1, len(numbers)), MAX_SOCKETS_AT_ONCE):
+        last = at + MAX_SOCKETS_AT_ONCE >= len(numbers)
+        socket.send_fds(control, [b"." if last else b"+"], numbers[at : at + MAX_SOCKETS_AT_ONCE])
+
+
+def receive_sockets(control: socket.socket) -> list[socket.socket] | None:
+    """Return the sockets that a core sends to its edge, which calls this; None if the core has ended."""
+    sockets: list[socket.socket] = []
+    more = b"+"
+    while more == b"+":
+        more, numbers, _, _ = socket.recv_fds(control, 1, MAX_SOCKETS_AT_ONCE)
+        sockets += [socket.socket(fileno=number) for number in numbers]
+    for each in sockets:
+        each.set_inheritable(False)
+    return sockets if more else None
+
+
 class EdgeChild:
     """Keeps one edge process running."""
 
     def __init__(
-        self, command: Sequence[str], sockets: Sequence[socket.socket], log: Logger, *, before: int | None = None
+        self,
+        command: Sequence[str],
+        sockets: Sequence[socket.socket],
+        log: Logger,
+        *,
+        before: int | None = None,
+        launched: LaunchedEdge | None = None,
     ) -> None:
-        """`command` are the arguments that make Python start the edge, without the sockets. `before` is the pid of an
-        edge that the previous program started on the same sockets.
+        """`command` are the arguments that make Python start the edge, `launched` is a process that was launched with
+        them. `before` is the pid of an edge that the previous program started on the same sockets.
         """
         self._command = tuple(command)
         self._sockets = tuple(sockets)
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._launched = launched
+        self._running: LaunchedEdge | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._before = before
         self._reaping: asyncio.Task[None] | None = None
@@ -98,8 +180,12 @@ class EdgeChild:
     @property
     def pid(self) -> int | None:
         """The pid of the edge process; None while it is not running."""
-        running = self._process is not None and self._process.returncode is None
-        return self._process.pid if self._process is not None and running else None
+        return None if self._process is None else self._process.pid
+
+    @property
+    def _process(self) -> asyncio.subprocess.Process | None:
+        running = self._running
+        return running.process if running is not None and running.process.returncode is None else None
 
     async def start(self) -> None:
         """Start the edge, wait until it is ready, and keep it running. Raises `EdgeFailed`."""
@@ -139,40 +225,26 @@ class EdgeChild:
         await self.stop_restarting()
         if self._reaping is not None:
             await self._reaping
-        process = self._process
-        if process is not None:
+        launched, self._launched = self._launched, None
+        if launched is not None:
+            await launched.kill()
+        running = self._running
+        if running is not None:
             self._signal(signal.SIGTERM)
             try:
                 async with asyncio.timeout(EDGE_STOP_TIMEOUT):
-                    await process.wait()
+                    await running.ended()
             except TimeoutError:
-                self._signal(signal.SIGKILL)
-                await process.wait()
+                await running.kill()
         for listening in self._sockets:
             listening.close()
 
     async def _start(self) -> None:
-        descriptors = [listening.fileno() for listening in self._sockets]
-        process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._command,
-            "--descriptors",
-            ",".join(map(str, descriptors)),
-            stdin=asyncio.subprocess.PIPE,  # its end tells the edge that this program has ended or was replaced
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=descriptors,
-            start_new_session=True,  # Ctrl-C in the terminal of `serve` must reach only the core, which drains first
-        )
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(EDGE_START_TIMEOUT):
-                ready = await process.stdout.readline()
-        except TimeoutError:
-            ready = b""
-        if not ready:
-            self._signal(signal.SIGKILL)
-            await process.wait()
-            self._process = None
+        launched, self._launched = self._launched, None
+        self._running = launched or await LaunchedEdge.launch(self._command)
+        if not await self._running.started(self._sockets):
+            await self._running.kill()
+            self._running = None
             raise EdgeFailed("the edge did not start; the log says why")
 
     async def _keep(self) -> None:
@@ -180,9 +252,9 @@ class EdgeChild:
         began = time.monotonic()
         while True:
             worked = None
-            if self._process is not None:
-                code = await self._process.wait()
-                self._process = None
+            if self._running is not None:
+                code = await self._running.ended()
+                self._running = None
                 worked = time.monotonic() - began
                 self._log.error("edge exited; restarting it", code=code)
             await asyncio.sleep(restarts.after(worked))
@@ -194,7 +266,7 @@ class EdgeChild:
             began = time.monotonic()
 
     def _signal(self, number: int) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             self._process.send_signal(number)
 
 

@@ -1,28 +1,17 @@
-"""`farhandd serve` warns at its start if descriptors are short, and a refused reload changes nothing."""
+"""`farhandd serve` launches its edge before it loads the core, and a refused reload changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-
-from farhand_server.admission.shares import CORE_DESCRIPTORS, RUN_DESCRIPTORS
-from farhand_server.cli.serve import warn_if_few_descriptors
-from farhand_server.config import load
 from tests.support.client import TIMEOUT
-from tests.support.history import LogFile
-from tests.support.service import Service, running_service
-
-TOO_FEW = r"level=warning .*too few descriptors for runs\.max_runs.* max_runs=10 fit=9 "
-
-
-def descriptors(limit: int) -> tuple[str, ...]:
-    """Return a command prefix that sets the soft limit on descriptors."""
-    return ("sh", "-c", f'ulimit -S -n {limit}; exec "$@"', "sh")
+from tests.support.processes import children
+from tests.support.service import Service, environment, running_service
 
 
 async def reloaded(service: Service, pattern: str) -> None:
@@ -33,25 +22,30 @@ async def reloaded(service: Service, pattern: str) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_it_warns_if_max_runs_needs_more_descriptors_than_the_limit(tmp_path: Path) -> None:
-    needed = 10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS
-    prefix = descriptors(needed - 1)
-    async with running_service(tmp_path, config="[runs]\nmax_runs = 10\n", prefix=prefix) as service:
-        await service.stop()
-        assert re.search(f"{TOO_FEW}descriptors={needed - 1} needed={needed}", service.log)
+def test_the_edge_is_launched_before_the_core_is_loaded() -> None:
+    """Both take a third of a second."""
+    heavy = ["farhand_server.ledger", "farhand_server.service", "farhand_protocol.messages", "cryptography", "sqlite3"]
+    script = f"import sys, farhand_server.cli.serve; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("limit", [10 * RUN_DESCRIPTORS + CORE_DESCRIPTORS, resource.RLIM_INFINITY])
-def test_it_does_not_warn_if_the_descriptors_suffice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
-    log = LogFile(tmp_path)
-    config = load(environ={"HOME": str(tmp_path)}, uid=1000)
-    config = config.model_copy(update={"runs": config.runs.model_copy(update={"max_runs": 10})})
-    warn_if_few_descriptors(config, log.logger)
-    assert str(log) == ""
-    log.close()
+async def test_a_core_that_cannot_start_leaves_no_edge(tmp_path: Path) -> None:
+    async with running_service(tmp_path) as service:
+        before = children(service.process.pid)
+        command = ["serve", "--listen", "127.0.0.1:0", "--socket", str(tmp_path / "second")]
+        second = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "farhand_server", *command),
+            env=environment(tmp_path),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        async with asyncio.timeout(TIMEOUT):
+            said, errors = await second.communicate()  # returns once no edge holds them either
+        assert (second.returncode, said) == (1, b"")
+        assert b"another" in errors
+        assert children(service.process.pid) == before
 
 
 async def test_a_reload_refused_for_the_host_key_does_not_change_the_log(tmp_path: Path) -> None:

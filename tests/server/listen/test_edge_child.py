@@ -13,7 +13,14 @@ import pytest
 
 from farhand_server.config import ListenAddress
 from farhand_server.listen import edge_child
-from farhand_server.listen.edge_child import EdgeChild, EdgeFailed, bind_tcp
+from farhand_server.listen.edge_child import (
+    EdgeChild,
+    EdgeFailed,
+    LaunchedEdge,
+    bind_tcp,
+    receive_sockets,
+    send_sockets,
+)
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, Sink
 from farhand_server.runs.process.process import prepare_loop
@@ -53,8 +60,8 @@ async def test_an_edge_that_cannot_be_started_is_retried(
     os.set_inheritable(inherited, True)
     create = asyncio.create_subprocess_exec
 
-    async def with_log(*command: str, pass_fds: list[int], **options: Any) -> asyncio.subprocess.Process:
-        return await create(*command, pass_fds=[*pass_fds, inherited], **options)
+    async def with_log(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        return await create(*command, pass_fds=[inherited], **options)
 
     monkeypatch.setattr("asyncio.create_subprocess_exec", with_log)
     child = EdgeChild(["-c", EDGE.format(log=inherited)], [], Logger(Sink(writing), {}))
@@ -104,7 +111,10 @@ async def test_an_edge_that_is_never_ready_is_killed(monkeypatch: pytest.MonkeyP
 async def test_an_edge_inherits_the_sockets_and_a_stop_ends_it_and_closes_them() -> None:
     (listening,) = bind_tcp([ListenAddress("127.0.0.1", 0)])
     edge = child(
-        "import os, sys; assert sys.argv[1] == '--descriptors'; os.fstat(int(sys.argv[2])); " + READY, listening
+        "import socket; from farhand_server.listen.edge_child import receive_sockets as receive; "
+        "[mine] = receive(socket.socket(fileno=0)); assert mine.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN); "
+        + READY,
+        listening,
     )
     await edge.start()
     pid = edge.pid
@@ -115,6 +125,41 @@ async def test_an_edge_inherits_the_sockets_and_a_stop_ends_it_and_closes_them()
     assert listening.fileno() == -1
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_an_edge_that_was_launched_early_is_the_one_that_is_started() -> None:
+    prepare_loop()
+    launched = await LaunchedEdge.launch(["-c", "import os; os.read(0, 1); " + READY])
+    edge = EdgeChild(["-c", "raise SystemExit(3)"], [], Logger(Sink(), {}), launched=launched)
+    await edge.start()
+    assert edge.pid == launched.process.pid
+    await edge.stop()
+
+
+async def test_an_edge_that_was_launched_in_vain_is_killed() -> None:
+    prepare_loop()
+    launched = await LaunchedEdge.launch(["-c", STUBBORN])
+    edge = EdgeChild(["-c", READY], [], Logger(Sink(), {}), launched=launched)
+    await edge.stop()
+    assert launched.process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("count", [1, 150])
+def test_an_edge_receives_all_sockets_of_its_core(count: int) -> None:
+    control, stdin = socket.socketpair()
+    sockets = [socket.socket() for _ in range(count)]
+    with control, stdin:
+        send_sockets(control, sockets)
+        received = receive_sockets(stdin)
+        assert received is not None
+        assert [os.fstat(each.fileno()).st_ino for each in received] == [
+            os.fstat(each.fileno()).st_ino for each in sockets
+        ]
+        assert not any(each.get_inheritable() for each in received)
+        for each in (*sockets, *received):
+            each.close()
+        control.close()
+        assert receive_sockets(stdin) is None
 
 
 async def test_an_edge_that_ignores_a_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
