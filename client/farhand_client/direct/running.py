@@ -202,8 +202,8 @@ class DirectRun:
             if kind == Kind.MESSAGE:
                 self._write_arrived(arrived)
                 lost = self._service_message(payload) if channel == 0 else self._message(channel, payload)
-                if lost is not None:
-                    break
+                if lost is not None or self._final is not None:
+                    break  # nothing that comes after the end matters
             else:
                 self._data(kind, channel, len(payload))
                 arrived[kind].append(payload)
@@ -256,8 +256,6 @@ class DirectRun:
     def _check_channel(self, channel: int) -> None:
         if channel != ONLY_CHANNEL:
             raise RemoteProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel} was never opened")
-        if self._final is not None:
-            raise RemoteProtocolError(ErrorCode.CHANNEL_CLOSED, f"channel {channel} is closed")
 
     def _output(self, name: str) -> _Output:
         output = self._outputs.get(name)

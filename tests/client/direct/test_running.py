@@ -1,0 +1,372 @@
+"""A run over a connection that is logged in: what the service says and what follows from it, message by message."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farhand_client.direct.deadline import NotDirectError
+from farhand_client.direct.running import DirectRun
+from farhand_client.direct.signals import CollectedSignals
+from farhand_client.direct.wire import Wire
+from farhand_client.direct.words import plain_command
+from farhand_client.handover import Handover, LostConnection
+from farhand_client.ui.unread_stdin import UnreadStdin
+from farhand_protocol import messages as m
+from farhand_protocol.connection import DEFAULT_LIMITS
+from farhand_protocol.errors import ErrorCode
+from farhand_protocol.events import ConnectionFailed
+from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
+from farhand_protocol.states import Phase, Side
+from tests.support import pairs
+from tests.support.fake_runs import ID
+from tests.support.pairs import frames, in_phase, message
+
+STARTED = message(1, m.Started(pid=7))
+WELCOME = {"type": "welcome", "features": (), "limits": {"message": 65536, "data": 1024, "window": 4096, "channels": 9}}
+
+
+def out(data: bytes, kind: int = Kind.STDOUT) -> bytes:
+    return encode_frame(kind, 1, data)
+
+
+def ended(outcome: Outcome | None = None, stdout: int = 0, stderr: int = 0, **more: Any) -> bytes:
+    outcome = outcome or Exited(code=0)
+    return message(1, m.Ended(outcome=outcome, stdout=stdout, stderr=stderr, duration=0.5, **more))
+
+
+def whole(data: bytes) -> list[pairs.Frame]:
+    """Return the whole frames in `data`."""
+    end = 0
+    while len(data) - end >= 8 and (size := 8 + int.from_bytes(data[end : end + 3], "big")) <= len(data) - end:
+        end += size
+    return frames(data[:end])
+
+
+class Peer:
+    """The service's end of the connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.sock.settimeout(20)
+        self.data = b""
+
+    def send(self, *frames_: bytes) -> None:
+        self.sock.sendall(b"".join(frames_))
+
+    def until(self, kind: type[m.Message]) -> m.AnyMessage:
+        """Wait for a message."""
+        while True:
+            for frame in whole(self.data):
+                if frame.kind == Kind.MESSAGE and isinstance(found := m.decode(frame.payload, DEFAULT_LIMITS), kind):
+                    return found
+            received = self.sock.recv(65536)
+            assert received, "the client has closed the connection"
+            self.data += received
+
+
+@contextlib.contextmanager
+def acting(script: Callable[[Peer], None], *options: str, **keywords: Any) -> Iterator[DirectRun]:
+    """Run `script` as the service of a run, which is requested."""
+    ours, theirs = socket.socketpair()
+    peer = Peer(theirs)
+    failures: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            script(peer)
+        except BaseException as error:  # noqa: BLE001  # raised below
+            failures.append(error)
+
+    thread = threading.Thread(target=act)
+    wire = Wire(ours)
+    wire.login_done = True
+    command = plain_command(["--id", ID, *options, "web", "prog"], lambda: None)
+    with CollectedSignals() as signals:
+        run = DirectRun(wire, WELCOME, {"type": "accepted"}, command, signals, UnreadStdin(None), None, **keywords)
+        thread.start()
+        try:
+            run.request()
+            yield run
+        finally:
+            run.close()
+            wire.close()
+            thread.join(20)
+            theirs.close()
+    if failures:
+        raise failures[0]
+
+
+def result(*answers: bytes, options: tuple[str, ...] = ()) -> int | Handover:
+    """Return what becomes of a run at which the service says all of that, and then closes the connection."""
+
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(*answers)
+        peer.sock.shutdown(socket.SHUT_WR)
+
+    with acting(script, *options) as run:
+        return run.go()
+
+
+@pytest.mark.parametrize(("outcome", "code"), [(Exited(code=3), 3), (Signaled(signal=9), 137)])
+def test_output_is_written_and_the_outcome_is_the_exit_code(
+    capfdbinary: pytest.CaptureFixture[bytes], outcome: Outcome, code: int
+) -> None:
+    answers = (STARTED, out(b"one"), out(b"err", Kind.STDERR), out(b"two"), ended(outcome, 6, 3))
+    assert result(*answers) == code
+    assert capfdbinary.readouterr() == (b"onetwo", b"err")
+
+
+def test_the_client_says_goodbye_and_answers_pings() -> None:
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(message(0, m.Ping(id=5)), message(0, m.GoingAway(grace=1)), STARTED)
+        assert peer.until(m.Pong) == m.Pong(id=5)
+        peer.send(message(1, m.Exit(outcome=Exited(code=0))), message(1, m.End(stream="stdout")), ended())
+        peer.until(m.Close)
+
+    with acting(script) as run:
+        assert run.go() == 0
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        ended(SpawnFailed(errno=2, error="ENOENT", what="program", message="no")),
+        ended(Killed(reason="memory", signal=9)),
+        ended(stdout=5),
+        ended(left_processes=m.LeftProcesses(count=1, names=("sleep",), stopped=True)),
+        message(1, m.Error(code=ErrorCode.DENIED, message="no")),
+    ],
+)
+def test_an_end_that_takes_words_is_handed_over(last: bytes) -> None:
+    handover = result(STARTED, last)
+    assert isinstance(handover, Handover)
+    assert (handover.lost, handover.final) == (None, frames(last)[0].payload)
+
+
+def test_a_lost_connection_is_handed_over_with_the_offsets(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    handover = result(STARTED, out(b"12345"), out(b"678", Kind.STDERR), out(b"cut off")[:12])
+    assert isinstance(handover, Handover)
+    assert (handover.lost, handover.final) == (LostConnection(), None)
+    assert handover.started is not None
+    assert handover.started["pid"] == 7
+    assert handover.request["id"] == ID
+    assert [handover.streams[name].written for name in ("stdout", "stderr")] == [5, 3]
+    assert capfdbinary.readouterr() == (b"12345", b"678")
+
+
+def test_before_the_start_everything_is_still_to_come() -> None:
+    handover = result()
+    assert isinstance(handover, Handover)
+    assert (handover.started, handover.lost) == (None, LostConnection())
+
+
+GAP = message(1, m.GapNotice(stream="stdout", offset=0, bytes=5))
+CREDIT = message(1, m.Credit(stream="stdin", bytes=1))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [ended() + ended()],
+        [STARTED, STARTED],
+        [out(b"early")],
+        [CREDIT],
+        [STARTED, message(1, m.End(stream="stdout")), out(b"x")],
+        [STARTED, message(1, m.End(stream="stdin"))],
+        [STARTED, out(b"x", Kind.STDIN)],
+        [STARTED, message(2, m.Exit(outcome=Exited(code=0)))],
+        [STARTED, message(1, m.Exit(outcome=Exited(code=0))) * 2],
+        [STARTED, message(1, m.Done())],
+        [STARTED, message(1, m.Resize(columns=1, rows=1))],
+        [STARTED, pairs.text(1, '{"type":"exit"}')],
+        [STARTED, pairs.text(1, '{"type":"exit","type":"exit"}')],
+        [STARTED, pairs.text(0, "[]")],
+        [message(0, m.Refused(attempts_left=1))],
+        [STARTED, bytes.fromhex("0000010900000001")],
+        [STARTED] + [out(bytes(65536))] * 65,
+    ],
+)
+def test_a_violation_of_the_protocol_is_named_as_by_the_asyncio_client(answers: list[bytes]) -> None:
+    connection = in_phase(Side.CLIENT, Phase.READY)
+    connection.open(pairs.run())
+    failed = [event for event in connection.receive_data(b"".join(answers)) if isinstance(event, ConnectionFailed)]
+    if answers[0] == ended() + ended():
+        assert result(*answers) == 0  # nothing after the end matters here
+        return
+    handover = result(*answers) if len(answers) < 9 else flooded(answers)
+    assert isinstance(handover, Handover)
+    assert handover.lost == LostConnection(failed[0].error.code, failed[0].error.reason, broken=True)
+
+
+def flooded(answers: list[bytes]) -> int | Handover:
+    """Return the result while nobody reads our stdout, so that no credit is returned."""
+    reading, writing = os.pipe()
+    kept = os.dup(1)
+    os.dup2(writing, 1)
+    try:
+        return result(*answers)
+    finally:
+        os.dup2(kept, 1)
+        for fd in (kept, reading, writing):
+            os.close(fd)
+
+
+def test_the_service_may_say_why_it_closes() -> None:
+    denied = message(0, m.Error(code=ErrorCode.DRAINING, message="it stops"))
+    handover = result(STARTED, denied)
+    assert isinstance(handover, Handover)
+    assert handover.lost == LostConnection(ErrorCode.DRAINING, "it stops")
+    handover = result(STARTED, GAP)
+    assert isinstance(handover, Handover)
+    assert handover.lost == LostConnection()
+
+
+@contextlib.contextmanager
+def stdin_from(data: bytes, directory: Path) -> Iterator[None]:
+    (directory / "stdin").write_bytes(data)
+    kept = os.dup(0)
+    with (directory / "stdin").open("rb") as file:
+        os.dup2(file.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
+def stdin_in(peer: Peer) -> bytes:
+    return b"".join(frame.payload for frame in whole(peer.data) if frame.kind == Kind.STDIN)
+
+
+def test_stdin_follows_the_credit_and_ends(tmp_path: Path) -> None:
+    data = os.urandom(10_000)
+
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(STARTED)
+        while len(stdin_in(peer)) < 4096:
+            peer.data += peer.sock.recv(65536)
+        assert stdin_in(peer) == data[:4096]  # the window
+        peer.send(message(1, m.Credit(stream="stdin", bytes=20_000)))
+        peer.until(m.End)
+        assert stdin_in(peer) == data
+        peer.send(ended())
+        peer.until(m.Close)
+
+    with stdin_from(data, tmp_path), acting(script, "-i") as run:
+        assert run.go() == 0
+
+
+def test_stdin_that_was_not_read_by_the_program_is_handed_over(tmp_path: Path) -> None:
+    data = os.urandom(3000)
+
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(STARTED)
+        peer.until(m.End)
+        peer.send(message(1, m.Credit(stream="stdin", bytes=1500)), out(b"x"))
+        peer.sock.shutdown(socket.SHUT_WR)
+
+    with stdin_from(data, tmp_path), acting(script, "-i") as run:
+        handover = run.go()
+    assert isinstance(handover, Handover)
+    assert (handover.stdin_offset, b"".join(handover.stdin), handover.stdin_ended) == (1500, data[1500:], True)
+    assert not handover.stdin_over
+
+
+def test_a_run_that_another_client_feeds_gets_nothing_from_here(tmp_path: Path) -> None:
+    with stdin_from(b"mine", tmp_path):
+        handover = result(message(1, m.Started(pid=7, new=False)), options=("-i",))
+    assert isinstance(handover, Handover)
+    assert (handover.stdin, handover.stdin_over) == ([], True)
+
+
+def test_ctrl_c_is_passed_on_once_and_the_second_one_leaves(capfd: pytest.CaptureFixture[str]) -> None:
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(STARTED, message(0, m.Ping(id=1)))
+        peer.until(m.Pong)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert peer.until(m.Signal) == m.Signal(number=signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        peer.until(m.Stop)
+        peer.until(m.Close)
+
+    with acting(script) as run:
+        assert run.go() == 130
+    assert capfd.readouterr().err == f"farhand: abandoned run {ID}; the service stops it\n"
+
+
+def test_a_stop_throws_output_away_and_waits_for_the_end(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(STARTED, out(b"seen"), message(0, m.Ping(id=1)))
+        peer.until(m.Pong)
+        os.kill(os.getpid(), signal.SIGTERM)
+        peer.until(m.Stop)
+        peer.send(out(b"unseen"), ended(Killed(reason="requested", signal=15), 10))
+        peer.until(m.Close)
+
+    with acting(script) as run:
+        assert run.go() == 143
+    assert capfdbinary.readouterr().out == b"seen"
+
+
+@pytest.mark.parametrize(("options", "stops"), [((), True), (("--on-disconnect", "keep"), False)])
+def test_a_second_signal_waits_no_longer_and_a_kept_run_is_left_at_once(options: tuple[str, ...], stops: bool) -> None:
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        os.kill(os.getpid(), signal.SIGINT)
+        if stops:
+            peer.until(m.Stop)
+            os.kill(os.getpid(), signal.SIGINT)
+        peer.until(m.Close)
+
+    with acting(script, *options) as run:
+        assert run.go() == 130
+
+
+def test_nobody_reads_stdout_any_more() -> None:
+    def script(peer: Peer) -> None:
+        peer.until(m.RunRequest)
+        peer.send(STARTED, out(b"for nobody"))
+        peer.until(m.Stop)
+        peer.send(ended(Killed(reason="requested", signal=15), 10))
+        peer.until(m.Close)
+
+    reading, writing = os.pipe()
+    kept = os.dup(1)
+    os.dup2(writing, 1)
+    os.close(writing)
+    try:
+        with acting(script) as run:
+            os.close(reading)
+            assert run.go() == 141
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def test_a_request_that_the_service_does_not_accept_is_not_sent() -> None:
+    ours, theirs = socket.socketpair()
+    command = plain_command(["web", "x" * 70_000], lambda: None)
+    with CollectedSignals() as signals:
+        run = DirectRun(Wire(ours), WELCOME, {}, command, signals, UnreadStdin(None), None)
+        with pytest.raises(NotDirectError):
+            run.request()
+        run.close()
+    ours.close()
+    assert theirs.recv(10) == b""
+    theirs.close()
