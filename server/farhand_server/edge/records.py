@@ -22,6 +22,16 @@ class RecordCounter:
         self._left = 0
         """Bytes of the current record's content that have not come yet."""
 
+    def whole(self, data: memoryview, at: int) -> int:
+        """Return the length of the record that begins at `at`, which is then taken, if it is there as a whole.
+
+        Otherwise return 0, and `take` must be called.
+        """
+        if self._left or self._header or len(data) - at < RECORD_HEADER_SIZE:
+            return 0
+        length = RECORD_HEADER_SIZE + (data[at + 3] << 8) + data[at + 4]
+        return length if at + length <= len(data) else 0
+
     def take(self, data: memoryview, most: int) -> tuple[int, int]:
         """Return how many bytes of `data` to use now, and how many records end in them: at most `most`.
 

@@ -167,7 +167,13 @@ class TLSStream:
         size = used = records = dataless = 0
         try:
             while used < len(data) and records < RECORDS_PER_TURN and not self._ended:
-                used, ended = self._give_record(data, used)
+                length = self._records.whole(data, used)
+                if length:
+                    self._incoming.write(data[used : used + length])
+                    self.received += length
+                    used, ended = used + length, 1
+                else:
+                    used, ended = self._give_record(data, used)
                 if ended:
                     records += 1
                     try:
@@ -187,6 +193,20 @@ class TLSStream:
 
     def write(self, data: memoryview) -> int:
         """Implement `Stream.write`."""
+        size = len(data)
+        if size <= TLS_RECORD_SIZE and not self._unsent and not self._outgoing.pending:
+            # The usual case of everything but bulk data: one record, which the socket takes.
+            self._encrypted = self._tls.write(data)
+            record = self._outgoing.read()
+            try:
+                sent = self._socket.send(record)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(record):
+                self._encrypted = 0
+                return size
+            self._unsent.append(memoryview(record)[sent:])
+            return 0
         size = 0
         while self._flush():
             size += self._encrypted

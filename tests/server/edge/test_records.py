@@ -54,3 +54,19 @@ def test_the_ends_found_are_those_of_the_records_however_the_stream_is_divided(
         assert ended == sum(at < end <= at + used for end in ends)
         assert used == chunk or ended == most or at + used == len(data)
         at += used
+
+
+@given(st.lists(st.one_of(st.integers(0, 3), st.integers(0, 0x1FF)), max_size=8), st.integers(0, 400))
+def test_a_whole_record_is_found_in_one_step_and_anything_else_is_left_to_the_other_way(
+    sizes: list[int], cut: int
+) -> None:
+    data = memoryview(stream(sizes))[: max(0, len(stream(sizes)) - cut)]
+    quick, slow, at = RecordCounter(), RecordCounter(), 0
+    while at < len(data):
+        used, ended = slow.take(data[at:], 1)
+        assert quick.whole(data, at) == (used if ended else 0)
+        if not ended:
+            assert quick.take(data[at:], 1) == (used, 0)
+            assert quick.whole(data, at) == 0, "a part of a record was taken"
+            break
+        at += used

@@ -15,6 +15,7 @@ from farhand_protocol.limits import KiB, MiB
 from ..attachments.attachments import Attachment, Attachments
 from ..output.spool import SpoolMemory
 from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
+from .pipes import enlarge_pipe
 
 MAX_STDIN_AHEAD: Final = 4 * MiB
 """Number of bytes not read by the program, beyond which no other attachment may continue. It equals what an attachment
@@ -50,11 +51,12 @@ class PipeWriter:
         self._fd = -1
         self._taken = taken
         self._memory = memory
-        self._queue: deque[bytearray] = deque()
+        self._queue: deque[bytes | bytearray] = deque()
         self._written = 0
         """Bytes of the first chunk that are in the pipe already."""
         self.queued = 0
         """Bytes that wait for the program."""
+        self._enlarged = False
         self._closed = False
         self._ending = False
         self._waiting = False
@@ -99,12 +101,18 @@ class PipeWriter:
                 count = os.write(self._fd, data)
             except OSError:
                 count = 0  # `_writable` deals with it
-            if count:
-                self._taken(count)
             if count == len(data):
+                self._taken(count)
                 return
-            data = data[count:]
-        self._append(data)
+            self._enlarge()
+            self._written = count
+            self._queue.append(data)
+            self.queued += len(data)
+            self._memory.take(len(data))
+            if count:
+                self._took(count)
+        else:
+            self._append(data)
         if self._fd >= 0 and not self._waiting:
             self._writable()
 
@@ -127,10 +135,11 @@ class PipeWriter:
             self._took(self.queued)
 
     def _append(self, data: bytes) -> None:
-        if self._queue and len(self._queue[-1]) + len(data) <= STDIN_CHUNK:
-            self._queue[-1] += data
+        last = self._queue[-1] if self._queue else b""
+        if isinstance(last, bytearray) and len(last) + len(data) <= STDIN_CHUNK:
+            last += data
         else:
-            self._queue.append(bytearray(data))
+            self._queue.append(data if len(data) > STDIN_CHUNK // 4 else bytearray(data))
         self.queued += len(data)
         self._memory.take(len(data))
 
@@ -161,6 +170,11 @@ class PipeWriter:
         self._stop_waiting()
         if self._ending:
             self.close()
+
+    def _enlarge(self) -> None:
+        if not self._enlarged:
+            self._enlarged = True
+            enlarge_pipe(self._fd)
 
     def _wait(self) -> None:
         if not self._waiting:

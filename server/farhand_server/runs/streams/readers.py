@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable
 from typing import Final
 
 from ..output.spool import Spool
+from .pipes import PIPE_SIZE, enlarge_pipe
 
 PIPE_READ_SIZE: Final = 64 << 10
 """Bytes of one read: the best size measured. Larger reads cost more for their allocation."""
@@ -18,10 +17,6 @@ PIPE_READ_SIZE: Final = 64 << 10
 READS_PER_TURN: Final = 3
 """Reads before other work gets its turn in the event loop: 192 KiB, about 100 µs. That is just below the size of a
 default spool: filling the spool would remove the pipe from the event loop and add it again each time."""
-
-PIPE_SIZE: Final = 1 << 20
-"""Capacity in bytes to which a pipe is enlarged if its writer fills it (F_SETPIPE_SZ, fcntl(2)): fewer switches between
-writer and service."""
 
 REFILL_PAUSE: Final = 0.001
 """Seconds that a writer that has just filled a whole read gets to fill the next one. Otherwise a program that writes
@@ -146,10 +141,7 @@ class PipeReader:
     def _enlarge(self) -> None:
         if not self._enlarged:
             self._enlarged = True
-            # The kernel refuses this beyond the account's share of pipe memory (pipe(7)). The pipe also works without
-            # it.
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+            enlarge_pipe(self._fd)
 
 
 class TerminalReader(PipeReader):

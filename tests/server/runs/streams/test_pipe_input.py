@@ -15,6 +15,7 @@ from farhand_server.runs.attachments.attachments import Attachment, Attachments
 from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
 from farhand_server.runs.snapshots import Blob
 from farhand_server.runs.streams.pipe_input import MIN_STDIN, PipeInput, PipeWriter
+from farhand_server.runs.streams.pipes import PIPE_SIZE
 from tests.server.runs.attachments.test_attachments import Client
 
 KEY = b"k" * 16
@@ -99,12 +100,13 @@ async def test_nothing_is_acknowledged_before_the_pipe_accepts_it(feeding: Feedi
 async def test_a_full_pipe_is_acknowledged_as_it_empties(feeding: Feeding) -> None:
     feeding.connect()
     client = feeding.attach(0)
-    feeding.stdin.write(client, bytes(100_000))
+    size = 2 * PIPE_SIZE
+    feeding.stdin.write(client, bytes(size))
     taken = feeding.stdin.credit(client)
-    assert 0 < taken < 100_000
+    assert 0 < taken < size
     assert len(feeding.received()) == taken
     async with asyncio.timeout(10):
-        while feeding.stdin.credit(client) < 100_000:  # noqa: ASYNC110  # it waits for iterations of the loop
+        while feeding.stdin.credit(client) < size:  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
 
 

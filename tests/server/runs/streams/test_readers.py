@@ -9,7 +9,8 @@ import os
 import pytest
 
 from farhand_server.runs.output.spool import MIN_SPOOL, MemorySpool, SpoolMemory
-from farhand_server.runs.streams.readers import PIPE_READ_SIZE, PIPE_SIZE, PipeReader, TerminalReader
+from farhand_server.runs.streams.pipes import PIPE_SIZE
+from farhand_server.runs.streams.readers import PIPE_READ_SIZE, PipeReader, TerminalReader
 
 from ..ptys import RAW, opened
 
