@@ -7,7 +7,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import front_mode
 from tests.support.inherited import reset_inherited_state
 from tests.support.service import Service, running_service
 from tests.support.warm import FARHAND, FARHANDD
@@ -119,6 +120,14 @@ def _needs(request: pytest.FixtureRequest) -> None:
     missing = [name for name in names if not available(name)]
     if missing:
         pytest.fail(f"needs {', '.join(missing)}: under CI a missing program is a failure")
+
+
+if front_mode.KIND is not None:
+
+    @pytest.fixture(autouse=True)
+    def _helpers() -> Iterator[None]:
+        with front_mode.ending_helpers():
+            yield
 
 
 def available(name: str) -> bool:

@@ -28,6 +28,7 @@ from tests.support.zygote import LENGTH, PID, take_away
 
 FARHAND: Final = (sys.executable, "-m", "farhand_client")
 FARHANDD: Final = (sys.executable, "-m", "farhand_server")
+HELPER: Final = (sys.executable, "-m", "farhand_client.helper")
 
 CONTROLLING: Final = 'exec <>"$0" >&0 2>&0; exec "$@"'
 """A script for sh as the first process of a session: the terminal that it opens becomes the controlling terminal."""
@@ -47,7 +48,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def is_warm(argv: Sequence[Any], env: Mapping[str, str] | None, **options: Any) -> bool:
     """Return whether a command can be forked: it is one of ours, its locale and Python's options are those here, and
     nothing has to be done between fork and exec."""
-    if _COLD or tuple(argv[:3]) not in (FARHAND, FARHANDD) or options.keys() & {"preexec_fn", "pass_fds", "user"}:
+    if (
+        _COLD
+        or tuple(argv[:3]) not in (FARHAND, FARHANDD, HELPER)
+        or options.keys() & {"preexec_fn", "pass_fds", "user"}
+    ):
         return False
     if env is None:
         return True
@@ -158,6 +163,7 @@ class _Transport(base_subprocess.BaseSubprocessTransport):
 async def start(*argv: Any, env: Mapping[str, str] | None = None, **options: Any) -> asyncio.subprocess.Process:
     """Like `asyncio.create_subprocess_exec`; with `terminal`, a path, as leader of a session on that terminal, and with
     `limits` and `closed` as in `WarmPopen`."""
+    argv, env = _through_front(argv, env)
     if not is_warm(argv, env, **options):
         limits, closed = options.pop("limits", None) or {}, options.pop("closed", ())
         if limits or closed:
@@ -179,6 +185,7 @@ def run(
     argv: Sequence[Any], *, env: Mapping[str, str] | None = None, timeout: float = 30, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """Like `subprocess.run` with bytes."""
+    argv, env = _through_front(argv, env)
     if not is_warm(argv, env, **options):
         return subprocess.run(argv, env=env, timeout=timeout, check=False, **options)
     with WarmPopen(argv, env=env, **options) as process:
@@ -188,6 +195,17 @@ def run(
             process.kill()
             raise
     return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+
+def _through_front(
+    argv: Sequence[Any], env: Mapping[str, str] | None
+) -> tuple[tuple[Any, ...], Mapping[str, str] | None]:
+    from tests.support import front_mode
+
+    if front_mode.KIND is None or tuple(argv[:3]) != FARHAND:
+        return tuple(argv), env
+    argv, env = front_mode.through_front(argv, env)
+    return tuple(argv), env
 
 
 class Zygote:
