@@ -11,10 +11,14 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import pkgutil
 import select
 import signal
 import socket
 from typing import Final, NoReturn
+
+import farhand_client
+import farhand_protocol
 
 from .child import REPORT, run_child
 
@@ -29,26 +33,18 @@ MAX_FAILURES: Final = 5
 """Children that may end, one after the other, without a command: by then something is wrong that forking again does not
 mend, such as a lack of memory."""
 
-_MODULES: Final = (
-    "run", "attach", "export", "kill", "ps", "replay", "shell", "trust", "wait", "status", "execute", "loop",
-    "connection",
-)  # fmt: skip
-"""Modules of the commands that are served; what they import at a command's time is named below."""
+_NOT_SERVED: Final = ("farhand_client.repl", "farhand_client.helper", "farhand_client.__main__", "farhand_client.sync")
+"""Modules that no child needs, by the beginnings of their names."""
 
 _LATER: Final = (
-    "farhand_client.connector",
-    "farhand_client.connection.login",
-    "farhand_client.connection.reconnecting",
-    "farhand_client.terminal.local",
-    "farhand_client.trust.agent",
-    "farhand_client.trust.identities",
-    "farhand_client.ui.failures",
-    "farhand_client.ui.outages",
-    "farhand_client.ui.process",
-    "farhand_client.ui.streams",
-    "farhand_client.ui.terminal_request",
-    "farhand_protocol.messages",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+    "cryptography.hazmat.primitives.serialization.ssh",
+    "encodings.idna",
+    "pwd",
+    "resource",
+    "ssl",
 )
+"""What the client imports only when it needs it; a child would each time."""
 
 
 def run_zygote(listener: socket.socket, control: socket.socket) -> NoReturn:
@@ -58,7 +54,7 @@ def run_zygote(listener: socket.socket, control: socket.socket) -> NoReturn:
     """
     try:
         _reset_process()
-        _load()
+        load_everything()
         Zygote(listener, control).run()
     except BaseException:  # noqa: BLE001  # whatever it is, the process that was forked must not go on
         os._exit(1)
@@ -73,9 +69,14 @@ def _reset_process() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _load() -> None:
+def load_everything() -> None:
+    """Import what any served command needs, and leave it out of garbage collection."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the program does
-    for name in (*(f"farhand_client.cli.{each}" for each in _MODULES), *_LATER):
+    for package in (farhand_client, farhand_protocol):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith(_NOT_SERVED):
+                importlib.import_module(module.name)
+    for name in _LATER:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()

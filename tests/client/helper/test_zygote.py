@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,3 +132,23 @@ def test_when_all_children_are_busy_a_front_need_not_wait(tmp_path: Path, monkey
 def _report_and_wait(reports: int) -> None:
     os.write(reports, REPORT.pack(os.getpid()))
     signal.pause()
+
+
+_IMPORTED = """
+import sys
+from farhand_client.helper.zygote import load_everything
+load_everything()
+loaded = {*sys.modules}
+from farhand_client import cli
+sys.argv = ["farhand", *sys.argv[1:]]
+cli.main()
+print(*sorted(sys.modules.keys() - loaded), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", ["run web -- true", "ps web", "logs web 0123", "kill web 0123"])
+def test_a_child_imports_nothing_when_a_command_comes(command: str, tmp_path: Path) -> None:
+    arguments = command.replace("web", f"unix:{tmp_path}/none").split()
+    done = subprocess.run([sys.executable, "-c", _IMPORTED, *arguments], capture_output=True, text=True, timeout=60)
+    assert "there is no socket" in done.stderr
+    assert done.stderr.splitlines()[-1] == ""
