@@ -41,9 +41,23 @@ def test_programs_units_account_and_configuration_are_in_their_places(installati
 
 
 def test_programs_name_the_interpreter_at_its_final_place(installation: Installation) -> None:
-    for name in ("farhand", "farhandd"):
+    for name in ("farhand-full", "farhandd"):
         first = (installation.program / "bin" / name).read_text().splitlines()[0]
         assert first == "#!/usr/local/lib/farhand/bin/python"
+
+
+@pytest.mark.needs("cc")
+def test_the_front_is_native_and_executes_the_full_program_beside_it(installation: Installation) -> None:
+    front = installation.program / "bin/farhand"
+    assert front.read_bytes()[:4] == b"\x7fELF"
+    full = front.with_name("farhand-full")
+    named = full.read_text()
+    try:  # as if the tree were at its final place
+        full.write_text(named.replace("#!/usr/local/lib/farhand", f"#!{installation.program}", 1))
+        done = subprocess.run([front, "--version"], capture_output=True, text=True, check=True)
+    finally:
+        full.write_text(named)
+    assert done.stdout.startswith("farhand ")
 
 
 def test_the_installed_program_is_a_copy_of_the_project(installation: Installation) -> None:
