@@ -31,10 +31,10 @@ class PredictedTerminal:
 
     def output(self, data: bytes) -> None:
         """Receive output of the program."""
-        hidden = self.echo.hide(data)
+        before = self.echo.make_way(data)
         self.screen.feed(data)
         self.echo.followed(len(data), self.now)
-        self._write(hidden + data + self.echo.show(self.now, all_written=True))
+        self._write(before + data + self.echo.show(self.now, all_written=True))
         self.plain.feed(data)
 
     def probe(self) -> EchoProbe:

@@ -260,8 +260,8 @@ class Interaction:
             self._screen.feed(data)  # bytes after the backlog are part of what is painted as well
             self._backlog = max(0, self._backlog - len(data))
             return True
-        shown = self._notices.hide_for_output() + self._echo.hide(data) + data
-        if self._echo.pending:
+        shown = self._notices.hide_for_output() + self._echo.make_way(data) + data
+        if self._echo.pending or self._echo.shown:
             self._track(data)
             self._output.write(shown + self._echo.show(self._loop.time(), all_written=False))
         elif b"\x1b[?" in data:

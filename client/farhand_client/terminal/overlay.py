@@ -14,6 +14,9 @@ from .grid import BLANK_CELL, UNDERLINE, Cell, TextAttributes, character_width, 
 from .prediction import Predicted
 from .settings import CURSOR_MODE, SIDE_MARGINS_MODE, SYNCHRONIZED_MODE
 
+_PLAIN_TEXT: Final = re.compile(rb"[ -~]*")
+"""Output that does nothing but replace cells, unless it reaches the end of the row."""
+
 _NEEDS_LAST_CHARACTER: Final = re.compile(rb"[\x80-\xff]|\x1b\[[0-9]*b")
 """Output that may belong to the character before it: one that combines with it, or a sequence that repeats it."""
 
@@ -21,7 +24,7 @@ _NEEDS_LAST_CHARACTER: Final = re.compile(rb"[\x80-\xff]|\x1b\[[0-9]*b")
 class Overlay:
     """What is predicted and shown on a terminal that otherwise shows `screen`, up to its program's last output.
 
-    While anything is shown, write the result of `hide` before anything else.
+    While anything is shown, write the result of `hide` or `make_way` before anything else.
     """
 
     def __init__(self) -> None:
@@ -58,12 +61,26 @@ class Overlay:
         writer.move(screen.x if self._column is None else self._column)
         return writer.output()
 
-    def hide(self, screen: Emulator, following: bytes = b"") -> bytes:
-        """Return the output that restores the row, to be written before the program's output `following`."""
-        if not self.shown:
+    def hide(self, screen: Emulator) -> bytes:
+        """Return the output that restores the row and the cursor."""
+        return self.show(None, screen) if self.shown else b""
+
+    def make_way(self, following: bytes, screen: Emulator) -> bytes:
+        """Return what to write before the program's output `following`. Call `show` once `screen` was fed with it.
+
+        Most output is an echo, which replaces what is predicted: then the rest of it remains shown.
+        """
+        if self._column is None:
             return b""
-        output = self.show(None, screen)
-        return output + _last_character(screen) if _NEEDS_LAST_CHARACTER.match(following) else output
+        end = screen.x + len(following)
+        if _PLAIN_TEXT.fullmatch(following) is None or end >= screen.columns - 1:
+            output = self.hide(screen)
+            return output + _last_character(screen) if _NEEDS_LAST_CHARACTER.match(following) else output
+        writer = _RowWriter(screen, self._column)
+        writer.move(screen.x)
+        self._cells = {at: cell for at, cell in self._cells.items() if not screen.x <= at < end}
+        self._column = end
+        return writer.output()
 
     def forget(self) -> None:
         """Note that nothing is shown any more: the terminal was painted anew."""

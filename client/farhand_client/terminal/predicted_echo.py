@@ -49,8 +49,8 @@ class EchoProbe(NamedTuple):
 class PredictedEcho:
     """The predicted echo on a terminal that shows `screen`. `now` is the time in seconds, of any clock.
 
-    Call `typed` for what was sent to the program; `hide` before, and `followed` after `screen` was fed with output; and
-    `show` whenever all output received was written. At `probe_due` send the ping `probe`.
+    Call `typed` for what was sent to the program; `make_way` before, and `followed` after `screen` was fed with output;
+    and `show` then and whenever all output received was written. At `probe_due` send the ping `probe`.
     """
 
     def __init__(self, screen: ScreenTracker, mode: PredictMode) -> None:
@@ -99,9 +99,13 @@ class PredictedEcho:
         """Note that what was just typed cannot be sent yet."""
         self._predictor.skip()
 
-    def hide(self, following: bytes = b"") -> bytes:
-        """Return what to write to the terminal before anything else, such as the program's output `following`."""
-        return self._overlay.hide(self._screen.emulator, following) if self._overlay.shown else b""
+    def hide(self) -> bytes:
+        """Return what to write to the terminal before anything else but the program's output."""
+        return self._overlay.hide(self._screen.emulator) if self._overlay.shown else b""
+
+    def make_way(self, following: bytes) -> bytes:
+        """Return what to write to the terminal before the program's output `following`."""
+        return self._overlay.make_way(following, self._screen.emulator) if self._overlay.shown else b""
 
     def followed(self, size: int, now: float) -> None:
         """Note that the screen was fed with `size` bytes of output."""

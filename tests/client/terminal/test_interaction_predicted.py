@@ -15,7 +15,7 @@ from farhand_client.terminal.round_trips import SLOW
 from tests.support.fake_service import FakeRun
 from tests.support.fake_terminals import begin
 from tests.support.interactions import interacting
-from tests.support.ptys import Pty, terminal
+from tests.support.ptys import TIMEOUT, Pty, terminal
 
 PROMPT = b"\x1b[?2004h$ "
 UNDERLINED = b"\x1b[0;4m%b\x1b[m"
@@ -38,6 +38,15 @@ class Program:
         await run.write("stdout", PROMPT)
         self._run.set_result(run)
         await run.client.closed.wait()
+
+    async def echoes(self, typed: bytes) -> None:
+        """Echo what was typed last, once it has arrived."""
+        run = await self._run
+        async with asyncio.timeout(TIMEOUT):
+            while not run.stdin.endswith(typed):
+                run.changed.clear()
+                await run.changed.wait()
+        await run.write("stdout", typed)
 
     async def writes(self, output: bytes) -> None:
         await (await self._run).write("stdout", output)
@@ -68,10 +77,10 @@ async def predicting(
         await client.ping()  # after the first measurement
         answered.clear()
         pty.type(b"a")
-        await program.writes(b"a")
+        await program.echoes(b"a")
         await pty.shows(b"a")
         if predict == "always" or (predict == "auto" and round_trip >= SLOW):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(TIMEOUT):
                 await answered.wait()
         answering.clear()  # so that no guess is judged
         yield program, interaction, shown
@@ -97,7 +106,7 @@ async def test_a_quick_connection_and_the_user_can_leave_it_off(
     async with predicting(tmp_path, pty, predict, round_trip) as (program, _, _):
         for key in (b"b", b"c", b"d"):
             pty.type(key)
-            await program.writes(key)
+            await program.echoes(key)
             assert await pty.shows(key) == b""
 
 

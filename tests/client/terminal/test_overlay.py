@@ -57,8 +57,19 @@ def test_what_belongs_to_the_character_before_it_finds_that_one(following: bytes
     overlay, output = Overlay(), b"\x1b[31m$ a"
     screen = emulated(output)
     overlay.show(predicted("bc", 3), screen)
-    assert overlay.hide(screen, following).endswith(b"\b\x1b[0;31ma\x1b[0;31m")
-    assert overlay.hide(emulated(b""), following) == b""
+    assert overlay.make_way(following, screen).endswith(b"\b\x1b[0;31ma\x1b[0;31m")
+    assert overlay.make_way(following, screen) == b""
+
+
+def test_an_echo_replaces_what_is_predicted() -> None:
+    overlay, screen = Overlay(), emulated(b"$ ")
+    overlay.show(predicted("lsx", 2), screen)
+    assert overlay.make_way(b"ls", screen) == b"\b\b\b"
+    screen.feed(b"ls")
+    assert overlay.show(predicted("x", 4), screen) == b"\x1b[1C"
+    assert overlay.make_way(b"y", screen) == b"\b"
+    screen.feed(b"y")
+    assert overlay.show(None, screen) == b""
 
 
 def test_a_forgotten_overlay_is_not_taken_back() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -353,19 +355,26 @@ def test_unanswered_probes_are_limited() -> None:
 # Whatever happens
 
 _TYPED = st.sampled_from([b"a", b"e", b"x", b" ", b"\x7f", b"\x1b[C", b"\x1b[D", b"\r", b"\t", "ß漢".encode()])
-_OUTPUT = COMMANDS.map(b"".join) | st.sampled_from([b"a", b"e", b"x", b"\x1b[?2004h", b"\x1b[3", b"\xc3", b"\xcc\x81"])
+_OUTPUT = COMMANDS.map(b"".join) | st.sampled_from([b"a", b"e", b"x", b"\x1b[?2004h", "\u0301".encode()])
+_HALVES = st.sampled_from([(b"\x1b[3", b"1m"), (b"\xc3", b"\x9f"), (b"\x1b", b"[1;1H"), (b"\x1b]0;t", b"itle\x07")])
 
 
-@given(st.lists(_TYPED.map(lambda typed: ("type", typed)) | _OUTPUT.map(lambda output: ("output", output)) | st.none()))
-def test_nothing_remains_of_predictions_whatever_is_typed_and_shown(steps: list[tuple[str, bytes] | None]) -> None:
+@given(st.lists(st.one_of(st.tuples(_TYPED), st.tuples(_OUTPUT, _TYPED), st.tuples(_HALVES, _TYPED), st.none())))
+def test_nothing_remains_of_predictions_whatever_is_typed_and_shown(steps: list[tuple[Any, ...] | None]) -> None:
     terminal = PredictedTerminal()
     for step in steps:
-        if step is None:
-            terminal.settle()
-        elif step[0] == "type":
-            terminal.type(step[1])
-        else:
-            terminal.output(step[1])
+        match step:
+            case None:
+                terminal.settle()
+            case ((first, second), typed):
+                terminal.output(first)
+                terminal.type(typed)
+                terminal.output(second)
+            case (output, typed):
+                terminal.output(output)
+                terminal.type(typed)
+            case (typed,):
+                terminal.type(typed)
     terminal.hide()
     user, plain = terminal.states
     assert user == plain
