@@ -32,7 +32,7 @@ from .handover import BEGUN, EXITED, HEADER, READY, REFUSED, Command, parse_envi
 RECEIVE_TIMEOUT: Final = 1
 """Seconds in which a message must arrive. A front sends it at once; whoever does not must not keep a child for ever."""
 
-REPORT: Final = struct.Struct("=i")
+CHILD_PID: Final = struct.Struct("=i")
 """A child's pid, as it reports that it has begun a command."""
 
 _MAX_DESCRIPTORS: Final = 5
@@ -81,7 +81,7 @@ def run_child(listener: socket.socket, reports: int, parent: int) -> NoReturn:
         if taken is not None:
             break
         connection.close()
-    os.write(reports, REPORT.pack(os.getpid()))
+    os.write(reports, CHILD_PID.pack(os.getpid()))
     listener.close()
     os.close(reports)
     os.close(pidfd)

@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 import farhand_client
 import farhand_protocol
 
-from .child import REPORT, run_child
+from .child import CHILD_PID, run_child
 
 WAITING: Final = 2
 """Children that wait: one is taken while the next front already comes, as in a pipe of two commands."""
@@ -29,7 +29,7 @@ MAX_CHILDREN: Final = 64
 """Children at a time. Each has 10 MB of its own; beyond these, as with `xargs -P100`, fronts execute the full program,
 which the machine's memory bounds, too."""
 
-MAX_FAILURES: Final = 5
+MAX_LOST_CHILDREN: Final = 5
 """Children that may end, one after the other, without a command: by then something is wrong that forking again does not
 mend, such as a lack of memory."""
 
@@ -100,7 +100,7 @@ class Zygote:
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._reports, select.POLLIN)
         refusing = listening = False
-        while self._failures < MAX_FAILURES:
+        while self._failures < MAX_LOST_CHILDREN:
             while len(self._waiting) < WAITING and len(self._children) < MAX_CHILDREN:
                 self._fork()
             if not listening:
@@ -119,8 +119,8 @@ class Zygote:
 
     def _handle(self, fd: int) -> None:
         if fd == self._reports:
-            data = os.read(self._reports, REPORT.size * MAX_CHILDREN)
-            for (pid,) in REPORT.iter_unpack(data):
+            data = os.read(self._reports, CHILD_PID.size * MAX_CHILDREN)
+            for (pid,) in CHILD_PID.iter_unpack(data):
                 self._waiting.discard(pid)
                 self._failures = 0
         elif fd == self._listener.fileno():

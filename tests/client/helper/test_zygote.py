@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from farhand_client.helper import zygote
-from farhand_client.helper.child import REPORT
-from farhand_client.helper.zygote import MAX_FAILURES, WAITING
+from farhand_client.helper.child import CHILD_PID
+from farhand_client.helper.zygote import MAX_LOST_CHILDREN, WAITING
 from tests.support.fronts import Installation, acting_helper
 
 pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
@@ -80,7 +80,7 @@ def test_a_child_that_ends_before_its_time_is_replaced(running: tuple[Installati
 def test_children_that_end_again_and_again_end_it(running: tuple[Installation, int]) -> None:
     _, pid = running
     ended: set[int] = set()
-    while len(ended) < MAX_FAILURES:
+    while len(ended) < MAX_LOST_CHILDREN:
         until(lambda: set(children(pid)) - ended)
         child = (set(children(pid)) - ended).pop()
         os.kill(child, signal.SIGTERM)
@@ -130,7 +130,7 @@ def test_when_all_children_are_busy_a_front_need_not_wait(tmp_path: Path, monkey
 
 
 def _report_and_wait(reports: int) -> None:
-    os.write(reports, REPORT.pack(os.getpid()))
+    os.write(reports, CHILD_PID.pack(os.getpid()))
     signal.pause()
 
 
