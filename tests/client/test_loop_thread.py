@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import uvloop
 
 from farhand_client import NotUsableHere
-from farhand_client.loop_thread import CANCEL_TIMEOUT, loop_thread
+from farhand_client.loop_thread import CANCEL_TIMEOUT, LoopThread, loop_thread
 
 
 class Interrupted(BaseException):
@@ -140,3 +143,33 @@ def test_an_interrupt_before_the_coroutine_begins_closes_it(monkeypatch: pytest.
 
 async def running_loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
+
+
+def test_the_loop_is_of_uvloop_and_without_it_of_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    assert isinstance(loop_thread().call(running()), uvloop.Loop)
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert isinstance(LoopThread().call(running()), asyncio.SelectorEventLoop)
+
+
+def test_a_forked_child_ends_in_order_while_the_loop_of_its_parent_runs() -> None:
+    script = """
+import asyncio, multiprocessing, os, sys
+from farhand_client.loop_thread import loop_thread
+
+def work():
+    loop_thread().call(asyncio.sleep(0))
+
+loop_thread().call(asyncio.sleep(0))
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+pid = os.fork()
+if pid == 0:
+    sys.exit(7)
+print(child.exitcode, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("0 7\n", "")

@@ -8,6 +8,7 @@ the connection ends, for whatever reason, every endpoint is notified of the caus
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -174,12 +175,11 @@ class ClientSession:
     async def ping(self) -> float:
         """Return the round-trip time in seconds. Raises `ConnectionLost`."""
         self._raise_if_ended()
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[float] = loop.create_future()
+        answered: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         number = self.send_ping()
         self._pings[number] = answered
         try:
-            sent = loop.time()
+            sent = time.monotonic()  # the clock of uvloop's loops counts milliseconds
             return await answered - sent
         finally:
             del self._pings[number]
@@ -315,7 +315,7 @@ class ClientSession:
             case m.Pong():
                 answered = self._pings.get(message.id)
                 if answered is not None and not answered.done():
-                    answered.set_result(asyncio.get_running_loop().time())
+                    answered.set_result(time.monotonic())
             case m.GoingAway():
                 self.going_away = True
                 if self.on_going_away is not None:
