@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from functools import cache
-from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,7 +18,10 @@ from .runs.plan import Plan, RunResult
 from .runs.process.usage import ResourceUsage
 from .runs.run import LiveRun
 
-_OUTCOME: Final[TypeAdapter[Outcome]] = TypeAdapter(Outcome)
+
+@cache
+def _outcome_reader() -> TypeAdapter[Outcome]:
+    return TypeAdapter(Outcome)
 
 
 def audit_entry(
@@ -110,7 +112,7 @@ def _request(text: bytes) -> dict[str, object]:
 
 def _outcome(text: bytes | None) -> Outcome:
     try:
-        return Lost() if text is None else _OUTCOME.validate_json(text)
+        return Lost() if text is None else _outcome_reader().validate_json(text)
     except ValidationError:
         return Lost()  # written by another version, or by someone else
 

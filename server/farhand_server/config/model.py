@@ -30,9 +30,12 @@ from farhand_server.config.values import (
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, strict, and without undeclared keys."""
+    """A part of the tree: frozen, strict, and without undeclared keys.
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True)
+    Only what is used is built, and then at once: the whole tree, and a policy if there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 def _account(value: object) -> object:

@@ -174,7 +174,7 @@ class Rule(Section):
     ) = None
     """A run must start in or below one of these directories; `~` is the account's home."""
 
-    limits: RuleLimits = RuleLimits()
+    limits: RuleLimits = Field(default_factory=RuleLimits)
 
     audit: Literal["argv", "hash"] = "argv"
     """What the audit log shows of a command: its arguments or only their SHA-256."""

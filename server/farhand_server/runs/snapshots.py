@@ -31,10 +31,11 @@ Get: TypeAlias = Callable[[Blob], bytes]
 
 
 class SnapshotRecord(BaseModel):
-    """Base of all snapshot records: strict types, and no unknown fields."""
+    """Base of all snapshot records: strict types, and no unknown fields. Most services never use one, so they are built
+    by an upgrade."""
 
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64"
+        frozen=True, strict=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", defer_build=True
     )
 
 

@@ -31,7 +31,7 @@ class UpgradeResult(BaseModel):
     """How an upgrade went. `version` is the version of the program now in service. For `away` seconds nobody was
     served."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     result: Literal["upgraded", "refused"]
     reason: str = ""
