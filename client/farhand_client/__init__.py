@@ -22,9 +22,10 @@ arrives on one connection. `cli/` is the command line and `repl/` its prompt; bo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from farhand_protocol.messages import (
         AppliedBounds,
         Bounds,

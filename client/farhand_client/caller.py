@@ -8,8 +8,10 @@ could ask anybody. `act_for` says so; nothing else has to know.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _front: int | None = None
 _abandon: Callable[[], None] | None = None
@@ -26,12 +28,12 @@ def parent_pid() -> int:
     if _front is None:
         return os.getppid()
     # After the name, which may hold anything, come the state and the parent (proc_pid_stat(5)).
-    return int(Path(f"/proc/{_front}/stat").read_bytes().rpartition(b") ")[2].split()[1])
+    return int(_read(f"/proc/{_front}/stat").rpartition(b") ")[2].split()[1])
 
 
 def initial_environment() -> bytes:
     """Return the environment that this command was started with, as execve(2) left it. Raises OSError."""
-    return Path(f"/proc/{_front or 'self'}/environ").read_bytes()
+    return _read(f"/proc/{_front or 'self'}/environ")
 
 
 def commit() -> None:
@@ -44,3 +46,8 @@ def before_asking() -> None:
     """Call this before a person is asked anything. Does not return where the front has to do that."""
     if _abandon is not None:
         _abandon()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # not by pathlib: every command imports this
+        return file.read()

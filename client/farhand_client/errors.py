@@ -5,15 +5,15 @@ Errors about a completed command, `CommandError` and `CommandTimeout`, are in `r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final, TypeVar
+
     from farhand_protocol.errors import ErrorCode
     from farhand_protocol.outcome import Outcome, SpawnFailed
     from farhand_protocol.sshformat import PublicKey
 
-
-_Error = TypeVar("_Error", bound=Exception)
+    _Error = TypeVar("_Error", bound=Exception)
 
 
 class FarhandError(Exception):

@@ -5,10 +5,12 @@ Plain values only, because the direct path imports neither asyncio nor the model
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from farhand_protocol.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Final
 
     from farhand_protocol.errors import ErrorCode
 

@@ -15,7 +15,10 @@ pings. After a silent interval, ping the peer; anything it sends, including the 
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 MAX_SILENT_INTERVALS: Final = 3
 """Silent intervals after which the peer is considered gone: on a poor network one lost ping proves nothing."""

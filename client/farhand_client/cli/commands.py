@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.process import require_memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 COMMANDS: Final = {
     "shell": "open a login shell on another machine",

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Iterable
 from itertools import chain, zip_longest
-from typing import Any, Final, TypeAlias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Final, TypeAlias
 
 NEXT_ADDRESS_DELAY: Final = 0.25
 """Seconds after which the next address of a name is tried in parallel (RFC 8305, section 8)."""
 
-SocketAddress: TypeAlias = tuple[int, Any]
+SocketAddress: TypeAlias = "tuple[int, Any]"
 """An address family, and an address for connect(2) in it."""
 
 
 def numeric_addresses(host: str, port: int) -> list[SocketAddress]:
     """Return the address that `host` itself is; empty if it is a name."""
     try:
-        return _found(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+        return _found(socket.getaddrinfo(_plain(host), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
     except socket.gaierror:
         return []
 
@@ -51,6 +54,11 @@ def socket_failure(path: str | None, error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens on the socket {path}; is farhandd running?"
     return f"cannot connect to the socket {path}: {error.strerror or error}"
+
+
+def _plain(host: str) -> str | bytes:
+    """Return `host` in the form for which Python need not load the codec for names, if it is an IPv4 address."""
+    return host.encode() if set(host) <= {*"0123456789."} else host
 
 
 def _found(found: list[tuple[Any, Any, int, str, Any]]) -> list[SocketAddress]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING
 
 from farhand_protocol import ALPN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from farhand_protocol.tickets import IssuedTicket
 

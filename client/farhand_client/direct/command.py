@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from farhand_client.directories import STATE_DIRECTORY, directory, home
 from farhand_client.errors import ConnectError
@@ -17,6 +16,7 @@ from .route import config_directory, default_host, expanded_path, find_route
 from .signals import CollectedSignals
 from .words import plain_command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

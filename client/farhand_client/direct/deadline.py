@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import select
 import time
-from typing import TYPE_CHECKING, Final
 
 from farhand_client.connection.steps import ConnectSteps
 from farhand_client.errors import ConnectError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from .signals import CollectedSignals
 
 

@@ -7,7 +7,6 @@ import os
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from farhand_client.connection.host_addresses import (
     NEXT_ADDRESS_DELAY,
@@ -19,10 +18,12 @@ from farhand_client.connection.host_addresses import (
     socket_failure,
 )
 from farhand_client.errors import ConnectError
+from farhand_protocol.records import NamedTuple
 
 from .deadline import NotDirectError
 from .wire import Wire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from farhand_protocol.tickets import IssuedTicket
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-from typing import TYPE_CHECKING
 
 from farhand_client.trust import AgentError, IdentityError
 from farhand_client.trust.agent_messages import (
@@ -30,6 +29,7 @@ from farhand_protocol.sshformat import PublicKey, SSHFormatError, pack_string
 
 from .deadline import NotDirectError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

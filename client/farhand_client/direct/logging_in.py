@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import select
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farhand_client.version import SOFTWARE
 from farhand_protocol.errors import ProtocolError
 from farhand_protocol.features import FEATURES
 from farhand_protocol.frames import Kind
 from farhand_protocol.limits import CLIENT_LIMITS
-from farhand_protocol.login import NONCE_SIZE, login_transcript
 from farhand_protocol.plain.codec import decode
+from farhand_protocol.records import NamedTuple
 
 from .deadline import NotDirectError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from .deadline import DirectDeadline
     from .dialling import DialledWire
@@ -60,7 +60,7 @@ def _log_in(
 ) -> LoginAnswers:
     wire = dialled.wire
     limits = CLIENT_LIMITS
-    nonce = os.urandom(NONCE_SIZE)
+    nonce = os.urandom(32)
     hello = wire.send(
         0,
         {
@@ -88,6 +88,10 @@ def _log_in(
         return LoginAnswers(welcome, _accepted(wire, _answer(wire, route, deadline, "accepted")))
     if dialled.spki_sha256 is None or offered is None:
         raise NotDirectError
+    from hashlib import sha256  # without a login, none of this is needed
+
+    from farhand_protocol.login import login_transcript
+
     key = first
     while key is not None:
         transcript = login_transcript(

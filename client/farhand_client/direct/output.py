@@ -13,10 +13,11 @@ import os
 import select
 import stat
 from collections import deque
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     Chunk = bytes | memoryview
 

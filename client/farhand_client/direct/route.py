@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from farhand_client.directories import CONFIG_DIRECTORY, DEFAULT_PORT, directory, home
+from farhand_protocol.records import NamedTuple
 
 from .deadline import NotDirectError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

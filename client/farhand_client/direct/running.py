@@ -12,7 +12,6 @@ import signal
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
 
 from farhand_client.handover import Handover, LostConnection
 from farhand_client.times import STOP_MARGIN
@@ -28,7 +27,10 @@ from farhand_protocol.window import ReceiveWindow, SendWindow
 from .deadline import NotDirectError
 from .output import OutputWriter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from farhand_client.ui.unread_stdin import UnreadStdin
 
     from .signals import CollectedSignals

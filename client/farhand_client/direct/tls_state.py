@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 
 class TLSState:
@@ -12,7 +15,7 @@ class TLSState:
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls: Final = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self.tls: Final = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host.encode())
 
     def shake_hands(self, received: bytes) -> tuple[bool, bytes]:
         """Go on with the handshake; return whether it is complete, and what to send. Raises SSLError."""

@@ -7,16 +7,17 @@ once is never copied.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.frames import FRAME_HEADER, Kind, encode_frame, encode_header
 from farhand_protocol.limits import CLIENT_LIMITS, FRAME_HEADER_SIZE, KiB
 from farhand_protocol.plain.codec import encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from typing import Any, Final
 
     from .tls_state import TLSState
 

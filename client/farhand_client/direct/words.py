@@ -7,15 +7,16 @@ in one word, values that cannot be read, missing words.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
 
 from farhand_client.ids import is_run_id, new_key, uuid7
 from farhand_client.times import COMMAND_KILL_AFTER, CONNECT_TIMEOUT
 
 from .deadline import NotDirectError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any, Final
 
 _FLAGS: Final = {
     "-i": "stdin",

@@ -5,11 +5,14 @@ Every function that reads an answer raises `AgentError`. `path` is the agent's s
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 from farhand_client.trust import AgentError
 from farhand_protocol import sshformat
+from farhand_protocol.records import NamedTuple
 from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError, pack_string, pack_u32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 MAX_AGENT_MESSAGE: Final = 256 * 1024
 """Bytes of an answer: OpenSSH's own limit (AGENT_MAX_LEN), enough for several hundred keys."""

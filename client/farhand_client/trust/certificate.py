@@ -3,12 +3,18 @@
 Nothing in the certificate itself is trusted: clients pin the key, and TLS has proved its possession.
 """
 
+from __future__ import annotations
+
 import hashlib
-from typing import Final, NamedTuple
 
 from farhand_client.trust import CertificateError
 from farhand_protocol import sshformat
+from farhand_protocol.records import NamedTuple
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 MAX_CERTIFICATE: Final = 8192
 """Bytes; a self-signed Ed25519 certificate takes about 300."""

@@ -4,16 +4,22 @@ The syntax is OpenSSH's (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). A name without a
 other port is written `[name]:port`.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import hmac
-from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
 
 from farhand_client.directories import DEFAULT_PORT
 from farhand_client.trust import KnownHostsError
 from farhand_protocol import sshformat
+from farhand_protocol.records import NamedTuple
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final, Literal, TypeAlias
 
 MAX_KNOWN_HOSTS_SIZE: Final = 1024 * 1024
 """Bytes: ten thousand services at a hundred bytes each."""
@@ -22,7 +28,7 @@ NOT_IN_A_NAME: Final = frozenset(",*?!|@#[]\"'\\/")
 """Characters with a meaning in the file: separators, wildcards, negation, markers, hashes."""
 
 
-HostKeyState = Literal["known", "unknown", "changed", "revoked"]
+HostKeyState: TypeAlias = "Literal['known', 'unknown', 'changed', 'revoked']"
 """What the file says about a service's key.
 
 - known: a line for the service has this key;

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Final, NamedTuple
 
 from farhand_protocol import sshformat
+from farhand_protocol.records import NamedTuple
 from farhand_protocol.sshformat import PublicKey, Reader, SSHFormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _MAGIC: Final = b"openssh-key-v1\0"
 _BEGIN: Final = b"-----BEGIN OPENSSH PRIVATE KEY-----"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from farhand_client.trust import IdentityError
 from farhand_client.trust.files import read_small_file
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Final
 
 MAX_IDENTITY_FILE_SIZE: Final = 64 * 1024
 """Bytes; an RSA key of 8192 bits takes 6.5 KB."""

@@ -8,13 +8,15 @@ import fcntl
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from farhand_client.errors import FarhandError
 from farhand_protocol.sentences import printable_lines
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
     from farhand_client.output import Gap
 
 PrintMessage: TypeAlias = "Callable[[str], None]"

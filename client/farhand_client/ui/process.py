@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import warnings
-from typing import TYPE_CHECKING, Final
 
 from farhand_protocol.sentences import ESCAPING, escape_unencodable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+    from typing import Final
 
 
 MIN_ADDRESS_SPACE: Final = 128 << 20

@@ -21,11 +21,14 @@ import os
 import stat
 import termios
 from itertools import islice
-from typing import Final
 
 from farhand_client.caller import parent_pid
 
 from .printing import print_message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 MAX_DESCRIPTORS: Final = 256
 """Descriptors of the parent process that are looked at: many more than any shell has, and a millisecond's work."""

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,7 @@ HEAVY = [
     "inspect",
     "json",
     "multiprocessing",
+    "pathlib",
     "prompt_toolkit",
     "pydantic",
     "queue",
@@ -47,12 +48,15 @@ HEAVY = [
 ]
 """What takes long to import, and no plain command needs."""
 
-PROGRAM = f"""
+OF_LOGINS = ["base64", "cryptography", "hashlib", "pathlib", "re", "ssl", "typing"]
+"""What only a login by key over TLS needs."""
+
+PROGRAM = """
 import sys
 from farhand_client.cli import main
 sys.argv[0] = "farhand"
 code = main()
-print(code, sorted(set({HEAVY}) & sys.modules.keys()), file=sys.stderr)
+print(code, sorted(set(MODULES) & sys.modules.keys()), file=sys.stderr)
 """
 
 
@@ -62,10 +66,13 @@ async def service(tmp_path: Path) -> AsyncIterator[FakeService]:
         yield fake
 
 
-async def in_process(*arguments: str, env: dict[str, str]) -> tuple[bytes, bytes]:
-    """Run a command in a new interpreter; return its output, and its exit code with the heavy modules that it has."""
+async def in_process(*arguments: str, env: dict[str, str], more: Sequence[str] = ()) -> tuple[bytes, bytes]:
+    """Run a command in a new interpreter; return its output, and its exit code with the heavy modules that it has.
+
+    `more` names further modules that count.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, *arguments,
+        sys.executable, "-c", PROGRAM.replace("MODULES", str([*HEAVY, *more])), *arguments,
         env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     return await asyncio.wait_for(process.communicate(), 60)
@@ -73,7 +80,7 @@ async def in_process(*arguments: str, env: dict[str, str]) -> tuple[bytes, bytes
 
 async def test_a_plain_command_imports_nothing_that_takes_long(service: FakeService, tmp_path: Path) -> None:
     service.behave = printing(b"out", outcome=Exited(code=5))
-    found = await in_process("run", "--timeout", "5", service.host, "--", "prog", env=environment(tmp_path))
+    found = await in_process("run", "--merge", service.host, "--", "prog", env=environment(tmp_path), more=OF_LOGINS)
     assert found == (b"out", b"5 []\n")
 
 

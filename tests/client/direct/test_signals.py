@@ -45,7 +45,7 @@ def test_ignored_signals_stay_ignored_but_for_sigterm() -> None:
             signal.signal(number, handler)
 
 
-def test_signals_can_be_kept_for_whoever_goes_on() -> None:
+def test_signals_can_be_kept_for_what_comes_next() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     wakeup = signal.set_wakeup_fd(-1)
     try:
