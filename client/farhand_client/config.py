@@ -1,6 +1,6 @@
 """The client's configuration file `config.toml`, and the directories of the client's files.
 
-The file is checked by hand: it has four keys, and a prompt must not wait for a validation library to load.
+The file is checked by hand: it has few keys, and a prompt must not wait for a validation library to load.
 """
 
 from __future__ import annotations
@@ -24,22 +24,36 @@ PREDICT_MODES: Final[tuple[PredictMode, ...]] = get_args(PredictMode)
 DEFAULT_PREDICT: Final = "auto"
 
 
+DEFAULT_MUX_IDLE: Final = 60.0
+"""Seconds without a command after which the helper goes: longer than between two commands typed by hand, and short
+enough that nobody wonders tomorrow what it is."""
+
+MIN_MUX_IDLE: Final = 1.0
+MAX_MUX_IDLE: Final = 86400.0
+"""Bounds of `mux_idle`: below a second it would be gone before it can be used; a day is how long one works with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostEntry:
-    """A table `[hosts.NAME]`: `address` is a HOST; `identities` are key files, whose names may begin with `~`."""
+    """A table `[hosts.NAME]`: `address` is a HOST; `identities` are key files, whose names may begin with `~`; `mux` is
+    as in `ClientConfig`."""
 
     address: str
     identities: tuple[str, ...] = ()
+    mux: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
     """The whole file. `default_host` is the HOST of commands that are called without one, `predict` says when typed
-    characters are shown before a program echoes them."""
+    characters are shown before a program echoes them. `mux` says whether the helper may be used, "auto" or "off";
+    `mux_idle` is the time in seconds after which it goes."""
 
     default_host: str | None = None
     hosts: Mapping[str, HostEntry] = field(default_factory=dict)
     predict: PredictMode = DEFAULT_PREDICT
+    mux: str | None = None
+    mux_idle: float = DEFAULT_MUX_IDLE
     path: Path | None = field(default=None, compare=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -66,10 +80,10 @@ def load(path: Path) -> ClientConfig:
         hint = "; is it text without quotes?" if str(error).startswith("Invalid value") else ""
         raise AddressError(f"{path} is not valid TOML: {error}{hint}") from None
     try:
-        default_host, hosts, predict = _checked_file(data)
+        values = _checked_file(data)
     except _ConfigMistake as mistake:
         raise AddressError(f"{_position(path, text, mistake.keys)}: {mistake}") from None
-    return ClientConfig(default_host, hosts, predict, path, text)
+    return ClientConfig(**values, path=path, text=text)
 
 
 def load_hosts(path: Path) -> Mapping[str, HostEntry]:
@@ -137,8 +151,15 @@ _Check: TypeAlias = "Callable[[Any, tuple[str, ...]], Any]"
 # Each of these raises _ConfigMistake.
 
 
-def _checked_file(data: dict[str, Any]) -> tuple[str | None, dict[str, HostEntry], PredictMode]:
-    values = _checked(data, (), {"default_host": _string, "predict": _predict_mode, "hosts": _table})
+def _checked_file(data: dict[str, Any]) -> dict[str, Any]:
+    known: dict[str, _Check] = {
+        "default_host": _string,
+        "predict": _predict_mode,
+        "mux": _mux,
+        "mux_idle": _mux_idle,
+        "hosts": _table,
+    }
+    values = _checked(data, (), known)
     hosts = {}
     for name, entry in values.get("hosts", {}).items():
         place = ("hosts", name)
@@ -148,7 +169,7 @@ def _checked_file(data: dict[str, Any]) -> tuple[str | None, dict[str, HostEntry
         if "address" not in keys:
             raise _ConfigMistake(place, f'[hosts.{name}] has no address; add one, such as address = "{name}"')
         hosts[name] = HostEntry(**keys)
-    return values.get("default_host"), hosts, values.get("predict", DEFAULT_PREDICT)
+    return values | {"hosts": hosts}
 
 
 def _checked(table: dict[str, Any], place: tuple[str, ...], known: Mapping[str, _Check]) -> dict[str, Any]:
@@ -185,6 +206,24 @@ def _string(value: Any, place: tuple[str, ...]) -> str:
     raise _ConfigMistake(place, f'{_named(place)} must be a string, such as "ann@web.example.net"{wrong}')
 
 
+def _mux(value: Any, place: tuple[str, ...]) -> str:
+    if value in ("auto", "off"):
+        return str(value)
+    raise _ConfigMistake(place, f'{_named(place)} must be "auto" or "off", not {_shown(value)}')
+
+
+def _mux_idle(value: Any, place: tuple[str, ...]) -> float:
+    from farhand_protocol.quantities import TIME_FORMS, seconds_from
+
+    try:
+        seconds = seconds_from(value if isinstance(value, str) else str(value))
+    except ValueError:
+        raise _ConfigMistake(place, f"{_named(place)} must be {TIME_FORMS}, not {_shown(value)}") from None
+    if not MIN_MUX_IDLE <= seconds <= MAX_MUX_IDLE:
+        raise _ConfigMistake(place, f"{_named(place)} must be from 1 second to 1 day, not {_shown(value)}")
+    return seconds
+
+
 def _strings(value: Any, place: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
@@ -208,7 +247,7 @@ def _table(value: Any, place: tuple[str, ...]) -> dict[str, Any]:
     raise _ConfigMistake(place, f"{_named(place)} must be a section with an address, not {_shown(value)}")
 
 
-_HOST_KEYS: Final[Mapping[str, _Check]] = {"address": _string, "identities": _strings}
+_HOST_KEYS: Final[Mapping[str, _Check]] = {"address": _string, "identities": _strings, "mux": _mux}
 
 _MEANT: Final = {
     **dict.fromkeys(("host", "hostname", "name", "server", "url"), "address"),

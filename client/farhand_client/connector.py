@@ -21,11 +21,13 @@ from .connection.address import Address, resolve
 from .connection.attempts import Attempts
 from .connection.deadline import ConnectDeadline, connect_deadline
 from .connection.dial import DialledSession, dial_socket, dial_tls, record_host_key
+from .connection.helper_use import borrowed_login, connection_request, offer_connection
 from .connection.login import LoginResult, local_user, log_in
 from .connection.reconnecting import RECONNECT_TIMEOUT, OutageCallback, ReconnectingConnection
 from .connection.return_ticket import ReturnTicket
 from .connection.session import ClientSession
 from .errors import AddressError, ConnectError, HostKeyUnknown, RequestRefused
+from .mux.place import helper_place, mux_allowed
 from .pending import Pending
 from .times import CONNECT_TIMEOUT, KEEPALIVE_INTERVAL
 
@@ -60,6 +62,7 @@ def connect(
     keepalive: float | None = KEEPALIVE_INTERVAL,
     reconnect: float | None = RECONNECT_TIMEOUT,
     watch: OutageCallback | None = None,
+    helper: bool = False,
 ) -> Pending[Client]:
     """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
 
@@ -78,6 +81,9 @@ def connect(
     After the connection is lost, the client tries to reconnect for `reconnect` seconds (0 or None: not at all). Each
     attempt checks the host key and logs in as the first one did, but asks the user nothing. Runs and requests under way
     then continue. `watch` is called with an `Outage` when the connection is lost, and with None when it is back.
+
+    With `helper` the connection may be one that the user's helper keeps ready, as for the `farhand` command, unless the
+    configuration says `mux = "off"`; and if it is not, the helper is started and keeps one for the next caller.
 
     Raises `AddressError`, `ConnectError` (with its subclasses `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
     `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
@@ -103,17 +109,30 @@ def connect(
         async with connect_deadline(seconds) as deadline:
             config = _configuration(host, record_path)
             address = await _resolve(host, user, port, config and config / "config.toml", deadline)
+            # A socket on this machine is connected to directly: that takes no longer than asking.
+            wanted = helper and address.socket is None and mux_allowed(address.mux)
+            place = helper_place() if wanted else None
+            files = tuple(map(_expanded, named)) or address.identities
+            login = None
+            if place is not None:
+                path = record_path or (config and config / "known_hosts")
+                request = connection_request(address, files, config, path)
+                login = await borrowed_login(place, request, address, keepalive, deadline)
+            borrowed = login is not None
             if address.socket is not None:
                 log_in_again: LogInAgain = partial(_socket_login, address, seconds)
                 login = await log_in(await dial_socket(address, None, deadline), address, None, deadline)
             else:
                 record, ticket = _trusted(record_path, address)
-                dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline, ticket)
-                keys = _identities(tuple(map(_expanded, named)) or address.identities, config, passphrase, deadline)
-                login = await _first_login(dial, address, keys, deadline, touch)
-                await ticket.renew(login.accepted)
+                keys = _identities(files, config, passphrase, deadline)
+                if login is None:
+                    dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline, ticket)
+                    login = await _first_login(dial, address, keys, deadline, touch)
+                    await ticket.renew(login.accepted)
                 again = keys.for_reconnect(login.identity)
                 log_in_again = partial(_tls_login, address, record, again, seconds, keepalive, touch, ticket)
+            if place is not None and not borrowed:
+                offer_connection(place, request, login)
         return Client(ReconnectingConnection(login, log_in_again, reconnect, watch), login)
 
     return Pending(opened())
@@ -146,15 +165,16 @@ async def reconnect_lost(
             again.accepted_before = True
             log_in_again = partial(_tls_login, address, record, again, timeout, keepalive, touch, ticket)
     welcome, accepted = m.Welcome(**handover.welcome), m.Accepted(**handover.accepted)
-    login = LoginResult(_lost_session(str(address), handover.lost), welcome, accepted, None)
+    borrowed = handover.borrowed and handover.final is None
+    login = LoginResult(_lost_session(str(address), handover.lost, borrowed=borrowed), welcome, accepted, None)
     if handover.final is not None:
         reconnect = 0.0  # nothing is left to ask for
     connection = ReconnectingConnection(login, log_in_again, reconnect, watch)
     return Client(connection, login), connection
 
 
-def _lost_session(name: str, lost: LostConnection | None) -> ClientSession:
-    session = ClientSession(name, None)
+def _lost_session(name: str, lost: LostConnection | None, *, borrowed: bool) -> ClientSession:
+    session = ClientSession(name, None, borrowed=borrowed)
     if lost is None:
         session.lost(None)
     elif lost.broken and lost.code is not None:

@@ -68,6 +68,8 @@ class Handover:
         """Whether nobody reads our stdout any more, so that the run is being stopped."""
         self.ended_by = 0
         """The signal that is ending this process, after which the run is being stopped; 0 for none."""
+        self.borrowed = False
+        """Whether the connection was lent by the helper."""
         self.failure: str | None = None
         """What failed here, so that the run is being stopped."""
         self.release_signals: Callable[[], list[int]] = list

@@ -20,3 +20,7 @@ if they are not enough, the service hangs, or the connection is lost permanently
 
 COMMAND_KILL_AFTER: Final = 5.0
 """Seconds between TERM and KILL when a command is stopped that says nothing else."""
+
+MAX_SIGNING_TIME: Final = 1.0
+"""Seconds for a signature above which a person was probably asked for it (`ssh-add -c`). The helper makes no such
+connection: no question must appear that nobody has caused."""

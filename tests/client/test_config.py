@@ -17,6 +17,7 @@ from farhand_client.config import (
     load_predict,
     state_directory,
 )
+from farhand_protocol.quantities import TIME_FORMS
 
 
 @pytest.fixture
@@ -32,6 +33,11 @@ def test_the_whole_file_is_read(path: Path) -> None:
     assert load_hosts(path) == hosts
     assert load_default_host(path) == "a"
     assert load_predict(path) == "never"
+
+
+def test_the_file_says_whether_the_helper_may_be_used(path: Path) -> None:
+    path.write_text('mux = "off"\nmux_idle = "5m"\n[hosts.a]\naddress = "b"\nmux = "auto"')
+    assert load(path) == ClientConfig(None, {"a": HostEntry("b", mux="auto")}, mux="off", mux_idle=300.0)
 
 
 def test_an_empty_file_is_valid(path: Path) -> None:
@@ -62,7 +68,13 @@ def test_a_missing_file_has_no_default_host(path: Path) -> None:
         ("[a]\naddress = 'b'", 1, "unknown section [a]; a host is a section [hosts.a]"),
         ("address = 'b'", 1, "unknown key 'address'; it belongs in the section of a host, [hosts.NAME]"),
         ("user = 'b'", 1, "unknown key 'user'; it belongs in the section of a host, [hosts.NAME]"),
-        ("zzz = 1", 1, "unknown key 'zzz'; the keys are default_host, predict, hosts"),
+        ("zzz = 1", 1, "unknown key 'zzz'; the keys are default_host, predict, mux, mux_idle, hosts"),
+        ("mux = 1", 1, 'mux must be "auto" or "off", not 1'),
+        ('[hosts.a]\naddress = "b"\nmux = "on"', 3, """[hosts.a] mux must be "auto" or "off", not 'on'"""),
+        ('mux_idle = "1 week"', 1, f"mux_idle must be {TIME_FORMS}, not '1 week'"),
+        ("mux_idle = true", 1, f"mux_idle must be {TIME_FORMS}, not true"),
+        ("mux_idle = 0.5", 1, "mux_idle must be from 1 second to 1 day, not 0.5"),
+        ('mux_idle = "2d"', 1, "mux_idle must be from 1 second to 1 day, not '2d'"),
         ('[hosts.a]\nadress = "b"', 2, "unknown key 'adress' in [hosts.a]; did you mean 'address'?"),
         ("hosts.a = { adress = 'b' }", 1, "unknown key 'adress' in [hosts.a]; did you mean 'address'?"),
         ("[hosts.'a b'] # x\n  adress = 'b'", 2, "unknown key 'adress' in [hosts.a b]; did you mean 'address'?"),
@@ -85,7 +97,7 @@ def test_a_missing_file_has_no_default_host(path: Path) -> None:
         (
             '[hosts.a]\naddress = "b"\nzzz = 1',
             3,
-            "unknown key 'zzz' in [hosts.a]; the keys are address, identities",
+            "unknown key 'zzz' in [hosts.a]; the keys are address, identities, mux",
         ),
         ("\n[hosts.a]", 2, '[hosts.a] has no address; add one, such as address = "a"'),
         (

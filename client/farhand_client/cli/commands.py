@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "ping": "measure round-trip times and show who answers",
     "status": "ask a service how it is",
     "trust": "record a service's host key",
+    "helper": "show or stop what keeps connections ready",
     "local": "run one command, or the REPL, on a temporary private service",
 }
 """The commands, with a summary of each."""

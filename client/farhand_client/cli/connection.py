@@ -49,6 +49,8 @@ def open_connection(
         keepalive=keepalive,
         reconnect=reconnect,
         watch=watch,
+        # Not where somebody types: each key would take one step more.
+        helper=not options.no_mux and keepalive >= KEEPALIVE_INTERVAL,
     )
 
 

@@ -70,6 +70,9 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         help="log in with this key only (repeatable; a .pub file for a key in the ssh-agent); default: the keys of the "
         "ssh-agent and the usual files",
     )
+    parser.add_argument(
+        "--no-mux", action="store_true", help="connect anew instead of using a connection that the helper keeps ready"
+    )
     parser.add_argument("--accept-new", action="store_true", help="record an unknown host key without asking")
     parser.add_argument(
         "--connect-timeout",

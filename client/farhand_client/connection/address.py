@@ -50,6 +50,8 @@ class Address:
     """The configuration file in which the name was looked up, for messages about it."""
     alias: str | None = field(default=None, compare=False)
     """The name that was found there; None if it was not."""
+    mux: str | None = field(default=None, compare=False)
+    """What the configuration says about the use of the helper for this host; None if nothing."""
 
     def __str__(self) -> str:
         if self.socket is not None:
@@ -83,13 +85,13 @@ def resolve(host: str, *, user: str | None = None, port: int | None = None, conf
     if host.startswith("unix:"):
         return _socket(host.removeprefix("unix:"), user, port)
     written = _parse(host)
-    base = None
+    base, mux = None, None
     if config is not None and not written.bracketed and is_there(config):
-        base = _configured(config, written.name)
+        base, mux = _configured(config, written.name)
     if base is None:
         if not written.bracketed:
             _check_name(host, written.name)
-        base = Address(host=written.name, config=config)
+        base = Address(host=written.name, config=config, mux=mux)
     user = user or written.user or base.user
     port = port or written.port
     if base.socket is not None:
@@ -97,11 +99,12 @@ def resolve(host: str, *, user: str | None = None, port: int | None = None, conf
     return replace(base, user=user, port=port or base.port)
 
 
-def _configured(config: Path, name: str) -> Address | None:
+def _configured(config: Path, name: str) -> tuple[Address | None, str | None]:
+    """Return the address of a host in the file, None if it is not there; and what the file says about the helper."""
     found = load(config)
     entry = found.hosts.get(name)
     if entry is None:
-        return None
+        return None, found.mux
     try:
         base = resolve(entry.address)
     except AddressError as error:
@@ -111,7 +114,8 @@ def _configured(config: Path, name: str) -> Address | None:
     except RuntimeError:
         where = found.place("hosts", name, "identities")
         raise AddressError(f"{where}: ~ stands for no directory: no home directory is known; set HOME") from None
-    return replace(base, identities=identities, config=config, alias=name)
+    mux = entry.mux or found.mux
+    return replace(base, identities=identities, config=config, alias=name, mux=mux), mux
 
 
 def _socket(path: str, user: str | None, port: int | None) -> Address:

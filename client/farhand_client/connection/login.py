@@ -7,6 +7,7 @@ key, both nonces and the hello, so that it can be neither replayed nor relayed.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 class LoginResult(NamedTuple):
     """A session that is ready for requests, and what was exchanged on the way.
 
-    `identity` is the key that was accepted; None if the service asked for none, as on a Unix socket.
+    `identity` is the key that was accepted; None if the service asked for none, as on a Unix socket. `signing` is the
+    time in seconds that its signature took.
     """
 
     session: ClientSession
     welcome: m.Welcome
     accepted: m.Accepted
     identity: Identity | None
+    signing: float = 0.0
 
 
 async def log_in(
@@ -80,7 +83,7 @@ async def _log_in(
     )
     if session.end_cause is None:  # otherwise the service has refused the client unasked, and the reason is read next
         session.send(hello)
-    identity = None
+    identity, signing = None, 0.0
     welcome = await _answer(session, deadline)
     assert isinstance(welcome, m.Welcome)
     if not welcome.login:
@@ -90,10 +93,12 @@ async def _log_in(
             f"{address} is the edge's socket, on which this client cannot log in; use the service's other socket"
         )
     else:
-        accepted, identity = await _prove(session, hello, welcome, dialled.spki_sha256, identities, deadline, touch)
+        accepted, identity, signing = await _prove(
+            session, hello, welcome, dialled.spki_sha256, identities, deadline, touch
+        )
     assert isinstance(accepted, m.Accepted)
     session.login_done()
-    return LoginResult(session, welcome, accepted, identity)
+    return LoginResult(session, welcome, accepted, identity, signing)
 
 
 def local_user() -> str:
@@ -131,7 +136,7 @@ async def _prove(
     identities: Identities,
     deadline: ConnectDeadline,
     touch: Callable[[str], None] | None,
-) -> tuple[m.AnyMessage, Identity]:
+) -> tuple[m.AnyMessage, Identity, float]:
     from hashlib import sha256
 
     from farhand_client.trust import TrustError
@@ -157,18 +162,20 @@ async def _prove(
                 deadline.step(f"{identity.description} did not sign", "; it waits for a touch")
                 if touch is not None:
                     touch(f"touch your security key: {identity.description}")
+            began = time.monotonic()
             try:
                 signature = await identity.sign(transcript)
             except TrustError as error:
                 identities.problems.append(error)
                 continue
+            signing = time.monotonic() - began
             if session.end_cause is not None:
                 raise session.end_cause
             tried.append(identity.description)
             session.send(m.Login(public_key=identity.public_key.blob, signature=signature))
             answer = await _answer(session, deadline)
             if not isinstance(answer, m.Refused):
-                return answer, identity
+                return answer, identity, signing
             deadline.step(*next_key)
     except RequestRefused as error:
         if error.code is not ErrorCode.LOGIN_FAILED:

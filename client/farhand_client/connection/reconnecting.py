@@ -24,6 +24,10 @@ RECONNECT_TIMEOUT: Final = 120.0
 """Seconds for which the client tries to reconnect: twice the default grace period of a run, so that the client learns
 what became of a run even if it reconnects too late to save it."""
 
+BORROWED_RECONNECT: Final = 30.0
+"""Seconds to connect by itself after a borrowed connection is lost, even for a client that does not reconnect: without
+the helper it would have had a connection of its own. As long as a first connection may take."""
+
 MAX_FIRST_RETRY_DELAY: Final = 0.1
 """Seconds within which the first attempt is made: most outages are over at once, and restarting an edge takes about as
 long."""
@@ -182,7 +186,8 @@ class ReconnectingConnection:
             self._fail(ConnectionLost(f"the connection to {self.name} is the parent's"))
             return
         self._settled.clear()
-        if not self.reconnect_timeout or session.protocol_broken or _is_fatal(why):
+        timeout = max(self.reconnect_timeout, BORROWED_RECONNECT if session.borrowed else 0.0)
+        if not timeout or (session.protocol_broken and not session.borrowed) or _is_fatal(why):
             lost = ConnectionLost(str(why))
             lost.__cause__ = why.__cause__ if isinstance(why, ConnectionLost) else why
             self._fail(lost)
@@ -190,7 +195,7 @@ class ReconnectingConnection:
         now = asyncio.get_running_loop().time()
         # A service that accepts logins and then crashes on the client's requests has one outage, not many short ones.
         if self._backoff is None or session.received_since_login:
-            self._backoff = Backoff(now, self.reconnect_timeout)
+            self._backoff = Backoff(now, timeout, at_once=session.borrowed)
         self._reconnecting = asyncio.ensure_future(self._reconnect(self._backoff, why))
         self._reconnecting.add_done_callback(self._reconnecting_done)
         if self._watch is not None:
@@ -218,7 +223,7 @@ class ReconnectingConnection:
             else:
                 self._resume(login.session)
                 return
-        text = f"{first}; could not reconnect within {self.reconnect_timeout:g} seconds"
+        text = f"{first}; could not reconnect within {backoff.timeout:g} seconds"
         self._fail(ConnectionLost(f"{text}: {last}" if last is not None else text))
 
     def _reconnecting_done(self, task: asyncio.Task[None]) -> None:
@@ -270,12 +275,15 @@ class Backoff:
     Has no clock of its own: the time, in seconds, comes in as an argument. Before attempt n (from 0) the client waits
     a random time, evenly distributed between 0 and min(`MAX_RETRY_DELAY`, `MAX_FIRST_RETRY_DELAY` * 2**n) seconds, so
     that clients that lost a service together do not reconnect together ("full jitter": M. Brooker, Exponential Backoff
-    And Jitter, AWS Architecture Blog, 2015).
+    And Jitter, AWS Architecture Blog, 2015). With `at_once` there is no wait before the first: not the service was
+    lost, only what led there.
     """
 
-    def __init__(self, now: float, reconnect_timeout: float) -> None:
+    def __init__(self, now: float, reconnect_timeout: float, *, at_once: bool = False) -> None:
+        self.timeout: Final = reconnect_timeout
         self.deadline: Final = now + reconnect_timeout
         self.attempts = 0
+        self._at_once = at_once
 
     def left(self, now: float) -> float:
         """Return the seconds until the deadline, 0 or more."""
@@ -287,6 +295,9 @@ class Backoff:
 
         if now >= self.deadline:
             return None
+        if self._at_once:
+            self._at_once = False
+            return 0.0
         # From 2**6 on `MAX_RETRY_DELAY` is the smaller one anyway; without a bound the power would grow forever.
         longest = min(MAX_RETRY_DELAY, MAX_FIRST_RETRY_DELAY * 2 ** min(self.attempts, 6))
         seconds = uniform(0, longest)  # nosec B311  # clients must not return at once; nobody gains by guessing

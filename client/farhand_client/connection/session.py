@@ -51,11 +51,12 @@ class ClientSession:
     """The client's side of one connection, and the `Handler` of its `ConnectionTransport`.
 
     `name` is the service's name in errors. `keepalive` is the interval in seconds after which a silent service is
-    pinged; None disables that.
+    pinged; None disables that. `borrowed` means that the connection is lent by the helper, and is lost with it.
     """
 
-    def __init__(self, name: str, keepalive: float | None) -> None:
+    def __init__(self, name: str, keepalive: float | None, *, borrowed: bool = False) -> None:
         self.name: Final = name
+        self.borrowed: Final = borrowed
         self.connection: Final = Connection(Side.CLIENT, CLIENT_LIMITS)
         self.going_away = False
         """Whether the service has announced its shutdown."""

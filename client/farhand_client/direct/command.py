@@ -10,6 +10,7 @@ from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import LocalError, print_message, require_stdin, require_stdout
 from farhand_client.ui.unread_stdin import UNREAD, UnreadStdin
+from farhand_protocol.records import NamedTuple
 
 from .deadline import DirectDeadline, InterruptedBySignal, NotDirectError
 from .route import config_directory, default_host, expanded_path, find_route
@@ -18,12 +19,14 @@ from .words import plain_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from farhand_client.handover import Handover
 
     from .keys import LoginKey
     from .route import Route
+    from .wire import Wire
     from .words import DirectCommand
 
 
@@ -59,32 +62,13 @@ def run_directly(arguments: Sequence[str]) -> int | Handover | None:
 
 
 def _run(command: DirectCommand, route: Route, signals: CollectedSignals) -> int | Handover:
-    from .dialling import dial_directly
-    from .logging_in import log_in_directly
     from .running import DirectRun
 
     unread = UnreadStdin(None if command.stdin or not command.says_unread else UNREAD)
     deadline = DirectDeadline(command.connect_timeout, signals)
-    if route.socket is not None:
-        dialled = dial_directly(route, "", None, deadline)
-        user, ticket_path = route.user, None
-    else:
-        from farhand_client.connection.ticket_file import read_ticket, ticket_file
-
-        user = route.user or _local_user()
-        ticket_path = ticket_file(directory(STATE_DIRECTORY, home()) or os.devnull, route.host, route.port, user)
-        known_hosts = f"{config_directory()}/known_hosts"
-        dialled = dial_directly(route, known_hosts, read_ticket(ticket_path), deadline)
-    wire = dialled.wire
+    connected = _local(route, deadline) if route.socket is not None else _borrowed_or_made(command, route, deadline)
+    wire, welcome, accepted = connected.wire, connected.welcome, connected.accepted
     try:
-
-        def keys() -> Iterator[LoginKey]:
-            from .keys import login_keys
-
-            named = [expanded_path(path) for path in command.identities] or route.identities
-            return login_keys(named, config_directory(), home(), deadline)
-
-        welcome, accepted = log_in_directly(dialled, route, user, keys, deadline)
         if command.request.get("leave_processes") and "left-processes" not in welcome.get("features", ()):
             raise NotDirectError
         keepalive = None if route.socket is not None else KEEPALIVE_INTERVAL
@@ -94,13 +78,75 @@ def _run(command: DirectCommand, route: Route, signals: CollectedSignals) -> int
             raise NotDirectError from None
         try:
             run.request()
-            if ticket_path is not None:
-                _keep_ticket(ticket_path, accepted)  # while the service starts the run
-            return run.go()
+            connected.meanwhile()
+            result = run.go()
         finally:
             run.close()
     finally:
         wire.close()
+    if not isinstance(result, int):
+        result.borrowed = connected.borrowed
+    return result
+
+
+class _Connected(NamedTuple):
+    """A connection that is logged in. `meanwhile` does what is left to do while the service starts the run."""
+
+    wire: Wire
+    welcome: dict[str, Any]
+    accepted: dict[str, Any]
+    meanwhile: Callable[[], None]
+    borrowed: bool = False
+
+
+def _local(route: Route, deadline: DirectDeadline) -> _Connected:
+    from .dialling import dial_directly
+    from .logging_in import log_in_directly
+
+    dialled = dial_directly(route, "", None, deadline)
+    try:
+        answers = log_in_directly(dialled, route, route.user, lambda: iter(()), deadline)
+    except BaseException:
+        dialled.wire.close()
+        raise
+    return _Connected(dialled.wire, answers.welcome, answers.accepted, lambda: None)
+
+
+def _borrowed_or_made(command: DirectCommand, route: Route, deadline: DirectDeadline) -> _Connected:
+    """Return a connection over TLS: the helper's, or one of our own."""
+    from .borrowing import HelperUse
+
+    user, config, where = route.user or _local_user(), config_directory(), home()
+    named = [expanded_path(path) for path in command.identities] or route.identities
+    helper = HelperUse(route, user, named, config, where, wanted=command.mux)
+    lent = helper.borrow()
+    if lent is not None:
+        return _Connected(*lent, lambda: None, borrowed=True)
+
+    from farhand_client.connection.ticket_file import read_ticket, ticket_file
+
+    from .dialling import dial_directly
+    from .logging_in import log_in_directly
+
+    ticket = ticket_file(directory(STATE_DIRECTORY, where) or os.devnull, route.host, route.port, user)
+    dialled = dial_directly(route, f"{config}/known_hosts", read_ticket(ticket), deadline)
+    try:
+
+        def keys() -> Iterator[LoginKey]:
+            from .keys import login_keys
+
+            return login_keys(named, config, where, deadline)
+
+        answers = log_in_directly(dialled, route, user, keys, deadline)
+    except BaseException:
+        dialled.wire.close()
+        raise
+
+    def meanwhile() -> None:
+        _keep_ticket(ticket, answers.accepted)
+        helper.offer(answers.offered)
+
+    return _Connected(dialled.wire, answers.welcome, answers.accepted, meanwhile)
 
 
 def _local_user() -> str:

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 
+from farhand_client.mux.request import absolute
 from farhand_client.trust import AgentError, IdentityError
 from farhand_client.trust.agent_messages import (
     LIST_REQUEST,
@@ -50,6 +51,11 @@ class LoginKey:
         signature = self._sign(sshsig_signed_data(transcript, LOGIN_NAMESPACE), deadline)
         return encode_sshsig(self.public_key.blob, LOGIN_NAMESPACE, signature)
 
+    @property
+    def in_offer(self) -> bytes:
+        """How the key is named in an offer to the helper."""
+        raise NotImplementedError
+
     def _sign(self, data: bytes, deadline: DirectDeadline) -> bytes:
         raise NotImplementedError
 
@@ -59,6 +65,10 @@ class _KeyInAgent(LoginKey):
         text = f"{key.comment or 'a key'} in the ssh-agent ({key.public_key.fingerprint})"
         super().__init__(key.public_key, text)
         self._path = path
+
+    @property
+    def in_offer(self) -> bytes:
+        return b"AGENT:" + self.public_key.blob.hex().encode()
 
     def _sign(self, data: bytes, deadline: DirectDeadline) -> bytes:
         try:
@@ -76,7 +86,12 @@ class _KeyInFile(LoginKey):
         super().__init__(known, f"{path} ({known.fingerprint})")
         self.encrypted = encrypted
         self.usable = seed is not None
+        self._path = path
         self._seed = seed
+
+    @property
+    def in_offer(self) -> bytes:
+        return b"FILE:" + absolute(os.fsencode(self._path))
 
     def _sign(self, data: bytes, deadline: DirectDeadline) -> bytes:
         assert self._seed is not None

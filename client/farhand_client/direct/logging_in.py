@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
+from farhand_client.times import MAX_SIGNING_TIME
 from farhand_client.version import SOFTWARE
 from farhand_protocol.errors import ProtocolError
 from farhand_protocol.features import FEATURES
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 
 
 class LoginAnswers(NamedTuple):
-    """What the service said: the fields of `welcome` and `accepted`."""
+    """What the service said: the fields of `welcome` and `accepted`. `offered` is how the key that it has accepted is
+    named in an offer to the helper; None if somebody was probably asked for the signature."""
 
     welcome: dict[str, Any]
     accepted: dict[str, Any]
+    offered: bytes | None = None
 
 
 def log_in_directly(
@@ -104,11 +108,13 @@ def _log_in(
             public_key=key.public_key.blob,
         )
         deadline.signing(key.description)
+        began = time.monotonic()
         signature = key.sign(transcript, deadline)
+        unasked = time.monotonic() - began <= MAX_SIGNING_TIME
         wire.send(0, {"type": "login", "public_key": key.public_key.blob, "signature": signature})
         answer = _answer(wire, route, deadline, "accepted", "refused")
         if answer["type"] == "accepted":
-            return LoginAnswers(welcome, _accepted(wire, answer))
+            return LoginAnswers(welcome, _accepted(wire, answer), key.in_offer if unasked else None)
         key = next(offered, None)
     raise NotDirectError
 

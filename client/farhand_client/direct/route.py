@@ -26,6 +26,7 @@ class Route(NamedTuple):
     user: str | None = None
     socket: str | None = None
     identities: tuple[str, ...] = ()
+    mux: str | None = None
 
     def __str__(self) -> str:
         if self.socket is not None:
@@ -45,15 +46,17 @@ def find_route(text: str) -> Route:
     from farhand_client.errors import AddressError
 
     try:
-        entry = load(configuration).hosts.get(route.host)
+        found = load(configuration)
     except AddressError:
         raise NotDirectError from None
+    entry = found.hosts.get(route.host)
     if entry is None:
-        return route
+        return route._replace(mux=found.mux)
     base = plain_route(entry.address)
     if route.port != DEFAULT_PORT or ":" in text or base.socket is not None:
         raise NotDirectError  # a port of one's own for a host in the file, or a socket
-    return base._replace(user=route.user or base.user, identities=tuple(map(expanded_path, entry.identities)))
+    identities = tuple(map(expanded_path, entry.identities))
+    return base._replace(user=route.user or base.user, identities=identities, mux=entry.mux or found.mux)
 
 
 def default_host() -> str | None:

@@ -27,6 +27,7 @@ _FLAGS: Final = {
     "--shell": "shell",
     "--merge": "merge",
     "--leave-processes": "leave_processes",
+    "--no-mux": "no_mux",
 }
 
 _VALUES: Final = {
@@ -58,6 +59,8 @@ class DirectCommand:
         """Seconds until the login must be done."""
         self.says_unread = True
         """Whether to say that stdin holds data which is not passed on."""
+        self.mux = True
+        """Whether the helper's connection may be used."""
 
     @property
     def stdin(self) -> bool:
@@ -119,6 +122,7 @@ def plain_command(arguments: Sequence[str], default_host: Callable[[], str | Non
     command = DirectCommand(host, request)
     command.identities = options.get("identity", [])
     command.says_unread = "no_stdin" not in options
+    command.mux = "no_mux" not in options
     if "connect_timeout" in options:
         command.connect_timeout = _seconds(options["connect_timeout"], positive=True)
     return command

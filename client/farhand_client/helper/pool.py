@@ -23,7 +23,7 @@ DIAL_AGAIN_AFTER: Final = 10.0
 """Seconds after an attempt to connect that failed until the next one for the same request: commands may come a hundred
 times a second, and a service bars those whose logins fail."""
 
-MAX_FAILURES: Final = 64
+MAX_REMEMBERED_FAILURES: Final = 64
 """Failed attempts that are remembered: twice the connections; a forgotten one costs an attempt."""
 
 
@@ -93,7 +93,8 @@ class ConnectionPool:
             return
         if len(self._kept) + len(self._dialling) >= MAX_CONNECTIONS and not self._make_room():
             return
-        self._dialling[key] = asyncio.get_running_loop().create_task(self._dial(request))
+        task = self._dialling[key] = asyncio.get_running_loop().create_task(self._dial(request))
+        task.add_done_callback(lambda _: self._dialled(key))  # also if it is cancelled before it begins
 
     def close(self) -> None:
         """Close everything; callers connect by themselves."""
@@ -123,13 +124,10 @@ class ConnectionPool:
             upstream = Upstream(accepted, self._gone)
             upstream.take(dialled.login.session.hand_over(upstream))
         except (FarhandError, OSError, ValueError):
-            if len(self._failed) >= MAX_FAILURES:
+            if len(self._failed) >= MAX_REMEMBERED_FAILURES:
                 del self._failed[next(iter(self._failed))]
             self._failed[request.key] = loop.time() + DIAL_AGAIN_AFTER
             return
-        finally:
-            self._dialling.pop(request.key, None)
-            self._changed()
         accepted_as = dialled.login.accepted
         self._kept[request.key] = KeptConnection(
             request,
@@ -142,6 +140,10 @@ class ConnectionPool:
         )
         self._failed.pop(request.key, None)
         self._schedule()
+
+    def _dialled(self, key: bytes) -> None:
+        self._dialling.pop(key, None)
+        self._changed()
 
     def _make_room(self) -> bool:
         idle = [kept for kept in self if not kept.upstream.callers]

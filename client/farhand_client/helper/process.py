@@ -21,7 +21,7 @@ from typing import Final
 
 import farhand_client
 import farhand_protocol
-from farhand_client.config import config_directory
+from farhand_client.config import DEFAULT_MUX_IDLE, config_directory, load
 from farhand_client.errors import FarhandError
 from farhand_client.mux.place import HelperPlace, helper_place, is_private
 from farhand_client.mux.request import MAX_REQUEST, OFFER, ConnectionRequest, frame
@@ -31,10 +31,6 @@ from .proof import UnchangedFiles
 from .switchboard import HelperSwitchboard
 from .watch import DirectoryWatch
 from .zygote import run_zygote
-
-HELPER_IDLE_TIME: Final = 60.0
-"""Seconds without a command after which the helper goes: longer than between two commands typed by hand, and short
-enough that nobody wonders tomorrow what it is."""
 
 BACKLOG: Final = 128
 """Connections that wait to be accepted; more are refused, and their commands connect by themselves."""
@@ -87,7 +83,7 @@ class _Helper:
     async def live(self, offer: ConnectionRequest | None) -> None:
         """Serve until it is time to go."""
         loop = asyncio.get_running_loop()
-        self._switchboard = HelperSwitchboard(HELPER_IDLE_TIME, UnchangedFiles(_program_files()), self._leave)
+        self._switchboard = HelperSwitchboard(_idle_time(), UnchangedFiles(_program_files()), self._leave)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave, True)
         loop.add_reader(self._zygote, self._zygote_ended)
@@ -226,6 +222,14 @@ def _inode(path: bytes) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _idle_time() -> float:
+    try:
+        path = config_directory() / "config.toml"
+        return load(path).mux_idle if path.exists() else DEFAULT_MUX_IDLE
+    except (FarhandError, OSError):
+        return DEFAULT_MUX_IDLE  # every command says what is wrong with the file
 
 
 def _program_files() -> list[str]:

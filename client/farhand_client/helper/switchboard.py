@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from farhand_client.mux.request import (
     CONNECT,
+    HELPER_REPORT,
     MAX_REQUEST,
     NOT_SERVED,
     NOTED,
     OFFER,
-    REPORT,
     SERVED,
     STATUS,
     STOP,
@@ -85,7 +85,7 @@ class HelperSwitchboard:
         if not self._program:
             self._leave(False)
         if kind == STATUS:
-            caller.answer(frame(REPORT, json.dumps(self.report()).encode()))
+            caller.answer(frame(HELPER_REPORT, json.dumps(self.report()).encode()))
         elif kind == STOP:
             self._leave(True)
         elif kind in (CONNECT, OFFER):

@@ -8,7 +8,7 @@ import os
 import sys
 
 from .place import HelperPlace
-from .request import CONNECT, NOTED, OFFER, SERVED, ConnectionRequest, frame
+from .request import CONNECT, MAX_REQUEST, NOTED, OFFER, SERVED, ConnectionRequest, frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing takes 5 ms
@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # importing typing takes 5 ms
 HELPER_TIMEOUT: Final = 0.1
 """Seconds in which the helper has to answer. It needs less than one millisecond; connecting without it takes about as
 long as this."""
+
+REPORT_TIMEOUT: Final = 2.0
+"""Seconds in which it has to answer somebody who asks about it."""
 
 MAX_LOGIN_MESSAGE: Final = 16 * 1024
 """Bytes of `welcome` and of `accepted`: what the protocol allows (`Limits.login_message`)."""
@@ -66,6 +69,25 @@ def offer(place: HelperPlace, request: ConnectionRequest) -> bool:
         return _received(connection, 8)[3] == NOTED
     except OSError:
         return False
+    finally:
+        connection.close()
+
+
+def ask_for(place: HelperPlace, kind: int) -> bytes | None:
+    """Send a request without a payload. Return the payload of the answer, empty if the helper closes the connection;
+    None if there is no helper that answers."""
+    connection = reach(place)
+    if connection is None:
+        return None
+    try:
+        connection.settimeout(REPORT_TIMEOUT)
+        connection.sendall(frame(kind))
+        data = b""
+        while more := connection.recv(MAX_REQUEST):
+            data += more
+        return data[8:]
+    except OSError:
+        return None
     finally:
         connection.close()
 

@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing takes 5 ms
     from typing import Final
 
+DEFAULT_MUX: Final = "off"
+"""Whether the helper is used unless the configuration or FARHAND_MUX says so."""
+
 MAX_HELPER_PATH: Final = 107
 """Longest path of a Unix socket in bytes (unix(7))."""
 
@@ -28,6 +31,11 @@ class HelperPlace:
         self.connections = b"%b/mux-%b.sock" % (directory, tag)
         """The socket on which connections are borrowed."""
         self.lock = b"%b/helper-%b.lock" % (directory, tag)
+
+
+def mux_allowed(configured: str | None) -> bool:
+    """Return whether the helper may be used: FARHAND_MUX says so, or what is `configured`, or the default."""
+    return (os.environ.get("FARHAND_MUX") or configured or DEFAULT_MUX) != "off"
 
 
 def helper_place(program: bytes | None = None) -> HelperPlace | None:

@@ -20,14 +20,14 @@ OFFER: Final = 0x82
 """A suggestion to hold a connection ready. The payload is a `ConnectionRequest` with `identity`."""
 
 STATUS: Final = 0x83
-"""A request for what the helper has, answered by `REPORT`."""
+"""A request for what the helper has, answered by `HELPER_REPORT`."""
 
 STOP: Final = 0x84
 """A request to stop. The helper closes this connection when its sockets are gone."""
 
 SERVED: Final = 0x91
 NOT_SERVED: Final = 0x92
-REPORT: Final = 0x93
+HELPER_REPORT: Final = 0x93
 """A JSON object."""
 
 NOTED: Final = 0x94

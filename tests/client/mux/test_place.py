@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.mux.place import HelperPlace, helper_place, is_private, program_directory
+from farhand_client.mux.place import DEFAULT_MUX, HelperPlace, helper_place, is_private, mux_allowed, program_directory
 
 
 @pytest.fixture
@@ -77,3 +77,20 @@ def test_there_is_no_place_for_a_socket_whose_path_is_too_long(tmp_path: Path, m
 def test_a_file_is_no_private_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch(0o600)
     assert not is_private(bytes(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "configured", "allowed"),
+    [
+        ("", None, mux_allowed(DEFAULT_MUX)),
+        ("", "auto", True),
+        ("", "off", False),
+        ("off", "auto", False),
+        ("auto", "off", True),
+    ],
+)
+def test_the_environment_decides_about_the_helper_before_the_file(
+    variable: str, configured: str | None, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARHAND_MUX", variable)
+    assert mux_allowed(configured) is allowed
