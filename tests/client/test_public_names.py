@@ -61,9 +61,27 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_the_program_starts_without_the_api_and_the_validation_library() -> None:
-    """Each of these would make `farhand --help` and a wrong command line slower."""
-    heavy = ["asyncio", "pydantic", "ssl", "farhand_protocol.messages", "farhand_client.client"]
-    script = f"import sys, farhand_client.cli.main; print([name for name in {heavy} if name in sys.modules])"
+SLOW: list[tuple[str, list[str]]] = [
+    # `farhand --help`, and a wrong command line
+    ("farhand_client.cli.main", ["argparse", "asyncio", "pydantic", "ssl", "farhand_client.client"]),
+    ("farhand_client.cli.commands", ["asyncio", "dataclasses", "pydantic", "ssl", "farhand_client.client"]),
+    # the service is launched before a client is loaded
+    ("farhand_client.cli.local", ["pydantic", "cryptography", "prompt_toolkit", "farhand_client.client"]),
+    # the prompt is shown before a client is loaded
+    ("farhand_client.cli.repl", ["pydantic", "cryptography", "prompt_toolkit", "farhand_client.client"]),
+    ("farhand_client.repl.attended", ["pydantic", "cryptography", "farhand_client.client", "farhand_protocol.model"]),
+    # the API, and the commands that use it
+    (
+        "farhand_client.client",
+        ["prompt_toolkit", "cryptography", "argparse", "farhand_client.cli", "importlib.metadata"],
+    ),
+    ("farhand_client.cli.ps", ["prompt_toolkit", "cryptography", "farhand_client.repl", "importlib.metadata"]),
+]
+"""Modules that are imported while somebody waits, and what they must not import: it is slow, and not needed yet."""
+
+
+@pytest.mark.parametrize(("module", "slow"), SLOW, ids=[module for module, _ in SLOW])
+def test_what_is_slow_is_imported_when_it_is_needed(module: str, slow: list[str]) -> None:
+    script = f"import sys, {module}; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

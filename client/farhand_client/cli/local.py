@@ -2,6 +2,8 @@
 
 Nothing outlives this process, however it ends: the kernel stops the service when its parent dies, the service stops its
 runs, and a shell that waits for the end of both removes their directory.
+
+The service takes longer to start than a client takes to load, so it is launched first, and this module imports little.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import importlib
 import os
 import shutil
 import signal
@@ -19,23 +22,22 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from farhand_client.client import Client
 from farhand_client.connection.address import MAX_SOCKET_PATH
-from farhand_client.connector import connect
 from farhand_client.errors import FarhandError
-from farhand_client.options import RunOptions
-from farhand_client.pending import Pending
 from farhand_client.ui.interrupts import LEAVE_TIMEOUT, RunSignalHandler
 from farhand_client.ui.printing import print_message
 from farhand_client.ui.text import truncate
 from farhand_protocol.sentences import printable
 
-from .execute import RemoteCommand, execute
 from .hints import local_advice
 from .loop import run_loop
 from .options import command_parser
+
+if TYPE_CHECKING:
+    from farhand_client.client import Client
+    from farhand_client.pending import Pending
 
 START_TIMEOUT: Final = 30.0
 """Seconds until the service must be ready. It takes well under one, but machines can be busy."""
@@ -126,8 +128,8 @@ class PrivateService:
         self._log = directory / "log"
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start the service and wait until it is ready. Raises FarhandError with its log if it does not start."""
+    async def launch(self) -> None:
+        """Start the service's process."""
         directories = {f"XDG_{name}": str(self._directory) for name in ("CONFIG_HOME", "STATE_HOME", "RUNTIME_DIR")}
         configuration = self._directory / "farhandd.toml"
         configuration.write_text(CONFIGURATION)
@@ -143,6 +145,10 @@ class PrivateService:
                 preexec_fn=partial(_terminate_with, os.getpid()) if sys.platform == "linux" else None,
                 pass_fds=[self._lease],
             )
+
+    async def ready(self) -> None:
+        """Wait until the service is ready. Raises FarhandError with its log if it does not start."""
+        assert self._process is not None
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -179,11 +185,15 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
     try:
         with RunSignalHandler() as signals:
             try:
-                await service.start()
+                await service.launch()
+                await asyncio.to_thread(_load, bool(words))  # in a thread, so that Ctrl-C is handled meanwhile
+                await service.ready()
             except asyncio.CancelledError:
                 if signals.ended_by is None:
                     raise
                 return 128 + signals.ended_by
+
+        from farhand_client.connector import connect
 
         def open_client() -> Pending[Client]:
             # If this service is gone, so are its runs: there is nothing to reconnect to.
@@ -194,6 +204,10 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
                 return await _repl(open_client)
             finally:
                 await _report_stopped(open_client)
+        from farhand_client.options import RunOptions
+
+        from .execute import RemoteCommand, execute
+
         argv = [os.fsencode(word) for word in words]
         command = RemoteCommand(
             argv, RunOptions(), advice=partial(local_advice, words), unread_stdin=_UNREAD, leave_option=None
@@ -201,6 +215,18 @@ async def _local(directory: Path, lease: int, words: list[str]) -> int:
         return await execute(open_client, command)
     finally:
         await service.stop()
+
+
+def _load(command: bool) -> None:
+    """Import what is needed once the service is ready."""
+    for name in ("farhand_client.client", "farhand_client.connector"):
+        importlib.import_module(name)
+    if command:
+        importlib.import_module("farhand_client.cli.execute")
+        return
+    from farhand_client.repl.main import is_attended
+
+    importlib.import_module(f"farhand_client.repl.{'attended' if is_attended() else 'script'}")
 
 
 async def _repl(open_client: Callable[[], Pending[Client]]) -> int:
