@@ -24,9 +24,6 @@ ECHO_TIME: Final = 0.05
 MEASURE_INTERVAL: Final = 1.0
 """Seconds between two measurements while somebody types on a quick connection; each costs a ping."""
 
-MAX_PROBES: Final = 64
-"""Pings that may be unanswered. There is one in 50 ms of typing, so that they suffice for a round trip of 3 s."""
-
 MAX_PASTE: Final = 100
 """Bytes typed at once beyond which nothing is guessed, as in mosh: it is a paste."""
 
@@ -62,7 +59,6 @@ class PredictedEcho:
         self._overlay = Overlay()
         self._times: deque[tuple[int, float]] = deque()
         """The inputs for which no probe was sent, and when they were sent."""
-        self._probes = 0
         self._measured_at: float | None = None
         self._answer: EchoProbe | None = None
         self._skipped = False
@@ -82,7 +78,6 @@ class PredictedEcho:
 
     def typed(self, data: bytes, now: float) -> None:
         """Guess the effect of `data`, which was just sent to the program."""
-        keys = self._parser.feed(data)
         if not (self._always or self._round_trips.slow or self._predictor.pending):
             self._skipped = True
             return
@@ -90,9 +85,10 @@ class PredictedEcho:
         self._followed = 0
         if self._skipped or len(data) > MAX_PASTE or self._too_far_behind(now):
             self._skipped = False
+            self._parser = KeystrokeParser()
             self._predictor.skip()
         else:
-            self._predictor.type(keys, self._screen.emulator)
+            self._predictor.type(self._parser.feed(data), self._screen.emulator)
         self._times.append((self._predictor.typed, now))
 
     def held_back(self) -> None:
@@ -131,13 +127,11 @@ class PredictedEcho:
         self._overlay.forget()
         self._predictor.skip()
 
-    def probe_due(self, now: float) -> float | None:
-        """Return when to send the next probe; None if none is needed now."""
-        if self._probes >= MAX_PROBES:
-            return None
+    def probe_due(self, now: float, *, measuring: bool) -> float | None:
+        """Return when to send the next probe; None if none is needed now. `measuring` says that one is unanswered."""
         if self._times:
             return self._times[0][1] + ECHO_TIME
-        if self._always or self._round_trips.slow or self._probes:
+        if self._always or self._round_trips.slow or measuring:
             return None
         if self._measured_at is None or (self._skipped and self._measured_at + MEASURE_INTERVAL <= now):
             return now
@@ -148,13 +142,11 @@ class PredictedEcho:
         settled = self._predictor.typed if not self._times else self._times[0][0] - 1
         while self._times and self._times[0][1] + ECHO_TIME <= now:
             settled = self._times.popleft()[0]
-        self._probes += 1
         self._measured_at = now
         return EchoProbe(settled, self._predictor.typed)
 
     def answered(self, probe: EchoProbe, round_trip: float | None) -> None:
         """Note that `probe` was answered after `round_trip` seconds, or None if it never will be."""
-        self._probes -= 1
         if round_trip is None:
             self._predictor.skip()
             return

@@ -9,7 +9,7 @@ import pytest
 from farhand_client.config import PredictMode
 from farhand_client.errors import ConnectionLost
 from farhand_client.terminal import predicted_echo
-from farhand_client.terminal.echo_probes import EchoProbes
+from farhand_client.terminal.echo_probes import MAX_PROBES, EchoProbes
 from farhand_client.terminal.predicted_echo import PredictedEcho
 from farhand_client.terminal.screen import ScreenTracker
 
@@ -67,6 +67,24 @@ async def test_a_connection_that_is_lost_for_good_answers_nothing(monkeypatch: p
     (await service.pinged()).set_exception(ConnectionLost("cut"))
     await service.answered.wait()
     assert not service.echo.pending
+    service.probes.close()
+
+
+async def test_unanswered_probes_are_limited_and_the_last_answer_stands_for_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predicted_echo, "ECHO_TIME", 0.0)
+    service = Service("always")
+    pings = []
+    for _ in range(MAX_PROBES):
+        service.type(b"a")
+        pings.append(await service.pinged())
+    service.type(b"a")
+    await asyncio.sleep(0)
+    assert service.pings.empty()
+    pings[-1].set_result(0.2)
+    await service.pinged()
+    assert all(ping.cancelled() for ping in pings[:-1])
     service.probes.close()
 
 
