@@ -71,6 +71,17 @@ def test_the_installed_program_is_a_copy_of_the_project(installation: Installati
     assert Path(result.stdout).is_relative_to(installation.program)
 
 
+def test_every_module_is_compiled(installation: Installation) -> None:
+    """The accounts of the service cannot write byte code, and would compile the sources at each start."""
+    [packages] = installation.program.glob("lib/python*/site-packages")
+    for package in ("farhand_server", "farhand_protocol", "farhand_client", "pydantic", "cryptography"):
+        for source in (packages / package).rglob("*.py"):
+            compiled = list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc"))
+            assert compiled, source
+            header = compiled[0].read_bytes()[:12]
+            assert int.from_bytes(header[8:12], "little") == int(source.stat().st_mtime), source
+
+
 def test_the_configuration_admits_the_edges_account(installation: Installation) -> None:
     text = (installation.root / "etc/farhand/farhandd.toml").read_text()
     assert text.splitlines().count('account = "farhand-edge"') == 1
