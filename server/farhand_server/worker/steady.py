@@ -40,7 +40,7 @@ REMEMBER_TIME: Final = 1.0
 can change that meanwhile, and a new mount ends it at once. A script that starts the same program again and again saves
 a dozen system calls each time."""
 
-MAX_REMEMBERED: Final = 256
+MAX_QUICK_STARTS: Final = 256
 """Programs that are remembered: more than anybody starts in a second."""
 
 MAX_QUESTION: Final = 4096
@@ -104,7 +104,7 @@ class SteadyPaths:
             return True
         quick = self._can_start(program, search, cwd, home)
         if quick and sum(map(len, question)) <= MAX_QUESTION:
-            if len(self._quick) >= MAX_REMEMBERED:
+            if len(self._quick) >= MAX_QUICK_STARTS:
                 self._quick.clear()
             self._quick[question] = now + REMEMBER_TIME
         return quick

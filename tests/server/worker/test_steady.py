@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_server.worker.steady import MAX_PATH_ENTRIES, MAX_QUESTION, MAX_REMEMBERED, REMEMBER_TIME, SteadyPaths
+from farhand_server.worker.steady import MAX_PATH_ENTRIES, MAX_QUESTION, MAX_QUICK_STARTS, REMEMBER_TIME, SteadyPaths
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_more_programs_than_can_be_remembered_are_looked_at_again(tree: Path) ->
     assert not paths.can_start(b"prog", bytes(tree) + long, b"/", b"")
     (tree / "prog").chmod(0o755)
     assert paths.can_start(b"prog", bytes(tree), b"/", b"")
-    for number in range(MAX_REMEMBERED):
+    for number in range(MAX_QUICK_STARTS):
         assert paths.can_start(b"gone%d" % number, bytes(tree), b"/", b"")
     (tree / "prog").chmod(0o777)
     assert not paths.can_start(b"prog", bytes(tree), b"/", b"")
