@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import socket
 import sys
@@ -23,8 +24,10 @@ import farhand_client
 import farhand_protocol
 from farhand_client.config import DEFAULT_MUX_IDLE, config_directory, load
 from farhand_client.errors import FarhandError
+from farhand_client.mux import ask
 from farhand_client.mux.place import HelperPlace, helper_place, is_private
-from farhand_client.mux.request import MAX_REQUEST, OFFER, ConnectionRequest, frame
+from farhand_client.mux.request import MAX_REQUEST, OFFER, STATUS, ConnectionRequest, frame
+from farhand_client.mux.start import MODULE
 from farhand_protocol.limits import FRAME_HEADER_SIZE
 
 from .proof import UnchangedFiles
@@ -34,6 +37,9 @@ from .zygote import run_zygote
 
 BACKLOG: Final = 128
 """Connections that wait to be accepted; more are refused, and their commands connect by themselves."""
+
+KILL_TIMEOUT: Final = 10.0
+"""Seconds for a killed helper to end: it may be writing to a disk that hangs."""
 
 _SET_DUMPABLE: Final = 4  # prctl(2), PR_SET_DUMPABLE
 
@@ -51,6 +57,8 @@ def run_helper(arguments: Sequence[str]) -> int:
     if not is_private(place.directory):
         return 2
     lock = _lock(place)
+    if lock is None and end_silent_helper(place):
+        lock = _lock(place)
     if lock is None:
         return 0
     connections = _listener(place.connections)
@@ -208,6 +216,37 @@ def _fork_zygote(place: HelperPlace, lock: int, connections: socket.socket) -> s
     theirs.close()
     fronts.close()
     return ours
+
+
+def end_silent_helper(place: HelperPlace) -> bool:
+    """Kill the helper of `place` if it does not answer. Return whether it has ended.
+
+    A command does not wait for a silent helper; it starts another one, which comes here, where nobody waits.
+    """
+    connection = ask.reach(place)
+    if connection is None:
+        return False  # it is only starting
+    try:
+        descriptor = os.pidfd_open(ask.peer(connection)[0])
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    try:
+        # Only now asked, so that the process of this number, if it is another one by now, is not killed.
+        if ask.ask_for(place, STATUS) is not None or not _is_helper(descriptor):
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        return bool(select.select([descriptor], [], [], KILL_TIMEOUT)[0])
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _is_helper(descriptor: int) -> bool:
+    pid = Path(f"/proc/self/fdinfo/{descriptor}").read_text().partition("Pid:")[2].split()[0]
+    return MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 def _forbid_dumps() -> None:

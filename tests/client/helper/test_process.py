@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client.helper.process import end_silent_helper
 from farhand_client.mux import ask, start
 from farhand_client.mux.place import HelperPlace
 from farhand_protocol import messages as m
@@ -18,7 +19,7 @@ from farhand_protocol.outcome import Exited
 from tests.support.client import TIMEOUT
 from tests.support.processes import end_of
 
-from .conftest import LentClient, Reachable, helper_pid, helper_runs, ready, report, stop
+from .conftest import LentClient, Reachable, has_connection, helper_pid, helper_runs, ready, report, stop
 
 
 async def test_the_helper_lends_a_connection_and_reports_it(
@@ -124,3 +125,19 @@ async def test_the_helper_has_nothing_of_the_command_that_started_it(
         assert os.readlink(f"/proc/{pid}/cwd") == "/"
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {os.devnull}
     assert os.getsid(pid) != os.getsid(0)
+
+
+async def test_a_helper_that_does_not_answer_is_replaced(
+    place: HelperPlace, reachable: Reachable, borrow: Callable[[], LentClient]
+) -> None:
+    await ready(place, reachable)
+    client, first = borrow(), helper_pid(place)
+    assert not end_silent_helper(place), "it answers"
+    os.kill(first, signal.SIGSTOP)
+    assert ask.borrow(place, reachable.request()) is None
+    start.offer_or_start(place, reachable.offer)
+    await end_of(first)
+    assert not client.receive()
+    await has_connection(place)
+    assert helper_pid(place) != first
+    assert end_silent_helper(HelperPlace(bytes(reachable.service.directory), b"/none")) is False
