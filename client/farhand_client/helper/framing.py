@@ -34,6 +34,9 @@ class FrameProtocol(asyncio.BufferedProtocol):
         Raises `BrokenFrame`.
         """
 
+    def read_done(self) -> None:
+        """All frames of one read have been handled."""
+
     def broken(self, why: BrokenFrame) -> None:
         """End the connection: nothing more of it can be understood."""
 
@@ -62,8 +65,10 @@ class FrameProtocol(asyncio.BufferedProtocol):
                 self.frame(word & 0xFF, channel, view[at:stop])
                 at = stop
         except BrokenFrame as error:
+            self.read_done()
             self.broken(error)
             return
+        self.read_done()
         if at < end:
             self._view[: end - at] = view[at:end]
             self._filled = end - at

@@ -288,6 +288,8 @@ class Upstream(FrameProtocol):
         self._gone = gone
         self._transport: asyncio.Transport | None = None
         self._channels: dict[int, SharedChannel] = {}
+        self._arrived: dict[Borrower, list[bytes]] = {}
+        """Frames of this read. A short run's messages arrive together, and each write wakes its caller."""
         self._pings: dict[int, tuple[Borrower, int] | None] = {}
         self._ping_number = 0
         self._received_at = self._now()
@@ -428,10 +430,15 @@ class Upstream(FrameProtocol):
         caller = shared.caller
         if caller is not None:
             _CHANNEL.pack_into(frame, 4, shared.own_number)
-            caller.deliver(bytes(frame))
+            self._arrived.setdefault(caller, []).append(bytes(frame))
         if kind == Kind.MESSAGE and message_type(frame) in _FINAL:
             shared.service_finished = True
             self.forget_closed(shared)
+
+    def read_done(self) -> None:
+        for caller, frames in self._arrived.items():
+            caller.deliver(frames[0] if len(frames) == 1 else b"".join(frames))
+        self._arrived.clear()
 
     def broken(self, why: BrokenFrame) -> None:
         self._end(abort=True)

@@ -82,7 +82,8 @@ class HelperSwitchboard:
             self.on_empty()
 
     def asked(self, caller: Borrower, kind: int, payload: bytes) -> None:
-        if not self._program:
+        current = bool(self._program)
+        if not current:
             self._leave(False)
         if kind == STATUS:
             caller.answer(frame(HELPER_REPORT, json.dumps(self.report()).encode()))
@@ -95,11 +96,11 @@ class HelperSwitchboard:
                 caller.abort()
                 return
             if kind == OFFER:
-                if self._program:
+                if current:
                     self.pool.offer(request)
                 caller.answer(frame(NOTED))
             else:
-                self._connect(caller, request)
+                self._connect(caller, self.pool.find(request) if current else None)
         else:
             caller.abort()
 
@@ -107,9 +108,8 @@ class HelperSwitchboard:
         if sum(caller.queued for caller in self.callers) > MAX_QUEUED_IN_ALL:
             max(self.callers, key=lambda caller: caller.queued).abort()
 
-    def _connect(self, caller: Borrower, request: ConnectionRequest) -> None:
-        kept = self.pool.find(request)
-        if kept is None or not self._program:
+    def _connect(self, caller: Borrower, kept: KeptConnection | None) -> None:
+        if kept is None:
             caller.answer(frame(NOT_SERVED))
         elif kept.proof.agent is None:
             self._serve(caller, kept)
