@@ -14,7 +14,7 @@ from farhand_protocol import messages as m
 from farhand_protocol import strict_json
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.limits import Limits
-from farhand_protocol.strict_json import check_json, check_structure
+from farhand_protocol.strict_json import SCAN_SIZE, check_json, check_structure, parse_json
 from tests.support.cost import assert_linear
 from tests.support.pairs import run
 
@@ -125,3 +125,33 @@ def test_ten_times_the_payload_costs_ten_times_as_much(shape: str) -> None:
             check_json(payload, UNBOUNDED)
 
     assert_linear(check, SHAPES[shape], 8000)
+
+
+@given(value=values | st.floats(allow_nan=False, allow_infinity=False), spelling=spellings)
+def test_what_is_parsed_is_what_was_written(value: Any, spelling: dict[str, Any]) -> None:
+    payload = json.dumps(value, **spelling).encode()
+    assert parse_json(payload, Limits(nesting=30)) == value
+    assert check_json(payload, Limits(nesting=30)) is None or "type" in value
+
+
+def test_a_large_text_is_parsed_as_it_is() -> None:
+    text = "é😀" * SCAN_SIZE
+    assert parse_json(json.dumps({"a": text}, ensure_ascii=False).encode(), Limits()) == {"a": text}
+
+
+@pytest.mark.parametrize("payload", [b'"\\ud800"', b'{"\\uDC00":1}', b'[["a\\ud800\\ud800"]]', b'["\\udead", 1]'])
+def test_half_of_a_surrogate_pair_is_no_json(payload: bytes) -> None:
+    with pytest.raises(RemoteProtocolError) as refused:
+        parse_json(payload, Limits())
+    assert refused.value.code is ErrorCode.BAD_JSON
+
+
+@pytest.mark.parametrize("payload", [b'"\\ud83d\\ude00"', b'"\\\\ud800"'])
+def test_whole_pairs_and_escaped_backslashes_are_json(payload: bytes) -> None:
+    assert parse_json(payload, Limits()) == json.loads(payload)
+
+
+def test_the_type_of_an_object_is_found_while_it_is_checked() -> None:
+    assert check_json(b' {"a":{"type":"b"},"type":"c"} ', Limits()) == "c"
+    for other in (b"[]", b'"type"', b"{}", b'{"type":1}', b'{"type":{"type":"a"}}', b'[{"type":"a"}]'):
+        assert check_json(other, Limits()) is None

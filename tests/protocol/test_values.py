@@ -75,6 +75,10 @@ def test_what_no_program_can_be_given_is_refused(read: Any, value: object, code:
     assert refused.value.code is code
 
 
+RUN = dict.fromkeys(("argv", "shell", "prelude", "terminal")) | dict.fromkeys(("login", "stdin", "merge_stderr"), False)
+ATTACH = dict.fromkeys(("stdin", "size")) | dict.fromkeys(("read_only", "hold", "share"), False)
+
+
 @pytest.mark.parametrize(
     ("fault", "fields", "said"),
     [
@@ -83,7 +87,35 @@ def test_what_no_program_can_be_given_is_refused(read: Any, value: object, code:
         (values.terminal_fault, {"modes": (("ECHO", 1), ("ECHO", 0))}, "occurs twice"),
         (values.terminal_fault, {"modes": (("ECHO", 2),)}, "must be 0 or 1"),
         (values.terminal_fault, {"modes": (("VINTR", 3), ("ECHO", 1))}, None),
+        (values.run_fault, RUN, "exactly one of"),
+        (values.run_fault, RUN | {"argv": (b"a",), "login": True}, "exactly one of"),
+        (values.run_fault, RUN | {"argv": (b"a",), "prelude": b""}, "a prelude needs"),
+        (values.run_fault, RUN | {"login": True, "terminal": {}, "stdin": True}, "a terminal has stdin"),
+        (values.run_fault, RUN | {"shell": b"a", "prelude": b"b"}, None),
+        (values.run_fault, RUN | {"login": True, "terminal": {}, "stdin": True, "merge_stderr": True}, None),
+        (values.attach_fault, ATTACH | {"read_only": True, "hold": True}, "a read-only attachment"),
+        (values.attach_fault, ATTACH | {"share": True, "stdin": 0}, "share needs"),
+        (values.attach_fault, ATTACH | {"share": True, "stdin": 0, "size": {}}, None),
     ],
 )
 def test_fields_that_depend_on_each_other(fault: Any, fields: dict[str, Any], said: str | None) -> None:
     assert said in fault(fields) if said else not fault(fields)
+
+
+@given(st.dictionaries(st.binary(min_size=1), st.binary()))
+def test_an_environment_survives_json(env: dict[bytes, bytes]) -> None:
+    pairs = tuple(
+        (name.replace(b"=", b"x").replace(b"\0", b"y"), value.replace(b"\0", b"z")) for name, value in env.items()
+    )
+    if len(dict(pairs)) == len(pairs):
+        assert values.environment_from_json(json.loads(json.dumps(values.environment_to_json(pairs)))) == pairs
+
+
+def test_a_text_fits_and_is_printable() -> None:
+    assert (
+        values.fit_text("a\x1b" + "x" * values.MAX_TEXT)
+        == ("a\\x1b" + "x" * values.MAX_TEXT)[: values.MAX_TEXT - 1] + "…"
+    )
+    assert len(values.fit_short_text("x" * values.MAX_TEXT)) == values.MAX_SHORT_TEXT
+    assert values.fit_text(5) == 5
+    assert str(values.positive_zero(-0.0)) == "0.0"

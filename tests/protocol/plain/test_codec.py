@@ -18,8 +18,10 @@ from farhand_protocol.errors import ErrorCode, LocalProtocolError, RemoteProtoco
 from farhand_protocol.limits import Limits
 from farhand_protocol.plain import codec
 from tests.support.message_values import MESSAGES, message_json
+from tests.support.pairs import RUN_ID
 
 LIMITS = Limits()
+RUN = {"id": RUN_ID, "owner": "ada", "command": "x", "began": 1, "duration": 1, "stdout": 0, "stderr": 0}
 
 SPELLINGS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{"ensure_ascii": True}, {"ensure_ascii": False, "separators": (",", ":")}, {"indent": 1}]
@@ -109,6 +111,33 @@ def test_both_refuse_what_is_no_message(payload: bytes, code: ErrorCode) -> None
     assert same(found, expected)
 
 
+@pytest.mark.parametrize(
+    "modes",
+    [
+        [["VINTR", 3], ["ECHO", 1]],
+        [["VINTR", 3]] * 65,
+        [["VINTR", 3]] * 2,
+        [["WRONG", 3]] * 65,
+        [["ECHO", 2]],
+        [["ECHO"]],
+        [["ECHO", 1, 1], ["WRONG", 1]],
+        [["ECHO", 256]],
+        [["WRONG", -1]],
+        [1],
+        {"ECHO": 1},
+        None,
+    ],
+)
+def test_both_say_the_same_about_the_modes_of_a_terminal(modes: object) -> None:
+    terminal = {"name": "xterm", "size": {"columns": 80, "rows": 24}, "modes": modes}
+    fields = {"type": "run", "id": RUN_ID, "login": True, "terminal": terminal, "stdin": True, "merge_stderr": True}
+    payload = json.dumps(fields).encode()
+    found = by_plain(payload)
+    assert same(found, by_models(payload))
+    if isinstance(found, dict):
+        assert codec.encode(found) == m.encode(m.decode(payload, LIMITS))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_refused(payload: bytes) -> None:
     assert same(by_plain(payload), by_models(payload))
@@ -133,6 +162,11 @@ def test_what_is_not_given_is_not_sent() -> None:
         ({"type": "error", "code": "no_such_code", "message": ""}, "field code: Input should be 'frame_too_large'"),
         ({"type": "hello", "versions": 1}, "field versions: Input should be a valid array"),
         ({"type": "list", "prefix": "0\n"}, "field prefix: String should match"),
+        ({"type": "refused", "attempts_left": 1 << 70}, "field attempts_left: Input should be less"),
+        ({"type": "runs", "runs": [RUN | {"owner": "\ud800"}]}, "half of a surrogate pair"),
+        ({"type": "runs", "runs": [RUN | {"outcome": {"status": "odd"}}]}, "no known type"),
+        ({"type": "runs", "runs": [RUN | {"outcome": 1}]}, "field runs.0.outcome: Input should be an object"),
+        ({"type": "runs", "runs": [1]}, "field runs.0: Input should be an object"),
     ],
 )
 def test_a_caller_learns_what_a_peer_would_refuse(fields: dict[str, Any], said: str) -> None:
