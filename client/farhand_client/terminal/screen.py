@@ -150,11 +150,11 @@ class ScreenTracker:
 
     def _feed_part(self, data: bytes) -> None:
         self._tail.add(data, self._size, self._settings, self._partial)
-        self._behind_size += len(data)
-        if self._emulator is not None and self._behind_size <= MAX_BEHIND:
+        if self._emulator is not None:
             self._behind.append(data)
-        else:
-            self._drop_emulator()
+            self._behind_size += len(data)
+            if self._behind_size > MAX_BEHIND:
+                self._drop_emulator()
         self._last = (self._last + data[-3:])[-3:]
         if self._partial or b"\x1b" in data:
             data = self._partial + data

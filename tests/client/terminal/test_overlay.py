@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_client.terminal.emulator import Emulator
@@ -84,6 +84,7 @@ _PREDICTED = (
 )
 
 
+@settings(max_examples=50)
 @given(COMMANDS, st.lists(_PREDICTED, max_size=6))
 def test_nothing_remains_after_hiding(commands: list[bytes], shown: list[Predicted | None]) -> None:
     output = b"".join(commands)

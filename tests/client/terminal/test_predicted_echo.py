@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_client.terminal.predicted_echo import (
@@ -347,6 +347,7 @@ _OUTPUT = COMMANDS.map(b"".join) | st.sampled_from([b"a", b"e", b"x", b"\x1b[?20
 _HALVES = st.sampled_from([(b"\x1b[3", b"1m"), (b"\xc3", b"\x9f"), (b"\x1b", b"[1;1H"), (b"\x1b]0;t", b"itle\x07")])
 
 
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.tuples(_TYPED), st.tuples(_OUTPUT, _TYPED), st.tuples(_HALVES, _TYPED), st.none())))
 def test_nothing_remains_of_predictions_whatever_is_typed_and_shown(steps: list[tuple[Any, ...] | None]) -> None:
     terminal = PredictedTerminal()
@@ -368,6 +369,30 @@ def test_nothing_remains_of_predictions_whatever_is_typed_and_shown(steps: list[
     assert user == plain
 
 
+_SECRETS = st.tuples(st.text("QWERZ", min_size=1, max_size=3), st.booleans(), st.sampled_from([b"", b"*", b"\x1b[K"]))
+
+
+@settings(max_examples=50)
+@given(st.lists(_SECRETS, max_size=8), st.integers(0, 8), st.binary(max_size=2))
+def test_whenever_a_password_is_typed_nothing_of_it_is_shown(
+    steps: list[tuple[str, bool, bytes]], prompt_after: int, correction: bytes
+) -> None:
+    terminal, _ = at_prompt()
+    terminal.type(b"\r")
+    for number, (typed, settle, mask) in enumerate(steps):
+        if number == prompt_after:
+            terminal.output(b"\r\n\x1b[?2004l\rPassword: ")
+        for key in keys(typed):
+            terminal.type(key)
+            terminal.type(correction)
+            if number > prompt_after:
+                terminal.output(mask)
+        if settle:
+            terminal.settle()
+    assert not (set(b"QWERZ") - set(correction)) & set(terminal.written)
+
+
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.text("ab <>\x7f\r", max_size=4), st.integers(0, 30), st.booleans()), max_size=12))
 def test_after_everything_is_echoed_the_screen_is_that_without_prediction(
     steps: list[tuple[str, int, bool]],

@@ -7,7 +7,7 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farhand_client.terminal.screen import MAX_BEHIND, MAX_TAIL, ScreenTracker
@@ -203,6 +203,7 @@ def test_neither_single_bytes_nor_resizes_need_more_memory() -> None:
     assert grown_more < replaced + 16 * 1024
 
 
+@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=60) | COMMANDS.map(b"".join), max_size=6))
 def test_a_screen_that_is_looked_at_in_between_is_the_same(parts: list[bytes]) -> None:
     parts.insert(0, b"text")  # the tail begins with a whole character
