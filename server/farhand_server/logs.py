@@ -75,7 +75,8 @@ class Logger:
 
     def debug(self, event: str, **fields: LogValue) -> None:
         """Log an event that helps in diagnosing a problem."""
-        self._sink.log("debug", event, {**self._fields, **fields})
+        if self._sink.verbose:
+            self._sink.log("debug", event, {**self._fields, **fields})
 
     def info(self, event: str, **fields: LogValue) -> None:
         """Log an event that an administrator may want to find later."""
@@ -107,6 +108,8 @@ class Sink:
         self._journal = False
         self._json = False
         self._threshold = _LEVELS.index("info")
+        self.verbose = False
+        """Whether lines of the level debug are logged."""
         self._queue: deque[bytes] = deque()
         self._dropped = 0
         self._changed = threading.Condition()
@@ -120,6 +123,7 @@ class Sink:
         """Set what is logged and in which format. May be called at any time."""
         self._json = format == "json"
         self._threshold = _LEVELS.index(level)
+        self.verbose = level == "debug"
         self._journal = is_journal(self._descriptor, environ)
 
     def start(self) -> None:

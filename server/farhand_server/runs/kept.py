@@ -112,7 +112,10 @@ class KeptRuns:
         run.attachments.on_deserted = self._deserted
 
     def _deserted(self) -> None:
-        self._expire()
+        # They are in order, so if the oldest is not due, none is; the timer, if it is no longer needed, does no harm.
+        oldest = next(iter(self._runs.values()), None)
+        if oldest is not None and oldest.until <= time.monotonic():
+            self._expire()
         self._make_room()
 
     def _make_room(self) -> None:
