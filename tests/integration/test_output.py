@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import AsyncExitStack
 
 import pytest
 
+from farhand_client import connect
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits, MiB
 from farhand_protocol.outcome import Exited
@@ -129,3 +131,22 @@ async def test_output_written_before_the_exit_reaches_a_slow_client_completely(c
         assert ended.outcome == Exited(code=0)
         assert ended.stdout == run.totals["stdout"] == size
         assert not ended.lingered
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_two_streams_at_once_get_equal_parts(core: Service, connections: int) -> None:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect(core.host)) for _ in range(connections)]
+        runs = [await stack.enter_async_context(clients[-number].start(["cat", "/dev/zero"])) for number in range(2)]
+        for run in runs:
+            await run.stdout.read(1)
+        received = [0, 0]
+
+        async def read(number: int) -> None:
+            while sum(received) < 96 * MiB:
+                received[number] += len(await runs[number].stdout.read(MiB))
+
+        await asyncio.gather(read(0), read(1))
+        for run in runs:
+            await run.stop(kill_after=0)
+    assert min(received) > sum(received) / 4, received
