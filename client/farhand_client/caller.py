@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 _front: int | None = None
 _abandon: Callable[[], None] | None = None
+_clean = True
 
 
 def act_for(front: int, abandon: Callable[[], None]) -> None:
     """Act for the process `front` from now on; `abandon` ends this process, and has the front do the command itself."""
-    global _front, _abandon
-    _front, _abandon = front, abandon
+    global _front, _abandon, _clean
+    _front, _abandon, _clean = front, abandon, True
 
 
 def parent_pid() -> int:
@@ -51,3 +52,14 @@ def before_asking() -> None:
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:  # not by pathlib: every command imports this
         return file.read()
+
+
+def leave_state() -> None:
+    """Say that this process keeps something of its command, such as an event loop, and must not do another one."""
+    global _clean
+    _clean = False
+
+
+def is_clean() -> bool:
+    """Return whether this process could do another command."""
+    return _clean

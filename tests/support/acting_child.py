@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -48,6 +49,7 @@ def _state(*_: str) -> int:
         "open": [number for number in range(3) if not Path(f"/proc/self/fd/{number}").samefile("/dev/null")],
         "more": len(list(Path("/proc/self/fd").iterdir())),
         "parent": caller.parent_pid(),
+        "pid": os.getpid(),
         "name": Path("/proc/self/comm").read_text().strip(),
     }
     _say(json.dumps(state))
@@ -102,9 +104,23 @@ def _ticks() -> int:
         os.write(1, b".")
 
 
+def _leave(what: str) -> int:
+    """Leave something behind that another command would find."""
+    _say(str(os.getpid()))
+    if what == "loop":
+        caller.leave_state()
+    elif what == "file":
+        os.open(os.devnull, os.O_RDONLY)
+    elif what == "thread":
+        threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+    elif what == "handler":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return 0
+
+
 _ACTS: Final[dict[str, Callable[..., int]]] = {
     "state": _state, "exit": _exit, "copy": _copy, "pid": _pid, "signals": _signals, "ask": _ask, "commit": _commit,
-    "ticks": _ticks,
+    "ticks": _ticks, "leave": _leave,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from farhand_client.caller import commit
 from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.process import require_memory
 
@@ -74,6 +75,8 @@ def run_command(arguments: list[str]) -> int:
         if isinstance(done, int):
             return done
         handover = done
+        if handover is not None:
+            commit()
     # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")

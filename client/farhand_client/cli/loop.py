@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from farhand_client.caller import leave_state
 from farhand_client.ui.failures import report_in_background
 
 
@@ -14,6 +15,7 @@ def run_loop(
     main: Coroutine[Any, Any, int], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 ) -> int:
     """Run `main` as `asyncio.run` does, and return its result."""
+    leave_state()
     runner = asyncio.Runner(loop_factory=loop_factory)
     threading.excepthook = _thread_failed
     try:

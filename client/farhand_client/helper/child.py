@@ -11,6 +11,7 @@ fcntl(2)). To the service that is a client that was killed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import importlib
@@ -20,9 +21,10 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 from farhand_client import caller
 
@@ -31,6 +33,12 @@ from .handover import BEGUN, EXITED, HEADER, READY, REFUSED, Command, parse_envi
 
 RECEIVE_TIMEOUT: Final = 1
 """Seconds in which a message must arrive. A front sends it at once; whoever does not must not keep a child for ever."""
+
+MAX_COMMANDS: Final = 200
+"""Commands of one process: its fork is a twentieth of a command's work, and what it may lose of memory ends with it."""
+
+MAX_WAIT: Final = 30
+"""Seconds that a process waits for its next command. Those of a burst go then; new ones wait as long as the helper."""
 
 CHILD_PID: Final = struct.Struct("=i")
 """A child's pid, as it reports that it has begun a command."""
@@ -52,6 +60,12 @@ _ELSEWHERE: Final = ("/dev/fd/", "/dev/tty", "/proc/")
 _COERCED: Final = (b"", b"C", b"POSIX")
 """Locales in which Python sets LC_CTYPE (PEP 538)."""
 
+_HANDLERS: Final[dict[int, Callable[[int, FrameType | None], Any] | signal.Handlers]] = {
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+"""What a new interpreter does with the signals that may be ignored; `prepare_process` resets all others."""
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -67,25 +81,29 @@ class Taken:
 
 
 def run_child(listener: socket.socket, reports: int, parent: int) -> NoReturn:
-    """Wait on `listener` for a command to serve, report its begin on `reports`, serve it and exit.
+    """Wait on `listener` for commands to serve, one after the other. Does not outlive `parent` while it waits.
 
-    Until then, end with `parent`.
+    On `reports` this process's pid is written when a command has begun, and its negative when it waits again.
     """
     end_with_parent(parent)
     here = Circumstances.of("self")
     options = interpreter_options(parse_environment(caller.initial_environment().split(b"\0")))
     pidfd = os.pidfd_open(os.getpid())
-    while True:
-        connection, _ = listener.accept()
-        taken = _take(connection, pidfd, here, options)
-        if taken is not None:
+    for _ in range(MAX_COMMANDS):
+        taken = None
+        while taken is None:
+            connection, _ = listener.accept()
+            signal.alarm(0)
+            taken = _take(connection, pidfd, here, options)
+            if taken is None:
+                connection.close()
+        os.write(reports, CHILD_PID.pack(os.getpid()))
+        if not _serve(taken):
             break
-        connection.close()
-    os.write(reports, CHILD_PID.pack(os.getpid()))
-    listener.close()
-    os.close(reports)
-    os.close(pidfd)
-    _serve(taken)
+        end_with_parent(parent)
+        os.write(reports, CHILD_PID.pack(-os.getpid()))
+        signal.alarm(MAX_WAIT)
+    os._exit(0)
 
 
 def end_with_parent(parent: int) -> None:
@@ -181,7 +199,9 @@ def _options_of_run(words: list[str]) -> list[str]:
     return list(options)
 
 
-def _serve(taken: Taken) -> NoReturn:
+def _serve(taken: Taken) -> bool:
+    """Do the command; return whether this process can do another one. Nothing of this one is left then."""
+    descriptors = _count_descriptors() - len(taken.fds) - 1
     _become(taken)
     connection = taken.connection
 
@@ -198,7 +218,19 @@ def _serve(taken: Taken) -> NoReturn:
     # Whoever reads our output must see its end when the front has ended.
     _close_standard_files()
     _answer(connection, EXITED + bytes([code & 0xFF]))
-    os._exit(0)
+    connection.close()
+    os.environb.clear()
+    os.chdir("/")
+    return (
+        caller.is_clean()
+        and threading.active_count() == 1
+        and _count_descriptors() == descriptors
+        and all(signal.getsignal(number) is handler for number, handler in _HANDLERS.items())
+    )
+
+
+def _count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def _answer(connection: socket.socket, answer: bytes) -> None:
@@ -214,6 +246,10 @@ def _close_standard_files() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
+    os.close(null)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()  # what could not be written must not come before the next command's output
 
 
 def _become(taken: Taken) -> None:
@@ -233,9 +269,8 @@ def _become(taken: Taken) -> None:
     os.environb.update(command.environment)
     if not command.environment.get(b"LC_ALL") and character_locale(command.environment) in _COERCED:
         os.environ["LC_CTYPE"] = "C.UTF-8"  # as Python does
-    for ignored in (signal.SIGHUP, signal.SIGINT):  # `prepare_process` resets all others
-        if there.ignores(ignored):
-            signal.signal(ignored, signal.SIG_IGN)
+    for number, handler in _HANDLERS.items():
+        signal.signal(number, signal.SIG_IGN if there.ignores(number) else handler)
     _libc.prctl(_SET_NAME, b"farhand", 0, 0, 0)
     sys.argv = ["farhand", *map(os.fsdecode, command.arguments)]
     _open_streams(command.open)

@@ -121,7 +121,10 @@ class Zygote:
         if fd == self._reports:
             data = os.read(self._reports, CHILD_PID.size * MAX_CHILDREN)
             for (pid,) in CHILD_PID.iter_unpack(data):
-                self._waiting.discard(pid)
+                if pid < 0:
+                    self._waiting.add(-pid)
+                else:
+                    self._waiting.discard(pid)
                 self._failures = 0
         elif fd == self._listener.fileno():
             connection, _ = self._listener.accept()
@@ -133,8 +136,8 @@ class Zygote:
             _, status = os.waitpid(pid, 0)
             if pid in self._waiting:
                 self._waiting.discard(pid)
-                # A front kills a child that does not go on in time, as on a busy machine.
-                self._failures += os.waitstatus_to_exitcode(status) != -signal.SIGKILL
+                # A front kills a child that does not go on in time, as on a busy machine; and some have waited enough.
+                self._failures += os.waitstatus_to_exitcode(status) not in (-signal.SIGKILL, -signal.SIGALRM)
 
     def _fork(self) -> None:
         parent = os.getpid()

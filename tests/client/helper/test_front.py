@@ -61,8 +61,8 @@ def test_the_child_is_called_farhand_and_knows_the_fronts_parent(installation: I
 
 
 def test_the_child_has_no_other_files_than_a_program_would(installation: Installation) -> None:
-    # The connection to the front, and the directory that is being listed.
-    assert state(installation)["more"] == 5
+    # The connection to the front and what it needs to wait again; and the directory that is being listed.
+    assert state(installation)["more"] == 3 + 4 + 1
 
 
 def test_signals_that_a_script_ignores_stay_ignored(installation: Installation) -> None:
@@ -351,3 +351,24 @@ def test_more_fronts_than_children_are_all_served_or_fall_through(installation: 
 def test_limits_of_this_process_are_those_of_the_helper() -> None:
     """Otherwise every test above would only see the full program."""
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_a_child_that_has_left_nothing_serves_again_as_if_new(installation: Installation, tmp_path: Path) -> None:
+    first = [
+        state(installation, cwd=tmp_path, umask=0o027, env=installation.environment | {"X": "1"}) for _ in range(9)
+    ]
+    then = [state(installation, umask=0o022) for _ in range(9)]
+    assert len({each["pid"] for each in first + then}) < 18
+    assert not any("X" in each["environment"] for each in then)
+    assert {(each["umask"], each["more"], each["directory"]) for each in then} == {(0o022, 8, str(Path.cwd()))}
+
+
+@pytest.mark.parametrize("what", ["loop", "file", "thread", "handler"])
+def test_a_child_that_keeps_something_of_its_command_serves_no_other(installation: Installation, what: str) -> None:
+    pids = [installation.run("ps", "leave", what)[1] for _ in range(6)]
+    assert len(set(pids)) == 6
+
+
+def test_a_waiting_child_keeps_no_directory_and_no_environment(installation: Installation, tmp_path: Path) -> None:
+    pid = state(installation, cwd=tmp_path)["pid"]
+    until(lambda: Path(f"/proc/{pid}/cwd").resolve() == Path("/"))
