@@ -135,7 +135,7 @@ def main() -> None:
     ours, theirs = socket.socketpair()
     if not os.fork():
         ours.close()
-        run_zygote(listener, theirs)
+        run_zygote(listener, theirs, b"/usr/bin")
     theirs.close()
     while True:
         with socket.socket(socket.AF_UNIX) as probe:

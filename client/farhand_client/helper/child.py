@@ -272,7 +272,7 @@ def _become(taken: Taken) -> None:
     for number, handler in _HANDLERS.items():
         signal.signal(number, signal.SIG_IGN if there.ignores(number) else handler)
     _libc.prctl(_SET_NAME, b"farhand", 0, 0, 0)
-    sys.argv = ["farhand", *map(os.fsdecode, command.arguments)]
+    sys.argv[1:] = map(os.fsdecode, command.arguments)
     _open_streams(command.open)
 
 

@@ -212,7 +212,7 @@ def _fork_zygote(place: HelperPlace, lock: int, connections: socket.socket) -> s
         connections.close()
         os.close(lock)
         os.umask(0o022)
-        run_zygote(fronts, theirs)
+        run_zygote(fronts, theirs, place.program)
     theirs.close()
     fronts.close()
     return ours

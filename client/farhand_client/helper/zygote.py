@@ -15,6 +15,7 @@ import pkgutil
 import select
 import signal
 import socket
+import sys
 from typing import Final, NoReturn
 
 import farhand_client
@@ -47,14 +48,16 @@ _LATER: Final = (
 """What the client imports only when it needs it; a child would each time."""
 
 
-def run_zygote(listener: socket.socket, control: socket.socket) -> NoReturn:
+def run_zygote(listener: socket.socket, control: socket.socket, program: bytes) -> NoReturn:
     """Keep children waiting on `listener`, in a process that was forked for this, until `control` is closed.
 
-    `listener` is a Unix socket in blocking mode, bound but not listening: nobody connects before a child waits.
+    `listener` is a Unix socket in blocking mode, bound but not listening: nobody connects before a child waits. The
+    children are the `farhand` in the directory `program`.
     """
     try:
         _reset_process()
         load_everything()
+        sys.argv = [os.path.join(os.fsdecode(program), "farhand")]
         Zygote(listener, control).run()
     except BaseException:  # noqa: BLE001  # whatever it is, the process that was forked must not go on
         os._exit(1)
