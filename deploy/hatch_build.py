@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import runpy
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,18 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HELPER = Path("client/farhand_client/helper")
+
+SCRIPT = """\
+#!python
+import sys
+
+from {} import main
+
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+"""A script as installers know it: they write their interpreter in the place of the first line. Their own scripts for
+entry points import `re`."""
 
 MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 """Machine types for which wheels have a front in C, with their names in a wheel's tag."""
@@ -43,12 +54,12 @@ class FrontHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling is n
             if linked is None:
                 self.app.display_warning("no C compiler: farhand gets its front in Python, which starts in 20 ms more")
         if linked is None:
-            shutil.copyfile(Path(self.root, HELPER, "front.py"), front)
+            front.write_text(SCRIPT.format("farhand_client.helper.front"))
         else:
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{(LINUX if linked == 'static' else 'linux_{0}').format(machine)}"
         full = Path(self._folder.name, "farhand-full")
-        shutil.copyfile(Path(self.root, HELPER, "full.py"), full)
+        full.write_text(SCRIPT.format("farhand_client.cli"))
         for script in (front, full):
             script.chmod(0o755)  # pip keeps the mode of a script in Python
             build_data["shared_scripts"][str(script)] = script.name

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from farhand_client.helper.circumstances import character_locale
 from farhand_client.mux.place import HelperPlace
-from tests.support.fronts import KINDS, install_front
+from tests.support.fronts import KINDS, REPLACE, install_front
 
 KIND: Final = os.environ.get("FARHAND_TESTS_FRONT")
 COUNTS: Final = os.environ.get("FARHAND_TESTS_FRONT_COUNTS")
@@ -79,13 +79,16 @@ def _count(name: str) -> None:
 def _front(kind: str) -> Path:
     folder = tempfile.mkdtemp(prefix="fh-front-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    count = "" if COUNTS is None else f"open({str(Path(COUNTS, 'full'))!r}, 'a').write('x')\n"
-    full = f"#!{sys.executable}\n{count}import sys\nfrom farhand_client.cli import main\nsys.exit(main())\n"
-    front = install_front(kind, Path(folder), full)
-    if kind == "python":  # it goes on in its own process
-        text = front.read_text()
-        front.write_text(text.replace("    from importlib import", f"    {count}    from importlib import"))
-    return front
+    count = "" if COUNTS is None else f"open({str(Path(COUNTS, 'full'))!r}, 'a').write('x')"
+    full = f"#!{sys.executable}\nimport sys\n{count}\nfrom farhand_client.cli import main\nsys.exit(main())\n"
+    counted = f"""
+def full():
+    {count}
+    del sys.modules["farhand_client.cli"]
+    from farhand_client.cli import main
+    return main()
+{REPLACE}"""
+    return install_front(kind, Path(folder), full, counted)
 
 
 def _start_helper(env: Mapping[str, str]) -> subprocess.Popen[bytes]:

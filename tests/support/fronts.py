@@ -37,19 +37,31 @@ def native_front() -> Path:
     return front
 
 
-def install_front(kind: str, directory: Path, full: str) -> Path:
-    """Put a front, and a script as the full program, into a directory; return the front."""
+def install_front(kind: str, directory: Path, full: str, instead: str = "") -> Path:
+    """Put a front, and the script `full` as the full program, into a directory; return the front.
+
+    The front in Python goes on in its own process: there, the code `instead` may replace `farhand_client.cli.main`.
+    """
     directory.mkdir(exist_ok=True)
     front = directory / "farhand"
     if kind == "native":
         shutil.copy(native_front(), front)
     else:
-        front.write_text((HELPER / "front.py").read_text().replace("#!python", f"#!{sys.executable}", 1))
+        start = "import sys\n\nfrom farhand_client.helper.front import main\n"
+        front.write_text(f"#!{sys.executable}\n{start}\n{instead}\nsys.exit(main())\n")
     script = directory / "farhand-full"
     script.write_text(full)
     for program in (front, script):
         program.chmod(0o755)
     return front
+
+
+REPLACE: Final = """
+class Program:
+    main = staticmethod(full)
+sys.modules["farhand_client.cli"] = Program
+"""
+"""Code that lets the front in Python go on with a function `full`."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +74,9 @@ class Installation:
 
     @classmethod
     def make(cls, kind: str, directory: Path) -> Installation:
-        """Make one below `directory`. The Python front continues in its own process: there, a module stands for it."""
-        front = install_front(kind, directory / "bin", f'#!/bin/sh\necho "full $*"; exit {FULL}\n')
-        package = front.parent / "farhand_client"
-        package.mkdir()
-        (package / "__init__.py").touch()
-        (package / "cli.py").write_text(
-            f"import sys\ndef main():\n    print('full', *sys.argv[1:], flush=True)\n    return {FULL}\n"
-        )
+        """Make one below `directory`."""
+        instead = f"def full():\n    print('full', *sys.argv[1:], flush=True)\n    return {FULL}\n{REPLACE}"
+        front = install_front(kind, directory / "bin", f'#!/bin/sh\necho "full $*"; exit {FULL}\n', instead)
         runtime = directory / "run"
         runtime.mkdir(mode=0o700)
         return cls(kind, front, runtime)

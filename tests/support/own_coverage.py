@@ -40,7 +40,6 @@ EXCEPTIONS: Final[dict[str, str]] = {
     "client/farhand_client/connection/forked.py": "its own tests run it in forked children, which are not measured",
     "client/farhand_client/helper/child.py": "tests/client/helper/test_front.py runs it in forked children, unmeasured",
     "client/farhand_client/helper/front.py": "its own tests start it as the program that it is, unmeasured",
-    "client/farhand_client/helper/full.py": "the build installs it; tests/deploy/test_install.py",
     "client/farhand_client/helper/zygote.py": "its own tests run it in a process of its own, which is not measured",
     "client/farhand_client/repl/interpreter.py": "tests/integration/test_prompt_state.py, test_repl.py: real shells",
     "client/farhand_client/ui/unread_stdin.py": "its own tests ask about their parents in processes of their own",

@@ -13,7 +13,8 @@ its callers, which then connect by themselves and resume. A caller that vanishes
 
     command --helper-TAG.sock--> front == message, descriptors ==> child, forked by the zygote
 
-Commands need not load the client either. front.c and front.py are the `farhand` on PATH; full.py is what they execute
-if they are not served. They hand a command over (handover.py) to a child that waits (child.py) if it can do the same
-there as here (circumstances.py). A process that has loaded everything forks such children (zygote.py).
+Commands need not load the client either. front.c or front.py is the `farhand` on PATH. If it is not served, the first
+executes `farhand-full` beside it, and the second goes on as that. They hand a command over (handover.py) to a child
+that waits (child.py) if it can do the same there as here (circumstances.py). A process that has loaded everything forks
+such children (zygote.py).
 """

@@ -1,7 +1,7 @@
-#!python
 """Farhand's front in Python, for machines where there was no C compiler: see `front.c`, which does the same.
 
-It is `farhand` on PATH then, a copy without its package. Until it knows that no child of the helper serves, it imports
+`farhand` on PATH is a script that calls `main` then: a script would be compiled at each start, and a module is not.
+Until it knows that no child of the helper serves, it imports
 only what Python has loaded already, `_socket` and `select`: `socket` and `signal` import `enum`, and that `re`. After
 that it goes on as the full program.
 """
@@ -267,8 +267,10 @@ def hand_over(arguments: list[str]) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Have a child of the helper do the command, and exit as it does; otherwise do it here and return the exit code."""
     hand_over(sys.argv[1:])
     from importlib import import_module
 
-    sys.exit(import_module("farhand_client.cli").main())
+    code: int = import_module("farhand_client.cli").main()  # by its name: the commands know the helper
+    return code
