@@ -32,8 +32,9 @@ from .guesses import CursorGuess, Guesses, cursor_of
 from .keystrokes import KeyKind, Keystroke
 from .settings import BRACKETED_PASTE_MODE
 
-MAX_UNSETTLED: Final = 1024
-"""Inputs that are not acknowledged, beyond which guessing stops: minutes of typing."""
+MAX_UNSETTLED: Final = 256
+"""Inputs that are not acknowledged, beyond which guessing stops: half a minute of fast typing. After as long without an
+answer the connection counts as lost."""
 
 MAX_PROMPTS: Final = 64
 """Prompts that are remembered. Most sessions have fewer: one for each directory and state that a prompt shows."""
@@ -135,8 +136,7 @@ class Predictor:
         if not self._guesses or self._place != _place(screen):
             return None
         number = screen.y + screen.scrolled
-        shown = [guess for guess in self._guesses.cursors if guess.epoch <= self._confirmed]
-        cursor = shown[-1] if shown else None
+        cursor = next((guess for guess in reversed(self._guesses.cursors) if guess.epoch <= self._confirmed), None)
         if cursor is not None and cursor.row != number:
             return None
         row = screen.grid.rows[screen.y]
