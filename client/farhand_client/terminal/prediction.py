@@ -33,8 +33,8 @@ from .keystrokes import KeyKind, Keystroke
 from .settings import BRACKETED_PASTE_MODE
 
 MAX_UNSETTLED: Final = 256
-"""Inputs that are not acknowledged, beyond which guessing stops: half a minute of fast typing. After as long without an
-answer the connection counts as lost."""
+"""Inputs that are not acknowledged, beyond which guessing stops: half a minute of fast typing. A connection that
+answers nothing counts as lost sooner."""
 
 MAX_PROMPTS: Final = 64
 """Prompts that are remembered. Most sessions have fewer: one for each directory and state that a prompt shows."""
