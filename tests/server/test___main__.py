@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 import threading
+from importlib.metadata import version
 
 import pytest
 
@@ -20,3 +21,7 @@ def test_the_package_is_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         runpy.run_module("farhand_server", run_name="__main__")
     assert ended.value.code in (0, None)
     assert __version__ in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert __version__ == version("farhand")
