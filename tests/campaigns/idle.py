@@ -31,7 +31,7 @@ async def measure(setting: Setting) -> Sequence[Figure]:
             meanwhile = await _true(client, probes)
     return [
         none_of("logins refused", failed, count),
-        at_most(f"memory of the service for each of {count:,}", each, 60, "KiB"),
+        at_most(f"memory of the service for each of {count:,}", each, 32, "KiB"),
         at_most("`true` meanwhile, 99 of 100", 1e3 * quantile(meanwhile, 0.99), 50, "ms"),
         Figure("`true` with no other connection, 99 of 100", f"{1e3 * quantile(alone, 0.99):.1f} ms"),
     ]
