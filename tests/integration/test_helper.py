@@ -95,7 +95,7 @@ def reachable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reachable]:
         stack = contextlib.AsyncExitStack()
         service = runner.run(stack.enter_async_context(running_service(directory, listen=True)))
         # HOME has no other key.
-        env = environment(directory) | {"FARHAND_MUX": "auto", "HOME": str(directory)}
+        env = environment(directory) | {"FARHAND_MUX": "", "HOME": str(directory)}
         made = Reachable(service, env, HelperPlace(bytes(directory / "run/farhand"), program_directory()))
         arguments = ("run", "--accept-new", "--no-mux", made.host, "true")
         assert runner.run(farhand(*arguments, env=env)).code == 0
@@ -186,4 +186,4 @@ async def test_the_helper_is_shown_and_stopped(reachable: Reachable) -> None:
     stopped = await farhand("helper", "stop", env=reachable.env)
     assert (stopped.code, stopped.stdout) == (0, f"stopped the helper, pid {pid}\n".encode())
     await end_of(pid)
-    assert (await farhand("helper", "status", env=reachable.env)).code == 255
+    assert reachable.pid() != pid

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing takes 5 ms
     from typing import Final
 
-DEFAULT_MUX: Final = "off"
+DEFAULT_MUX: Final = "auto"
 """Whether the helper is used unless the configuration or FARHAND_MUX says so."""
 
 MAX_HELPER_PATH: Final = 107
