@@ -100,7 +100,7 @@ def _tcp_socket(route: Route, deadline: DirectDeadline) -> socket.socket:
                 try:
                     attempt.connect(address)
                 except BlockingIOError:
-                    pass
+                    _load_what_follows()
                 except OSError as error:
                     first = first or error
                     attempts.pop(attempt.fileno()).close()
@@ -124,6 +124,14 @@ def _tcp_socket(route: Route, deadline: DirectDeadline) -> socket.socket:
             attempt.close()
     assert first is not None
     raise ConnectError(connect_failure(route.host, route.port, first))
+
+
+def _load_what_follows() -> None:
+    """Import what is needed once the network has answered, which takes no longer than many an answer."""
+    from farhand_client.connection import tls_context  # noqa: F401
+    from farhand_client.trust import certificate, host_lines  # noqa: F401
+
+    from . import tls_state  # noqa: F401
 
 
 def _resolved(route: Route, deadline: DirectDeadline) -> list[SocketAddress]:

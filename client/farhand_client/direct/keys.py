@@ -115,6 +115,9 @@ def login_keys(named: Sequence[str], config: str, home: str | None, deadline: Di
             tried.add(key.public_key.blob)
             if key.public_key.application is not None or (isinstance(key, _KeyInFile) and not key.usable):
                 raise NotDirectError  # somebody has to be told to touch it, or asked for a passphrase
+            if isinstance(key, _KeyInFile):
+                # Needed for a signature, and loaded while the service answers the hello.
+                import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
             yield key
 
 
