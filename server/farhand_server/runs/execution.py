@@ -320,7 +320,9 @@ class Execution:
         duration = time.monotonic() - self._start
         if process is None:
             return RunResult(outcome, stdout, stderr, duration)
-        enforced = dict[str, EnforcedBy | None](process.applied.items())
+        enforced: dict[str, EnforcedBy | None] = {}
+        for name, by in process.applied.items():
+            enforced[name] = by
         if enforced.get("processes") == "rlimit" and not rlimit_of_processes_binds(self._plan.uid):
             enforced["processes"] = None
         if self._plan.output is not None:

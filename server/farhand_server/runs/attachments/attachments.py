@@ -331,9 +331,13 @@ class Attachments:
 
     def _hold_stream(self, stream: Output) -> None:
         # Without a holder the spool releases nothing, and its writer waits for the next holder.
-        offsets = [a.taken.get(stream, MAX_OFFSET) for a in self._all.values() if a.hold]
-        if offsets:
-            self._spools[stream].hold(min(offsets))
+        least = None
+        for attachment in self._all.values():
+            if attachment.hold:
+                taken = attachment.taken.get(stream, MAX_OFFSET)
+                least = taken if least is None or taken < least else least
+        if least is not None:
+            self._spools[stream].hold(least)
 
     def _watch_alone(self) -> None:
         if self._closed or self._alone is not None:

@@ -15,7 +15,7 @@ from farhand_server.worker.steady import steady_paths
 
 from . import slot, subreaper
 from .cgroup import RunCgroup
-from .launch import NoLauncher, launch
+from .launch import LaunchCommand, NoLauncher, launch
 from .left import LeftTree, others
 from .meter import MeterSnapshot
 from .place import LaunchError, directory_error, look, program_error, shown
@@ -126,19 +126,22 @@ class Process:
         try:
             with contextlib.ExitStack() as held:
                 held.callback(place.close)
-                there, directory = held.enter_context(place.entered())
-                command = launch(
-                    argv,
-                    env=env,
-                    credentials=credentials,
-                    limits=others,
-                    cgroup=None if cgroup is None else cgroup.path,
-                    terminal=terminal,
-                    argv0=argv0,
-                    directory=directory,
-                    by_shell=not place.quick,
-                )
-                prefix = command.argv[0] if command.argv != tuple(argv) else None
+                there, directory = place.cwd, None
+                command = LaunchCommand(tuple(argv), env)
+                if through or not place.quick:
+                    there, directory = held.enter_context(place.entered())
+                    command = launch(
+                        argv,
+                        env=env,
+                        credentials=credentials,
+                        limits=others,
+                        cgroup=None if cgroup is None else cgroup.path,
+                        terminal=terminal,
+                        argv0=argv0,
+                        directory=directory,
+                        by_shell=not place.quick,
+                    )
+                    prefix = command.argv[0] if command.argv != tuple(argv) else None
                 tracked = await subreaper.current().start(
                     command.argv,
                     cwd=there,

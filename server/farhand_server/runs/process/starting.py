@@ -8,13 +8,12 @@ ignored since 2.4.24 (RLIMIT_LOCKS, getrlimit(2)), is a number unique to the run
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import resource
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
 from . import tree
@@ -79,7 +78,7 @@ class Starter:
         """Whether the kernel has been seen to give a process the start time that this process's clock had."""
         self._start: _PendingStart | None = None
         """The leader that asyncio is currently starting. asyncio does not yield to the loop before it hands over the
-        child."""
+        child. Meanwhile this process has the leader's mark, which the leader inherits."""
         myself = tree.look(os.getpid())
         assert myself is not None
         # An execve of the service does not change this.
@@ -99,35 +98,38 @@ class Starter:
         stdout: int,
         stderr: int,
         run_id: str | None,
-        executable: bytes | None = None,
         passed: Sequence[int] = (),
     ) -> TrackedRun:
         """Start a leader in its own session, and track it and all processes that it leaves behind.
 
-        It also inherits the descriptors in `passed`. With `executable`, this file is executed, and `argv[0]` is only
-        the program's name. Nothing is awaited, so this cannot be cancelled halfway. Raises OSError as
-        `asyncio.create_subprocess_exec` does.
+        It also inherits the descriptors in `passed`. Nothing is awaited, so this cannot be cancelled halfway. Raises
+        OSError as `asyncio.create_subprocess_exec` does.
         """
         start = self._start = _PendingStart(run_id, self._new_mark())
+        soft, hard = resource.getrlimit(_RLIMIT_LOCKS)
         try:
-            with self._marking(start):
-                transport, _ = await self._loop.subprocess_exec(
-                    asyncio.SubprocessProtocol,
-                    *argv,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    executable=executable,
-                    cwd=cwd,
-                    env=env,
-                    start_new_session=True,
-                    pass_fds=passed,
-                )
+            resource.setrlimit(_RLIMIT_LOCKS, (start.mark, hard))
+        except (OSError, ValueError):  # the hard limit is lower
+            start.mark = 0
+        try:
+            transport, _ = await self._loop.subprocess_exec(
+                asyncio.SubprocessProtocol,
+                *argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+                pass_fds=passed,
+            )
         except _TakenOver:
             assert start.run is not None
             return start.run
         finally:
             self._start = None
+            if start.mark:
+                resource.setrlimit(_RLIMIT_LOCKS, (soft, hard))
         transport.close()  # kills the program
         raise RuntimeError("another child watcher was set on the service's loop; it cannot wait for its runs")
 
@@ -165,18 +167,3 @@ class Starter:
         while not mark or mark in self._used:
             mark = self._mark | secrets.randbits(_MARK_BITS)
         return mark
-
-    @contextlib.contextmanager
-    def _marking(self, start: _PendingStart) -> Iterator[None]:
-        """Give processes that are started inside the block the mark of `start`, which becomes 0 if the system does not
-        allow marks."""
-        soft, hard = resource.getrlimit(_RLIMIT_LOCKS)
-        try:
-            resource.setrlimit(_RLIMIT_LOCKS, (start.mark, hard))
-        except (OSError, ValueError):  # the hard limit is lower
-            start.mark = 0
-        try:
-            yield
-        finally:
-            if start.mark:
-                resource.setrlimit(_RLIMIT_LOCKS, (soft, hard))

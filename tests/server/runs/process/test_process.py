@@ -190,12 +190,12 @@ async def test_a_run_without_other_processes_is_over_after_one_look_at_the_servi
         assert not known_over(run.process)
         await run.process.examined()
         assert known_over(run.process)
-        for name in ("listdir", "open", "pread", "pidfd_open"):
-            monkeypatch.delattr(os, name)
-        assert run.process.others() == []
-        assert run.process.kill_tree() == frozenset()
+        with monkeypatch.context() as patched:
+            for name in ("listdir", "open", "pread", "pidfd_open"):
+                patched.delattr(os, name)
+            assert run.process.others() == []
+            assert run.process.kill_tree() == frozenset()
         await run.process.tree_ended()
-        monkeypatch.undo()
         await another.killed()
 
 
