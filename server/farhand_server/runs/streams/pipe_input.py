@@ -15,7 +15,7 @@ from farhand_protocol.limits import KiB, MiB
 from ..attachments.attachments import Attachment, Attachments
 from ..output.spool import SpoolMemory
 from ..snapshots import Blob, Descriptor, Get, Put, SnapshotRecord
-from .pipes import enlarge_pipe
+from .pipes import STDIN_PIPE_SIZE, enlarge_pipe
 
 MAX_STDIN_AHEAD: Final = 4 * MiB
 """Number of bytes not read by the program, beyond which no other attachment may continue. It equals what an attachment
@@ -174,7 +174,7 @@ class PipeWriter:
     def _enlarge(self) -> None:
         if not self._enlarged:
             self._enlarged = True
-            enlarge_pipe(self._fd)
+            enlarge_pipe(self._fd, STDIN_PIPE_SIZE)
 
     def _wait(self) -> None:
         if not self._waiting:

@@ -141,7 +141,7 @@ class PipeReader:
     def _enlarge(self) -> None:
         if not self._enlarged:
             self._enlarged = True
-            enlarge_pipe(self._fd)
+            enlarge_pipe(self._fd, PIPE_SIZE)
 
 
 class TerminalReader(PipeReader):

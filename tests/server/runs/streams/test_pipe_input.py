@@ -15,7 +15,7 @@ from farhand_server.runs.attachments.attachments import Attachment, Attachments
 from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
 from farhand_server.runs.snapshots import Blob
 from farhand_server.runs.streams.pipe_input import MIN_STDIN, PipeInput, PipeWriter
-from farhand_server.runs.streams.pipes import PIPE_SIZE
+from farhand_server.runs.streams.pipes import STDIN_PIPE_SIZE
 from tests.server.runs.attachments.test_attachments import Client
 
 KEY = b"k" * 16
@@ -100,7 +100,7 @@ async def test_nothing_is_acknowledged_before_the_pipe_accepts_it(feeding: Feedi
 async def test_a_full_pipe_is_acknowledged_as_it_empties(feeding: Feeding) -> None:
     feeding.connect()
     client = feeding.attach(0)
-    size = 2 * PIPE_SIZE
+    size = 2 * STDIN_PIPE_SIZE
     feeding.stdin.write(client, bytes(size))
     taken = feeding.stdin.credit(client)
     assert 0 < taken < size
