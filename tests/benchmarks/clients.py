@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import shutil
 import sys
@@ -11,12 +12,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.support.fronts import install_front
+
 from .cpu import Meter
 from .servers import SSHD, Servers
 from .workload import (
     ASYNCSSH,
     DROPBEAR,
     FARHAND_DIRECT,
+    FARHAND_HELPER,
+    FARHAND_PYTHON_FRONT,
     OPENSSH,
     OPENSSH_MASTER,
     OPENSSH_NO_NAGLE,
@@ -26,6 +31,10 @@ from .workload import (
 
 TIMEOUT: Final = 300.0
 """Seconds for one measurement: the slowest takes ten on a busy machine."""
+
+
+MAX_WARMING: Final = 50
+"""Commands that may pass until the helper, which the first of them starts, has logged in: a few."""
 
 
 class Clients:
@@ -54,7 +63,9 @@ class Clients:
         # In inetd mode over a socket pair there is no TCP and so no Nagle, which costs ssh twice 44 ms on loopback.
         no_nagle = (*self.ssh, "-o", f"ProxyCommand={SSHD} -i -f {self.servers.sshd_config}")
         found = {
-            FARHAND_DIRECT: self.farhand_run(),
+            FARHAND_DIRECT: self.farhand_run("--no-mux"),
+            FARHAND_HELPER: self.farhand_run(),
+            FARHAND_PYTHON_FRONT: self.farhand_run(farhand=(str(self._python_front()),)),
             OPENSSH: (*self.ssh, "bench"),
             OPENSSH_NO_NAGLE: (*no_nagle, "bench"),
             OPENSSH_NO_NAGLE_25519: (*no_nagle, "-o", "KexAlgorithms=curve25519-sha256", "bench"),
@@ -66,6 +77,11 @@ class Clients:
             where = ("-p", str(self.servers.dropbear), f"{bench.user}@127.0.0.1")
             found[DROPBEAR] = (dbclient, "-T", "-y", "-y", "-i", f"{bench.key}.dropbear", *where)
         return found
+
+    def _python_front(self) -> Path:
+        """Install Farhand's front in Python in a directory, and so with a helper, of its own."""
+        full = f"#!{sys.executable}\nimport sys\n\nfrom farhand_client.cli import main\n\nsys.exit(main())\n"
+        return install_front("python", self.servers.bench.directory / "python-front", full)
 
     async def api(self, value: Callable[[float], float], contestant: str, *workload: str) -> Sample:
         """Measure a workload of `client.py`; `value` turns the first number that it prints into the workload's unit."""
@@ -80,6 +96,16 @@ class Clients:
         """Return what `on_terminal.py` measures."""
         out, _, _ = await self.finished(sys.executable, "-m", "tests.benchmarks.on_terminal", what, *arguments)
         return float(out)
+
+    async def warm(self, command: Sequence[str]) -> None:
+        """Run `true` until Farhand's helper holds a connection. Raises RuntimeError if it gets none."""
+        for _ in range(MAX_WARMING):
+            await self.whole(*command, "true")
+            # Until it runs, that is an error.
+            status, _, _ = await self.finished("sh", "-c", '"$0" helper status --json || :', command[0])
+            if json.loads(status).get("connections"):
+                return
+        raise RuntimeError("the helper holds no connection")
 
     async def metered(self, measure: Callable[[], Awaitable[Sample]]) -> Sample:
         """Add the CPU time that Farhand's service uses meanwhile."""

@@ -53,8 +53,9 @@ class BenchmarkDirectory:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of all clients: Farhand's directories below this one, no agent."""
-        return environment(self.directory)
+        """The environment of all clients: Farhand's directories below this one, no agent, and the helper as it is
+        for users."""
+        return environment(self.directory) | {"FARHAND_MUX": "auto"}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import shlex
 
 from .clients import Clients
-from .workload import ASYNCSSH, FARHAND, FARHAND_API, OPENSSH, OPENSSH_AES, Goal, Sample, Sizes, Workload
+from .workload import (
+    ASYNCSSH,
+    FARHAND,
+    FARHAND_API,
+    FARHAND_DIRECT,
+    OPENSSH,
+    OPENSSH_AES,
+    Goal,
+    Sample,
+    Sizes,
+    Workload,
+)
 
 IDLE = "Farhand, nothing beside"
 BESIDE = "Farhand, beside a stream"
@@ -39,6 +50,7 @@ class Streams:
             True,
             {
                 FARHAND: lambda: self._clients.metered(lambda: whole(*self._clients.farhand_run())),
+                FARHAND_DIRECT: lambda: self._clients.metered(lambda: whole(*self._clients.farhand_run("--no-mux"))),
                 OPENSSH: lambda: whole(*self._clients.ssh, "bench"),
                 OPENSSH_AES: lambda: whole(*self._clients.ssh, *AES, "bench"),
                 FARHAND_API: lambda: self._clients.api(self._rate, "farhand", "stdout", str(size)),
@@ -68,6 +80,9 @@ class Streams:
             True,
             {
                 FARHAND: lambda: self._clients.metered(lambda: whole(*self._clients.farhand_run("-i"))),
+                FARHAND_DIRECT: lambda: self._clients.metered(
+                    lambda: whole(*self._clients.farhand_run("-i", "--no-mux"))
+                ),
                 OPENSSH: ssh,
                 OPENSSH_AES: lambda: ssh(*AES),
             },

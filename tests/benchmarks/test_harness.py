@@ -100,7 +100,7 @@ def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.Capt
     assert benchmarks.main(["--quick", "--directory", str(tmp_path)]) == 0
 
     written = json.loads((tmp_path / "results.json").read_text())
-    processes = 7 if DROPBEAR_SERVER is not None and shutil.which("dbclient") else 6
+    processes = 9 if DROPBEAR_SERVER is not None and shutil.which("dbclient") else 8
     assert [(each["workload"].split(" ")[0], len(each["contestants"])) for each in written["workloads"]] == [
         ("`true`", processes),
         ("`true`,", 3),
@@ -108,8 +108,8 @@ def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.Capt
         ("`hostname`", 2),
         ("`hostname`", 2),
         ("connections", 2),
-        ("stdout", 5),
-        ("stdin", 3),
+        ("stdout", 6),
+        ("stdin", 4),
         ("two", 2),
         ("`true`", 4),
         ("key", 3),

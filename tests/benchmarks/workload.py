@@ -8,6 +8,8 @@ from typing import Final
 
 FARHAND: Final = "Farhand"
 FARHAND_DIRECT: Final = "Farhand, direct"
+FARHAND_HELPER: Final = "Farhand, helper"
+FARHAND_PYTHON_FRONT: Final = "Farhand, helper, Python front"
 FARHAND_API: Final = "Farhand, API"
 OPENSSH: Final = "OpenSSH"
 OPENSSH_AES: Final = "OpenSSH, aes128-gcm"
