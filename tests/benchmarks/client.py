@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -168,6 +169,8 @@ async def _main(contestant: str, workload: str, *arguments: str) -> None:
             await (await _held(side, 1, stack))[0].run(command)
             return
         if workload == "idle":
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             await _held(side, numbers[0], stack)
             print("ready", flush=True)
             await asyncio.to_thread(os.read, 0, 1)
