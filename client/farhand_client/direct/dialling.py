@@ -72,7 +72,8 @@ def _unix_socket(path: str, deadline: DirectDeadline) -> socket.socket:
             except BlockingIOError as error:
                 if error.errno != errno.EAGAIN:
                     raise NotDirectError from None
-                deadline.wait(connecting.fileno(), 0, _FULL_QUEUE_DELAY)  # too many wait there to be accepted
+                # Too many wait there to be accepted. poll(2) would call the socket itself ready: it is not connected.
+                deadline.wait_for_any({}, _FULL_QUEUE_DELAY)
             else:
                 return connecting
     except OSError as error:
@@ -93,7 +94,11 @@ def _tcp_socket(route: Route, deadline: DirectDeadline) -> socket.socket:
         while addresses or attempts:
             if addresses:
                 family, address = addresses.popleft()
-                attempt = socket.socket(family, socket.SOCK_STREAM)
+                try:
+                    attempt = socket.socket(family, socket.SOCK_STREAM)
+                except OSError as error:  # this machine does not have the family, such as IPv6
+                    first = first or error
+                    continue
                 attempts[attempt.fileno()] = attempt
                 attempt.setblocking(False)
                 attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -147,7 +147,9 @@ class DirectRun:
         poll = select.poll()
         poll.register(self._signals.fd, select.POLLIN)
         if self._final is None:
-            poll.register(wire.fd, select.POLLIN | (select.POLLOUT if wire.unsent else 0))
+            # Of a service that does not read our answers nothing more is read, as `Connection.flooded` has it.
+            reading = select.POLLIN if wire.unsent <= CLIENT_LIMITS.control else 0
+            poll.register(wire.fd, reading | (select.POLLOUT if wire.unsent else 0))
         if self._wants_stdin():
             poll.register(0, select.POLLIN)
         waiting = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,22 @@ from tests.support.fake_tls import received_nothing, record, tls_service
 def deadline() -> Iterator[DirectDeadline]:
     with CollectedSignals() as signals:
         yield DirectDeadline(30, signals)
+
+
+class WaitsOfDeadline(DirectDeadline):
+    """Notes what was waited for and what became ready, and calls `then` after each wait."""
+
+    then: Callable[[], object]
+
+    def __init__(self, seconds: float, signals: CollectedSignals) -> None:
+        super().__init__(seconds, signals)
+        self.waits: list[tuple[dict[int, int], list[int]]] = []
+
+    def wait_for_any(self, descriptors: dict[int, int], seconds: float | None = None) -> list[int]:
+        ready = super().wait_for_any(descriptors, seconds)
+        self.waits.append((descriptors, ready))
+        self.then()
+        return ready
 
 
 async def dial(route: Route, known_hosts: Path, deadline: DirectDeadline) -> DialledWire:
@@ -103,6 +120,32 @@ async def test_the_next_address_is_tried_after_a_failure(
         monkeypatch.setattr(dialling, "resolved_addresses", lambda host, port: found)
         dialled = await dial(Route("some.name", port), record(tmp_path).path, deadline)
         await greet(dialled, service, deadline)
+
+
+async def test_a_family_that_this_machine_lacks_is_passed_over(
+    tmp_path: Path, deadline: DirectDeadline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tls_service(tmp_path) as (service, key):
+        port = plain_route(service.host).port
+        record(tmp_path).add("some.name", port, key)
+        found = [(-2, ("::1", port)), (socket.AF_INET, ("127.0.0.1", port))]
+        monkeypatch.setattr(dialling, "resolved_addresses", lambda host, port: found)
+        dialled = await dial(Route("some.name", port), record(tmp_path).path, deadline)
+        await greet(dialled, service, deadline)
+
+
+def test_a_full_queue_of_a_socket_is_waited_for_without_spinning(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(path)
+        listening.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)  # the only one that fits in
+        deadline = WaitsOfDeadline(30, stack.enter_context(CollectedSignals()))
+        deadline.then = lambda: stack.enter_context(listening.accept()[0])
+        dialled = dial_directly(Route(socket=path), "", None, deadline)
+        dialled.wire.close()
+    assert [ready for _, ready in deadline.waits] == [[]]
 
 
 def test_an_unknown_name_is_left_to_the_asyncio_client(

@@ -25,6 +25,7 @@ from farhand_protocol.connection import DEFAULT_LIMITS
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ConnectionFailed
 from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
 from farhand_protocol.states import Phase, Side
 from tests.support import pairs
@@ -75,7 +76,9 @@ class Peer:
 
 
 @contextlib.contextmanager
-def acting(script: Callable[[Peer], None], *options: str, **keywords: Any) -> Iterator[DirectRun]:
+def acting(
+    script: Callable[[Peer], None], *options: str, made: Callable[[socket.socket], Wire] = Wire
+) -> Iterator[DirectRun]:
     """Run `script` as the service of a run, which is requested."""
     ours, theirs = socket.socketpair()
     peer = Peer(theirs)
@@ -88,11 +91,11 @@ def acting(script: Callable[[Peer], None], *options: str, **keywords: Any) -> It
             failures.append(error)
 
     thread = threading.Thread(target=act)
-    wire = Wire(ours)
+    wire = made(ours)
     wire.login_done = True
     command = plain_command(["--id", ID, *options, "web", "prog"], lambda: None)
     with CollectedSignals() as signals:
-        run = DirectRun(wire, WELCOME, {"type": "accepted"}, command, signals, UnreadStdin(None), None, **keywords)
+        run = DirectRun(wire, WELCOME, {"type": "accepted"}, command, signals, UnreadStdin(None), None)
         thread.start()
         try:
             run.request()
@@ -221,6 +224,45 @@ def flooded(answers: list[bytes]) -> int | Handover:
         os.dup2(kept, 1)
         for fd in (kept, reading, writing):
             os.close(fd)
+
+
+class SlowWire(Wire):
+    """Says after the request that more is unsent than a service may leave unread, until it was flushed three times."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.calls: list[str] = []
+
+    @property
+    def unsent(self) -> int:
+        return CLIENT_LIMITS.control + 1 if 0 < self.calls.count("flush") < 4 else super().unsent
+
+    def flush(self) -> None:
+        self.calls.append("flush")
+        super().flush()
+
+    def receive(self) -> bool:
+        self.calls.append("receive")
+        return super().receive()
+
+
+def test_of_a_service_that_reads_no_answers_nothing_more_is_read() -> None:
+    wires: list[SlowWire] = []
+
+    def made(sock: socket.socket) -> Wire:
+        wires.append(SlowWire(sock))
+        return wires[0]
+
+    sent = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(STARTED, ended())
+        sent.set()
+
+    with acting(script, made=made) as run:
+        assert sent.wait(20)
+        assert run.go() == 0
+    assert wires[0].calls[:5] == ["flush"] * 4 + ["receive"]
 
 
 def test_the_service_may_say_why_it_closes() -> None:
