@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import select
 import selectors
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 from selectors import SelectorKey
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -38,6 +38,7 @@ class WatchedSelector(selectors.BaseSelector):
         self._watch = watch
         self._epoll = select.epoll()
         self._keys: dict[int, SelectorKey] = {}
+        self._map = _RegisteredKeys(self._keys)
 
     def fileno(self) -> int:
         """Return the descriptor of epoll(7)."""
@@ -67,7 +68,7 @@ class WatchedSelector(selectors.BaseSelector):
         return self._keys[_descriptor(fileobj)]
 
     def get_map(self) -> Mapping[FileDescriptorLike, SelectorKey]:
-        return {key.fd: key for key in self._keys.values()}
+        return self._map
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         watch, keys = self._watch, self._keys
@@ -100,6 +101,23 @@ class WatchedSelector(selectors.BaseSelector):
     def _add(self, fileobj: FileDescriptorLike, descriptor: int, events: int, data: Any) -> SelectorKey:
         key = self._keys[descriptor] = SelectorKey(fileobj, descriptor, events, data)
         return key
+
+
+class _RegisteredKeys(Mapping["FileDescriptorLike", SelectorKey]):
+    """Shows the keys as `selectors` does it. From Python 3.13 on, asyncio gets this for each reader that it adds or
+    removes, whether that is a descriptor or an object with one, so nothing may be copied."""
+
+    def __init__(self, keys: Mapping[int, SelectorKey]) -> None:
+        self._keys = keys
+
+    def __getitem__(self, fileobj: FileDescriptorLike) -> SelectorKey:
+        return self._keys[_descriptor(fileobj)]
+
+    def __iter__(self) -> Iterator[FileDescriptorLike]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def _descriptor(fileobj: FileDescriptorLike) -> int:

@@ -66,6 +66,16 @@ def test_it_finds_the_same_as_the_usual_selector(watched: WatchedSelector) -> No
         assert (watched.select(-1), dict(watched.get_map())) == ([], {})
 
 
+def test_its_map_follows_what_is_registered_and_also_finds_objects_with_a_descriptor(watched: WatchedSelector) -> None:
+    registered = watched.get_map()
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        assert (registered.get(ours), len(registered)) == (None, 0)
+        key = watched.register(ours.fileno(), EVENT_READ)
+        assert watched.get_map() is registered  # not a copy: asyncio gets it for each reader
+        assert (registered.get(ours), registered.get(ours.fileno()), list(registered)) == (key, key, [ours.fileno()])
+
+
 def test_a_descriptor_that_is_closed_can_be_unregistered(watched: WatchedSelector) -> None:
     ours, peer = socket.socketpair()
     descriptor = ours.fileno()
