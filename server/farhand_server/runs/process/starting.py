@@ -155,7 +155,10 @@ class Starter:
         same = ticks_now() == before
         if same and self._clock_agrees:
             return before
-        member = tree.look(pid)
+        try:
+            member = tree.look(pid)
+        except OSError:  # no descriptor is left; the program runs all the same
+            return None
         if member is None:
             return None
         if same:

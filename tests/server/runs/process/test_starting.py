@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import itertools
 import os
 import resource
@@ -111,3 +113,19 @@ async def test_a_start_time_that_the_clock_does_not_tell_is_looked_up(
             assert (member := tree.look(run.process.pid)) is not None
             assert run.process.start_ticks == member.started
             await run.killed()
+
+
+@pytest.mark.usefixtures("ready")
+async def test_a_program_is_started_even_if_no_descriptor_is_left_to_learn_when(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_descriptor(pid: int) -> tree.Member | None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with contextlib.AsyncExitStack() as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr(starting, "ticks_now", itertools.count().__next__)
+            patched.setattr(tree, "look", no_descriptor)
+            run = await stack.enter_async_context(started("sleep", "999"))
+        assert run.process.start_ticks is None
+        await run.killed()
