@@ -260,11 +260,15 @@ class Interaction:
             self._screen.feed(data)  # bytes after the backlog are part of what is painted as well
             self._backlog = max(0, self._backlog - len(data))
             return True
-        shown = self._notices.hide_for_output() + self._echo.make_way(data) + data
-        if self._echo.pending or self._echo.shown:
+        hide = self._notices.hide_for_output()
+        if self._echo.active:
+            shown = hide + self._echo.make_way(data) + data
             self._track(data)
+            self._echo.followed(len(data), self._loop.time())
             self._output.write(shown + self._echo.show(self._loop.time(), all_written=False))
-        elif b"\x1b[?" in data:
+            return True
+        shown = hide + data
+        if b"\x1b[?" in data:
             self._track(data)  # before writing: if we are killed in between, the guard knows the modes
             self._output.write(shown)
         else:
@@ -283,7 +287,6 @@ class Interaction:
 
     def _track(self, data: bytes) -> None:
         self._screen.feed(data)
-        self._echo.followed(len(data), self._loop.time())
         if b"\x1b" in data:
             self._settings_changed = True
             if self._guard_timer is None:

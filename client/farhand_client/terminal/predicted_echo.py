@@ -76,6 +76,11 @@ class PredictedEcho:
         """Whether anything predicted is on the terminal."""
         return self._overlay.shown
 
+    @property
+    def active(self) -> bool:
+        """Whether output matters here. If not, `make_way`, `followed` and `show` need not be called for it."""
+        return self._always or self._round_trips.slow or self.pending or self.shown
+
     def typed(self, data: bytes, now: float) -> None:
         """Guess the effect of `data`, which was just sent to the program."""
         if not (self._always or self._round_trips.slow or self._predictor.pending):

@@ -304,6 +304,15 @@ def test_a_quick_connection_is_only_measured() -> None:
     assert not echo.pending
 
 
+def test_output_matters_only_where_an_echo_may_be_predicted() -> None:
+    echo, always = (PredictedEcho(ScreenTracker(80, 24), mode) for mode in ("auto", "always"))
+    assert (echo.active, always.active) == (False, True)
+    echo.answered(EchoProbe(0, 0), 0.001)
+    assert not echo.active
+    echo.answered(EchoProbe(0, 0), 10.0)
+    assert echo.active
+
+
 def test_a_slow_connection_is_predicted_as_soon_as_it_is_measured() -> None:
     terminal = PredictedTerminal("auto")
     terminal.echo.answered(terminal.echo.probe(terminal.now), 0.2)
