@@ -219,7 +219,6 @@ def _serve(taken: Taken) -> bool:
     _close_standard_files()
     _answer(connection, EXITED + bytes([code & 0xFF]))
     connection.close()
-    os.environb.clear()
     os.chdir("/")
     return (
         caller.is_clean()
@@ -265,15 +264,24 @@ def _become(taken: Taken) -> None:
     for number in range(3):
         if number not in command.open:
             os.close(number)
-    os.environb.clear()
-    os.environb.update(command.environment)
-    if not command.environment.get(b"LC_ALL") and character_locale(command.environment) in _COERCED:
-        os.environ["LC_CTYPE"] = "C.UTF-8"  # as Python does
+    coerced = not command.environment.get(b"LC_ALL") and character_locale(command.environment) in _COERCED
+    replace_environment(command.environment | ({b"LC_CTYPE": b"C.UTF-8"} if coerced else {}))  # as Python does
     for number, handler in _HANDLERS.items():
         signal.signal(number, signal.SIG_IGN if there.ignores(number) else handler)
     _libc.prctl(_SET_NAME, b"farhand", 0, 0, 0)
     sys.argv[1:] = map(os.fsdecode, command.arguments)
     _open_streams(command.open)
+
+
+def replace_environment(wanted: Mapping[bytes, bytes]) -> None:
+    """Make `wanted` this process's environment. What is the same already, as after a command from the same shell, is
+    left alone: to unset and set 40 variables takes 0.3 ms, and to compare them a tenth of that."""
+    before = dict(os.environb)
+    for name in before.keys() - wanted.keys():
+        del os.environb[name]
+    for name, value in wanted.items():
+        if before.get(name) != value:
+            os.environb[name] = value
 
 
 def _open_streams(standard: Sequence[int]) -> None:

@@ -72,6 +72,18 @@ def is_private(directory: bytes) -> bool:
 def program_directory() -> bytes:
     """Return the real directory of the `farhand` program to which this process belongs."""
     program = sys.argv[0] if sys.argv else ""
+    found = _real_directories.get(program)
+    if found is None:
+        found = _real_directories[program] = _find_directory(program)
+    return found
+
+
+_real_directories: dict[str, bytes] = {}
+"""By `sys.argv[0]`, of which a process has one: finding it takes a system call for each part of the path, in each of
+the many commands that a child of the helper does."""
+
+
+def _find_directory(program: str) -> bytes:
     if os.path.basename(program) not in ("farhand", "farhand-full"):
         return os.path.realpath(os.fsencode(os.path.dirname(sys.executable)))
     return os.path.dirname(os.path.realpath(os.fsencode(program)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from farhand_client.helper.child import is_served
+from farhand_client.helper.child import is_served, replace_environment
 
 
 @pytest.fixture
@@ -63,3 +63,15 @@ def test_what_reads_keys_is_served_only_without_a_terminal(command: str, termina
 )
 def test_files_that_only_the_front_has_are_left_to_it(command: str) -> None:
     assert not is_served(command.split(), {})
+
+
+def test_an_environment_is_replaced_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    for name, value in (("KEPT", "1"), ("CHANGED", "old"), ("GONE", "x")):
+        monkeypatch.setenv(name, value)
+    wanted = {b"NEW": b"\xff", b"CHANGED": b"new", b"KEPT": b"1", b"EMPTY": b""}
+
+    replace_environment(wanted)
+    assert dict(os.environb) == wanted
+    del os.environb[b"NEW"], os.environb[b"EMPTY"]  # monkeypatch knows only the others
