@@ -32,6 +32,17 @@ class BorrowedWire(NamedTuple):
     accepted: dict[str, Any]
 
 
+_last_login: tuple[bytes, bytes, dict[str, Any], dict[str, Any]] | None = None
+"""The last two messages of a login, and their fields, for reading: a child of the helper gets them each time."""
+
+
+def _decoded(welcome: bytes, accepted: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    global _last_login
+    if _last_login is None or _last_login[:2] != (welcome, accepted):
+        _last_login = welcome, accepted, decode(welcome), decode(accepted)
+    return _last_login[2:]
+
+
 class HelperUse:
     """What one command has to do with the helper: nothing, unless it is allowed and there is a place for one.
 
@@ -64,7 +75,7 @@ class HelperUse:
 
         connected = socket.socket(fileno=lent[0].detach())
         try:
-            welcome, accepted = decode(lent[1]), decode(lent[2])
+            welcome, accepted = _decoded(lent[1], lent[2])
         except ProtocolError:
             connected.close()
             return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # typeshed lacks it; signal looks up an enum in each call
 import os
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class CollectedSignals:
         self.fd, self._writing = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._writing, False)
-        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before = signal.getsignal(number)
-            if before is not signal.SIG_IGN or number == signal.SIGTERM:
+        self._wakeup = _signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+            before = _signal.getsignal(number)
+            if before is not _signal.SIG_IGN or number == _signal.SIGTERM:
                 self._before[number] = before
-                signal.signal(number, _collect)
+                _signal.signal(number, _collect)
         return self
 
     def __exit__(
@@ -56,9 +56,9 @@ class CollectedSignals:
     def restore(self) -> None:
         """Let signals act as before. What has arrived and was not taken acts now."""
         if self.fd >= 0:
-            signal.set_wakeup_fd(self._wakeup)
+            _signal.set_wakeup_fd(self._wakeup)
             for number, before in self._before.items():
-                signal.signal(number, before)
+                _signal.signal(number, before)
             for number in self._close():
                 os.kill(os.getpid(), number)
 

@@ -20,8 +20,9 @@ themselves: they are one file each.
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +44,7 @@ class Command:
     """What a front's message says. `open` are the standard files that are open there."""
 
     arguments: list[bytes]
-    environment: dict[bytes, bytes]
+    environment: Mapping[bytes, bytes]
     open: list[int]
 
 
@@ -58,10 +59,16 @@ def parse_header(header: bytes) -> tuple[int, list[int], int] | None:
 
 def parse_strings(data: bytes, arguments: int, standard: list[int]) -> Command | None:
     """Return what the strings after the header say; None if they are not what the header promises."""
-    *strings, rest = data.split(b"\0")
-    if rest or arguments > len(strings):
+    *words, variables = data.split(b"\0", arguments)
+    if len(words) != arguments or (variables and not variables.endswith(b"\0")):
         return None
-    return Command(strings[:arguments], parse_environment(strings[arguments:]), standard)
+    return Command(words, _environment_of(variables), standard)
+
+
+@functools.lru_cache(maxsize=1)
+def _environment_of(variables: bytes) -> Mapping[bytes, bytes]:
+    """Return the same object as before for the same variables: the next command is often from the same shell."""
+    return parse_environment(variables.split(b"\0"))
 
 
 def parse_environment(variables: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -72,6 +72,10 @@ def test_an_environment_is_replaced_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     wanted = {b"NEW": b"\xff", b"CHANGED": b"new", b"KEPT": b"1", b"EMPTY": b""}
 
-    replace_environment(wanted)
+    for added in (b"PREVIOUS_COMMAND", b"GONE"):
+        replace_environment(wanted)
+        assert dict(os.environb) == wanted
+        os.environb[added] = b"1"
+    replace_environment(dict(wanted))
     assert dict(os.environb) == wanted
     del os.environb[b"NEW"], os.environb[b"EMPTY"]  # monkeypatch knows only the others
