@@ -13,7 +13,7 @@ Reads see pending changes at once. A change that cannot be written remains pendi
 - `group_commit`: `GroupCommit`, which decides when to flush.
 """
 
-from .database import StateDirectoryInUse
+from .database import SCHEMA_VERSION, StateDirectoryInUse
 from .group_commit import GroupCommit
 from .records import ForgottenRun, HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .store import History
@@ -21,6 +21,7 @@ from .writer import NOT_STARTED
 
 __all__ = [
     "NOT_STARTED",
+    "SCHEMA_VERSION",
     "ForgottenRun",
     "GroupCommit",
     "History",

@@ -15,6 +15,7 @@ from .. import __version__
 from ..config import ServiceConfig
 from ..connection.context import OpenSessions
 from ..hangup import OwnTerminal
+from ..history import SCHEMA_VERSION
 from ..ledger import Ledger
 from ..listen.edge_child import EdgeChild
 from ..listen.keeper import SocketKeeper
@@ -255,4 +256,5 @@ class Upgrader:
             edge=None if core.edge is None else core.edge.pid,
             runs=core.registry.snapshot(writer.put),
             left_runs=core.registry.left.snapshot(),
+            history_version=SCHEMA_VERSION,
         )

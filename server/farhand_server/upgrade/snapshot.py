@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from pydantic import ValidationError
 
+from farhand_server.history import SCHEMA_VERSION
 from farhand_server.runs.left import LeftRunSnapshot
 from farhand_server.runs.run import RunSnapshot
 from farhand_server.runs.snapshots import Blob, Descriptor, SnapshotRecord
@@ -45,6 +46,9 @@ class Snapshot(SnapshotRecord):
     edge: int | None
     runs: tuple[RunSnapshot, ...]
     left_runs: tuple[LeftRunSnapshot, ...] = ()
+    history_version: int = 0
+    """The version of the history's tables; 0 if an earlier program does not say it. A program that knows only an
+    earlier version could keep the runs, but start none, and would refuse every further upgrade."""
 
     def descriptors(self) -> Iterator[int]:
         """Iterate over all descriptors that the new program needs."""
@@ -113,7 +117,13 @@ class ReceivedSnapshot:
                     f"{SNAPSHOT_VERSION}; stop the service and start it again instead"
                 )
             text = _read(fd, len(line) + 1, int(fields[2]))
-            return cls(Snapshot.model_validate_json(text), fd, len(line) + 1 + len(text))
+            snapshot = Snapshot.model_validate_json(text)
+            if snapshot.history_version > SCHEMA_VERSION:
+                raise SnapshotError(
+                    f"the history's tables have version {snapshot.history_version}, and the new program knows them up "
+                    f"to version {SCHEMA_VERSION}; install a later one"
+                )
+            return cls(snapshot, fd, len(line) + 1 + len(text))
         except OSError as error:
             raise SnapshotError(f"the snapshot cannot be read from descriptor {fd}: {error.strerror}") from None
         except ValidationError as error:

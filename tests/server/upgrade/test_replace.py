@@ -13,6 +13,7 @@ import pytest
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.context import OpenSessions
 from farhand_server.hangup import OwnTerminal
+from farhand_server.history import SCHEMA_VERSION
 from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.edge_child import EdgeChild
 from farhand_server.listen.keeper import SocketKeeper
@@ -100,6 +101,7 @@ def trial(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -> 
     async def try_program(fd: int) -> str:
         snapshot = ReceivedSnapshot.read(os.dup(fd))
         assert snapshot.snapshot.lock is None
+        assert snapshot.snapshot.history_version == SCHEMA_VERSION
         snapshot.close()
         if failure is not None:
             raise failure

@@ -84,12 +84,20 @@ def framed(text: bytes) -> bytes:
         (framed(TEXT.replace(b'"left"', b'"right"')), "does not understand: "),
         (framed(TEXT.replace(b"4711", b'"4711"')), "does not understand: edge: Input should be a valid integer"),
         (framed(TEXT.replace(b'"lock":3', b'"lock":-3')), "does not understand: lock: "),
+        (framed(TEXT.replace(b'_version":0', b'_version":9999')), "tables have version 9999, .*; install a later one"),
     ],
 )
 def test_an_unknown_snapshot_is_refused_with_the_reason(data: bytes, reason: str) -> None:
     with file(data) as fd, pytest.raises(SnapshotError) as refused:
         ReceivedSnapshot.read(fd)
     assert re.search(reason, str(refused.value))
+
+
+def test_the_snapshot_of_an_earlier_program_need_not_say_what_tables_the_history_has() -> None:
+    earlier = TEXT.replace(b',"history_version":0', b"")
+    assert earlier != TEXT
+    with file(framed(earlier)) as fd:
+        assert ReceivedSnapshot.read(fd).snapshot == SNAPSHOT
 
 
 def test_a_closed_descriptor_is_refused_with_the_reason() -> None:
