@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
@@ -291,6 +292,8 @@ class Upstream(FrameProtocol):
         self._arrived: dict[Borrower, list[bytes]] = {}
         """Frames of this read. A short run's messages arrive together, and each write wakes its caller."""
         self._pings: dict[int, tuple[Borrower, int] | None] = {}
+        self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
+        """Answers that wait until the transport has room: a service may ping without end, and read nothing."""
         self._ping_number = 0
         self._received_at = self._now()
         self._keepalive = Keepalive(UPSTREAM_KEEPALIVE)
@@ -399,8 +402,10 @@ class Upstream(FrameProtocol):
     def resume_writing(self) -> None:
         """Read from the callers again."""
         self.full = False
+        while self._pongs and not self.full:
+            self.send(self._pongs.popleft())
         for caller in self.callers:
-            caller.hold(False)
+            caller.hold(self.full)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(abort=True)
@@ -451,7 +456,11 @@ class Upstream(FrameProtocol):
                     caller, number = whose
                     caller.deliver(encode_frame(Kind.MESSAGE, 0, b'{"type":"pong","id":%d}' % number))
             case b"ping":
-                self.send(encode_frame(Kind.MESSAGE, 0, b'{"type":"pong","id":%d}' % _number(frame)))
+                pong = encode_frame(Kind.MESSAGE, 0, b'{"type":"pong","id":%d}' % _number(frame))
+                if self.full:
+                    self._pongs.append(pong)
+                else:
+                    self.send(pong)
             case b"going_away":
                 going_away = bytes(frame)
                 for caller in list(self.callers):

@@ -247,6 +247,16 @@ async def test_pings_go_all_the_way_and_their_answers_to_their_senders(board: Bo
     assert board.service.taken() == [(Kind.MESSAGE, 0, {"type": "pong", "id": 5})]
 
 
+async def test_a_service_that_pings_and_reads_nothing_costs_no_memory(board: Board) -> None:
+    _, to_caller = board.caller()
+    board.upstream.pause_writing()
+    deliver(board.upstream, *(message(0, "ping", id=number) for number in range(MAX_PONGS + 3)))
+    assert board.service.taken() == []
+    board.upstream.resume_writing()
+    assert [load["id"] for _, _, load in board.service.taken()] == list(range(3, MAX_PONGS + 3))
+    assert to_caller.reading
+
+
 async def test_a_service_that_ends_is_announced_and_gets_no_more_callers(board: Board) -> None:
     _, transport = board.caller()
     deliver(board.upstream, message(0, "going_away", grace=5))
