@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,6 +180,9 @@ def _lock(place: HelperPlace) -> int | None:
             os.close(descriptor)
             return None
         if os.fstat(descriptor).st_ino == (_inode(place.lock) or (0, 0))[1]:
+            with contextlib.suppress(OSError):  # a full disk: then nobody replaces this process while its queue is full
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, b"%d" % os.getpid())
             return descriptor
         os.close(descriptor)  # it was removed in between: lock the one that is there now
 
@@ -224,17 +228,19 @@ def end_silent_helper(place: HelperPlace) -> bool:
     A command does not wait for a silent helper; it starts another one, which comes here, where nobody waits.
     """
     connection = ask.reach(place)
-    if connection is None:
-        return False  # it is only starting
     try:
-        descriptor = os.pidfd_open(ask.peer(connection)[0])
-    except OSError:
+        if connection is not None:
+            with contextlib.closing(connection):
+                descriptor = os.pidfd_open(ask.peer(connection)[0])
+        elif _is_full(place):
+            descriptor = os.pidfd_open(int(Path(os.fsdecode(place.lock)).read_bytes()))
+        else:
+            return False  # it is only starting
+    except (OSError, ValueError):
         return False
-    finally:
-        connection.close()
     try:
         # Only now asked, so that the process of this number, if it is another one by now, is not killed.
-        if ask.ask_for(place, STATUS) is not None or not _is_helper(descriptor):
+        if ask.ask_for(place, STATUS) is not None or not _is_helper(descriptor, place):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         return bool(select.select([descriptor], [], [], KILL_TIMEOUT)[0])
@@ -244,9 +250,24 @@ def end_silent_helper(place: HelperPlace) -> bool:
         os.close(descriptor)
 
 
-def _is_helper(descriptor: int) -> bool:
+def _is_full(place: HelperPlace) -> bool:
+    """Return whether the queue of connections is full, and stays so. Those who pass a silent helper by stay in it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        timeout = struct.pack("ll", int(ask.REPORT_TIMEOUT), 0)  # struct timeval
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+        try:
+            connection.connect(place.connections)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+def _is_helper(descriptor: int, place: HelperPlace) -> bool:
     pid = Path(f"/proc/self/fdinfo/{descriptor}").read_text().partition("Pid:")[2].split()[0]
-    return MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return MODULE.encode() in words and place.program in words
 
 
 def _forbid_dumps() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +143,21 @@ async def test_a_helper_that_does_not_answer_is_replaced(
     await has_connection(place)
     assert helper_pid(place) != first
     assert end_silent_helper(HelperPlace(bytes(reachable.service.directory), b"/none")) is False
+
+
+async def test_a_helper_that_hangs_is_replaced_though_its_queue_is_full(
+    place: HelperPlace, reachable: Reachable
+) -> None:
+    await ready(place, reachable)
+    first = helper_pid(place)
+    os.kill(first, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack, contextlib.suppress(BlockingIOError):
+        while True:
+            passing = stack.enter_context(socket.socket(socket.AF_UNIX))
+            passing.setblocking(False)
+            passing.connect(place.connections)
+    assert ask.reach(place) is None
+    start.offer_or_start(place, reachable.offer)
+    await end_of(first)
+    await has_connection(place)
+    assert helper_pid(place) != first
