@@ -98,13 +98,18 @@ def run_child(listener: socket.socket, reports: int, parent: int) -> NoReturn:
             taken = _take(connection, pidfd, here, options)
             if taken is None:
                 connection.close()
-        os.write(reports, CHILD_PID.pack(os.getpid()))
+        _report(reports, os.getpid())
         if not _serve(taken):
             break
         end_with_parent(parent)
-        os.write(reports, CHILD_PID.pack(-os.getpid()))
+        _report(reports, -os.getpid())
         signal.alarm(MAX_WAIT)
     os._exit(0)
+
+
+def _report(reports: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the zygote is gone; a command that was begun must not be lost with it
+        os.write(reports, CHILD_PID.pack(number))
 
 
 def end_with_parent(parent: int) -> None:

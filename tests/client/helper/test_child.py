@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from farhand_client.helper.child import is_served, replace_environment
+from farhand_client import cli
+from farhand_client.helper.child import is_served, replace_environment, run_child
+from tests.support.fronts import KINDS, Installation
 
 
 @pytest.fixture
@@ -79,3 +84,30 @@ def test_an_environment_is_replaced_as_a_whole(monkeypatch: pytest.MonkeyPatch) 
     replace_environment(dict(wanted))
     assert dict(os.environb) == wanted
     del os.environb[b"NEW"], os.environb[b"EMPTY"]  # monkeypatch knows only the others
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_goes_on_though_the_zygote_is_killed_as_it_begins(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = Installation.make(kind, tmp_path)
+    installation.socket.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(installation.socket))
+        installation.socket.chmod(0o600)
+        listener.listen()
+        reports, reporting = os.pipe()
+        os.close(reports)
+        parent, pid = os.getpid(), os.fork()
+        if not pid:
+            try:
+                monkeypatch.setattr(cli, "main", lambda: os.write(1, b"done") + 1)
+                run_child(listener, reporting, parent)
+            finally:
+                os._exit(1)
+        os.close(reporting)
+        try:
+            assert installation.run("ps", "web") == (5, "done", "")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
