@@ -190,7 +190,7 @@ class Ledger:
     # RunLedger
 
     def check(self) -> None:
-        if not self._required or self._checked:
+        if not self._required or (self._checked and self._group.due):
             return
         if self.fault is not None or any(file_id(file) != was for file, was in self._history.opened.items()):
             self.check_files()

@@ -28,11 +28,11 @@ PAGE_SIZE: Final = 2048
 """Bytes of a page of a new database. A transaction writes each page that it has changed, twelve for a run of its own,
 and computes its checksum; with pages of 4096 bytes, the default, that takes a fifth longer."""
 
-CHECKPOINT_PAGES: Final = 20_000
-"""Pages (40 MiB) in the write-ahead log after which a commit itself moves them into the database, with the necessary
+CHECKPOINT_SIZE: Final = 40 << 20
+"""Bytes in the write-ahead log after which a commit itself moves them into the database, with the necessary
 fsyncs. The service does that earlier, in a thread; this bounds the file if the thread is late."""
 
-MAX_IDLE_LOG: Final = CHECKPOINT_PAGES * PAGE_SIZE
+MAX_IDLE_LOG: Final = CHECKPOINT_SIZE
 """Bytes to which the write-ahead log is truncated once it has been moved into the database. It grows beyond that while
 another program keeps reading the database."""
 
@@ -224,7 +224,8 @@ def connect(file: Path | None) -> sqlite3.Connection:
         db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
-        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        (page_size,) = db.execute("PRAGMA page_size").fetchone()  # an earlier version has made larger pages
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_SIZE // page_size}")
         db.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG}")
         db.execute("PRAGMA trusted_schema = OFF")
         migrate(db)

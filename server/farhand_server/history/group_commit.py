@@ -93,6 +93,6 @@ class GroupCommit:
         try:
             await asyncio.to_thread(self._history.checkpoint)
         except sqlite3.Error:
-            pass  # the next checkpoint may succeed; if none does, a commit moves the log (`CHECKPOINT_PAGES`)
+            pass  # the next checkpoint may succeed; if none does, a commit moves the log (`CHECKPOINT_SIZE`)
         finally:
             self._checkpoint = None

@@ -101,6 +101,19 @@ def test_only_ended_records_of_an_earlier_version_stay_counted(directory: Histor
     earlier.close()
 
 
+@pytest.mark.parametrize("page_size", [database.PAGE_SIZE, 4096])
+def test_a_commit_moves_the_log_at_the_same_size_whatever_size_the_pages_have(
+    directory: HistoryDirectory, page_size: int
+) -> None:
+    directory.state.mkdir()
+    with contextlib.closing(sqlite3.connect(directory.file)) as earlier:
+        earlier.execute(f"PRAGMA page_size = {page_size}")
+        earlier.execute("VACUUM")
+    with contextlib.closing(database.connect(directory.file)) as db:
+        assert db.execute("PRAGMA page_size").fetchone() == (page_size,)
+        assert db.execute("PRAGMA wal_autocheckpoint").fetchone() == (database.CHECKPOINT_SIZE // page_size,)
+
+
 def test_a_program_that_ends_before_it_is_on_record_is_recorded_with_its_end(directory: HistoryDirectory) -> None:
     history, short, long = directory.open(), directory.new_id(1), directory.new_id(2)
     for id in (short, long):
