@@ -16,18 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol, cast
-from weakref import WeakKeyDictionary
 
+from .buffers import RECEIVE_SIZE, shared_buffer
 from .connection import Connection
 from .events import Event, LargeMessage
 from .frames import COPIED_DATA
-from .limits import KiB, MiB
+from .limits import KiB
 from .loop_time import LoopTime, OwnTime
 from .vectors import write_at_once
-
-RECEIVE_SIZE: Final = 256 * KiB
-"""Bytes read at once: four full data frames. All connections of an event loop share one buffer, so idle connections
-need none. For a message that is larger, memory is reserved as soon as it begins to arrive."""
 
 CROWDED_RECEIVE_SIZE: Final = 4 * KiB
 """The same while there is no time to act on them: they are kept until there is, and there may be thousands of
@@ -42,18 +38,11 @@ WRITE_HIGH: Final = 256 * KiB
 WRITE_LOW: Final = 64 * KiB
 """Bytes left in the transport when sending resumes: one frame, so that the socket does not run dry."""
 
-RETAINED_HEAP: Final = 4 * MiB
-"""Bytes of freed memory that the process keeps. By default glibc returns everything above 128 KiB at the top of the
-heap, and the frames of each loop iteration fault their pages in again: two page faults for every three pages
-transferred."""
-
 QUIET_PERIOD: Final = 0.0001
 """Seconds: longer than a loop iteration that sends a lot, shorter than a keystroke's round trip."""
 
 TRANSPORT_CLOSE_TIMEOUT: Final = 5.0
 """Seconds a peer has to read the remaining data when a connection closes: it may have stopped reading permanently."""
-
-_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
 class Handler(Protocol):
@@ -87,12 +76,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self.loop_time: LoopTime = OwnTime(self._loop.call_soon) if loop_time is None else loop_time
-        buffer = _buffers.get(self._loop)
-        if buffer is None:
-            # glibc raises the threshold to twice the largest block freed so far (mallopt(3), M_MMAP_THRESHOLD).
-            bytearray(RETAINED_HEAP)
-            buffer = _buffers[self._loop] = memoryview(bytearray(RECEIVE_SIZE))
-        self._buffer = buffer
+        self._buffer = shared_buffer(self._loop)
         self._transport: asyncio.Transport | None = None
         self._descriptor = -1
         self._paused = False

@@ -21,7 +21,7 @@ TRIM_STEP: Final = 16 * MiB
 """Bytes that are freed and given back in one turn of the loop: about 2.5 ms."""
 
 KEPT_HEAP: Final = 4 * MiB
-"""Free bytes at the end of the heap that are not given back, as by the transport (`transport.RETAINED_HEAP`)."""
+"""Free bytes at the end of the heap that are not given back, as by the transport (`buffers.RETAINED_HEAP`)."""
 
 TRIM_DELAY: Final = 1.0
 """Seconds after which less than a step is given back. While output flows, its memory is needed again at once, and a

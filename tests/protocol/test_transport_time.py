@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable
 
 from farhand_protocol import messages as m
+from farhand_protocol.buffers import RECEIVE_SIZE
 from farhand_protocol.events import DataReceived, MessageReceived
 from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.states import Phase, Side
-from farhand_protocol.transport import CROWDED_RECEIVE_SIZE, RECEIVE_SIZE, ConnectionTransport
+from farhand_protocol.transport import CROWDED_RECEIVE_SIZE, ConnectionTransport
 from tests.support.pairs import in_phase, message, run
 from tests.support.transports import Recorder, on_each_loop, serving, sockets
 

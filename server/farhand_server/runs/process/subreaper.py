@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import weakref
@@ -37,6 +38,9 @@ MAX_EXAMINE_TIME: Final = 0.005
 WHOLE_LIST: Final = 2048
 """Bytes up to which one read has returned the whole list of children: otherwise it fills at least a page of memory but
 for a pid (fs/seq_file.c)."""
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+"""linux/prctl.h."""
 
 RETRIES: Final = (0.01, 0.1, 1.0)
 """Seconds after which a child is examined again that seems to have no environment. It may be in the middle of an
@@ -89,7 +93,7 @@ class Subreaper:
         self._children = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._children)
         reserve.keep()
-        tree.become_subreaper()
+        _become_subreaper()
         childwatcher.install(self._starter.take_over, self._others.discard)
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         loop.call_soon(self.reap)  # children that have already ended
@@ -375,3 +379,11 @@ def current() -> Subreaper:
     if _current is None or _current.loop is not asyncio.get_running_loop():
         raise RuntimeError("prepare_loop() must be called on this loop before a process is started")
     return _current
+
+
+def _become_subreaper() -> None:
+    """Make this process the parent of all orphans among its descendants. Raises OSError before Linux 3.4."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot become a child subreaper: {os.strerror(number)}")

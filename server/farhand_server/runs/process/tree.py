@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -35,9 +34,6 @@ EXEC_LOOKS: Final = 30
 """How often to read the environment of a process that seems to have none, because it may be in the middle of an
 execve(2). Each read takes about 10 µs."""
 
-_PR_SET_CHILD_SUBREAPER: Final = 36
-"""linux/prctl.h."""
-
 _MARK: Final = b"Max file locks"
 
 _PF_EXITING: Final = 0x4
@@ -54,14 +50,6 @@ class Member(NamedTuple):
     session: int
     started: int
     alive: bool
-
-
-def become_subreaper() -> None:
-    """Make this process the parent of all orphans among its descendants. Raises OSError before Linux 3.4."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"cannot become a child subreaper: {os.strerror(number)}")
 
 
 def look(pid: int) -> Member | None:
