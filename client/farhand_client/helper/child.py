@@ -208,7 +208,6 @@ def _options_of_run(words: list[str]) -> list[str]:
 def _serve(taken: Taken) -> bool:
     """Do the command; return whether this process can do another one. Nothing of this one is left then."""
     descriptors = _count_descriptors() - len(taken.fds) - 1
-    _become(taken)
     connection = taken.connection
 
     def abandon() -> NoReturn:
@@ -216,6 +215,10 @@ def _serve(taken: Taken) -> bool:
         _answer(connection, REFUSED)
         os._exit(0)
 
+    try:
+        _become(taken)
+    except OSError:
+        abandon()  # such as a directory as stdin: what happens then is the full program's affair
     caller.act_for(taken.pid, abandon)
     code: int = importlib.import_module("farhand_client.cli").main()
     for thread in threading.enumerate():

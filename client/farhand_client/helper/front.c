@@ -292,6 +292,8 @@ static void attend(int helper, int child, int signals) {
     sigset_t passed = signals_to_pass();
     int fatal = 0;
     signalfd(signals, &passed, 0);
+    signal(SIGPIPE, SIG_IGN); /* as in the full program */
+    signal(SIGXFSZ, SIG_IGN);
     sigprocmask(SIG_SETMASK, &passed, NULL);
     struct pollfd ready[] = {{.fd = helper, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     for (;;) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -113,6 +114,29 @@ def test_a_signal_that_ends_the_child_ends_the_front(installation: Installation,
         line(process)
         process.send_signal(number)
         assert process.wait(30) == -number
+
+
+def test_what_a_program_in_python_ignores_does_not_end_the_front(installation: Installation) -> None:
+    with installation.start("ps", "signals") as process:
+        line(process)
+        for name in ("SIGPIPE", "SIGXFSZ", "SIGUSR2"):
+            process.send_signal(getattr(signal, name))
+        assert line(process) == "SIGUSR2"
+        assert process.wait(30) == 128 + signal.SIGUSR2
+
+
+@pytest.mark.parametrize("installation", ["native"], indirect=True)
+def test_a_directory_as_stdin_is_left_to_the_full_program(installation: Installation) -> None:
+    with open_directory() as directory:
+        assert installation.run("ps", "exit", "3", stdin=directory) == (FULL, "full ps exit 3\n", "")
+    assert state(installation)["argv"] == ["ps", "state"]
+
+
+@contextlib.contextmanager
+def open_directory() -> Iterator[int]:
+    directory = os.open("/", os.O_RDONLY)
+    yield directory
+    os.close(directory)
 
 
 def test_a_killed_front_takes_the_child_with_it(installation: Installation) -> None:
