@@ -6,26 +6,25 @@ even while nobody reads our output. As in the asyncio client, credit is returned
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import time
-from collections import deque
 from contextlib import suppress
 
 from farhand_client.handover import Handover, LostConnection
 from farhand_client.times import STOP_MARGIN
-from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, EXIT_FAILURE
+from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import print_message, reason
 from farhand_protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from farhand_protocol.frames import Kind
 from farhand_protocol.keepalive import Keepalive, KeepaliveAction
 from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.plain.codec import decode, encode
-from farhand_protocol.window import ReceiveWindow, SendWindow
 
 from .deadline import NotDirectError
-from .output import OutputWriter
+from .direct_output import DirectOutput
+from .exit_code import plain_exit_code
+from .stdin_feed import StdinFailed, StdinFeed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,21 +38,6 @@ if TYPE_CHECKING:
 
 ONLY_CHANNEL: Final = 1
 """The number of the only channel."""
-
-MAX_STDIN_CHUNK: Final = CLIENT_LIMITS.data
-"""Bytes of stdin read at once: one data frame, and what a pipe holds."""
-
-
-class _Output:
-    """One output stream of the run and the descriptor it goes to."""
-
-    def __init__(self, name: str, fd: int) -> None:
-        self.name: Final = name
-        self.writer: Final = OutputWriter(fd)
-        self.window: Final = ReceiveWindow(CLIENT_LIMITS.window)
-        self.written = 0
-        self.ended = False
-        self.discarded = False
 
 
 class DirectRun:
@@ -78,17 +62,10 @@ class DirectRun:
         self._unread = unread
         self._service = (welcome, accepted)
         self._keepalive = Keepalive(keepalive)
-        self._outputs = {"stdout": _Output("stdout", 1)}
+        self._outputs = {"stdout": DirectOutput("stdout", 1)}
         if not command.request.get("merge_stderr"):
-            self._outputs["stderr"] = _Output("stderr", 2)
-        self._peer_data: int = welcome["limits"]["data"]
-        self._send_window = SendWindow(welcome["limits"]["window"])
-        self._stdin: deque[bytes] = deque()
-        """What was sent and is not known to have been read by the program."""
-        self._unsent_stdin = b""
-        self._stdin_offset = 0
-        self._feeding = False
-        self._stdin_ended = False
+            self._outputs["stderr"] = DirectOutput("stderr", 2)
+        self._feed = StdinFeed(wire, ONLY_CHANNEL, welcome["limits"]["window"], welcome["limits"]["data"])
         self._started: dict[str, Any] | None = None
         self._exit_seen = False
         self._final: tuple[dict[str, Any], bytes] | None = None
@@ -128,7 +105,9 @@ class DirectRun:
         except OSError as error:
             lost = LostConnection(error=error)
         except RemoteProtocolError as error:
-            self._refuse(error)
+            with suppress(OSError):  # it does not listen
+                answer = {"type": "error", "code": str(error.code), "message": error.reason}
+                self._wire.send(0, answer)
             lost = LostConnection(error.code, error.reason, broken=True)
         if self._code is not None:
             return self._code
@@ -150,7 +129,7 @@ class DirectRun:
             # Of a service that does not read our answers nothing more is read, as `Connection.flooded` has it.
             reading = select.POLLIN if wire.unsent <= CLIENT_LIMITS.control else 0
             poll.register(wire.fd, reading | (select.POLLOUT if wire.unsent else 0))
-        if self._wants_stdin():
+        if self._final is None and self._feed.wanted:
             poll.register(0, select.POLLIN)
         waiting = {}
         for output in self._outputs.values():
@@ -169,7 +148,7 @@ class DirectRun:
         events = ready.get(wire.fd, 0)
         if events & select.POLLOUT:
             wire.flush()
-            self._pump_stdin()
+            self._feed.pump()
         if events & ~select.POLLOUT:
             connected = wire.receive()
             self._keepalive.received()
@@ -244,9 +223,7 @@ class DirectRun:
                 self._run_started(message)
             case "credit":
                 if message["stream"] == "stdin" and self._command.stdin:
-                    self._send_window.grant(message["bytes"])
-                    self._acknowledged(message["bytes"])
-                    self._pump_stdin()
+                    self._feed.granted(message["bytes"])
             case "end":
                 self._output(message["stream"]).ended = True
             case "exit":
@@ -261,7 +238,7 @@ class DirectRun:
         if channel != ONLY_CHANNEL:
             raise RemoteProtocolError(ErrorCode.UNKNOWN_CHANNEL, f"channel {channel} was never opened")
 
-    def _output(self, name: str) -> _Output:
+    def _output(self, name: str) -> DirectOutput:
         output = self._outputs.get(name)
         if output is None or output.ended:
             raise RemoteProtocolError(
@@ -280,7 +257,7 @@ class DirectRun:
     def _run_started(self, message: dict[str, Any]) -> None:
         self._started = message
         self._unread.report()
-        self._feeding = self._command.stdin and (message.get("new", True) or message.get("stdin", False))
+        self._feed.open = self._command.stdin and (message.get("new", True) or message.get("stdin", False))
 
     # Output
 
@@ -290,88 +267,38 @@ class DirectRun:
                 self._write(self._outputs["stdout" if kind == Kind.STDOUT else "stderr"], chunks)
                 chunks.clear()
 
-    def _write(self, output: _Output, chunks: list[memoryview] | None) -> None:
+    def _write(self, output: DirectOutput, chunks: list[memoryview] | None) -> None:
         """Write `chunks`, or with None more of what is pending."""
-        if output.discarded:
-            self._credit(output, sum(map(len, chunks or ())))
-            return
         try:
-            count = output.writer.go_on() if chunks is None else output.writer.write(chunks)
+            count = output.write(chunks)
         except BrokenPipeError:
-            output.discarded = True
-            self._discard(output, chunks)
+            self._discard(output)
             if output.name == "stdout":
                 self._output_closed = True
                 self._stop()
         except OSError as error:
-            self._discard(output, chunks)
+            self._discard(output)
             self._fail(f"cannot write to {output.name}: {reason(error)}")
         else:
-            output.written += count
-            self._credit(output, count)
+            self._grant(output, count)
 
-    def _discard(self, output: _Output, chunks: list[memoryview] | None) -> None:
-        output.discarded = True
-        output.writer.unwritten()
-        self._credit(output, output.window.offset - output.written)
-        output.written = output.window.offset
+    def _discard(self, output: DirectOutput) -> None:
+        self._grant(output, output.discard())
 
-    def _credit(self, output: _Output, count: int) -> None:
-        if self._final is None and not output.ended:
-            grant = output.window.acknowledge(count)
-            if grant:
-                self._wire.send(ONLY_CHANNEL, {"type": "credit", "stream": output.name, "bytes": grant})
+    def _grant(self, output: DirectOutput, count: int) -> None:
+        if count and self._final is None and not output.ended:
+            self._wire.send(ONLY_CHANNEL, {"type": "credit", "stream": output.name, "bytes": count})
 
     def _pending(self) -> bool:
         return any(output.writer.pending for output in self._outputs.values())
 
     # Stdin
 
-    def _wants_stdin(self) -> bool:
-        return (
-            self._feeding
-            and not self._stdin_ended
-            and not self._unsent_stdin
-            and not self._wire.unsent
-            and self._final is None
-        )
-
     def _read_stdin(self) -> None:
         try:
-            data = os.read(0, MAX_STDIN_CHUNK)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._feeding = False
-            self._fail(f"cannot read stdin: {reason(error)}")
-            return
-        if not data:
-            self._stdin_ended = True
-            self._wire.send(ONLY_CHANNEL, {"type": "end", "stream": "stdin"})
-        self._unsent_stdin = data
-        self._pump_stdin()
-
-    def _pump_stdin(self) -> None:
-        """Send as much of what was read as the credit allows."""
-        while self._unsent_stdin and not self._wire.unsent and self._final is None:
-            room = min(self._send_window.credit, self._peer_data)
-            if not room:
-                return
-            data, self._unsent_stdin = self._unsent_stdin[:room], self._unsent_stdin[room:]
-            self._send_window.spend(len(data))
-            self._stdin.append(data)
-            self._wire.send_data(ONLY_CHANNEL, data)
-
-    def _acknowledged(self, count: int) -> None:
-        """Forget bytes that the program has read."""
-        self._stdin_offset += count
-        while count and self._stdin:
-            first = self._stdin[0]
-            if len(first) > count:
-                self._stdin[0] = first[count:]
-                return
-            count -= len(first)
-            self._stdin.popleft()
+            self._feed.read()
+        except StdinFailed as error:
+            self._fail(f"cannot read stdin: {error}")
 
     # Signals and stopping
 
@@ -389,7 +316,7 @@ class DirectRun:
             else:
                 self._stop(restart=self._stop_deadline is None)
                 for output in self._outputs.values():
-                    self._discard(output, None)
+                    self._discard(output)
 
     def _interrupt(self) -> None:
         if not self._interrupted:
@@ -415,7 +342,7 @@ class DirectRun:
                 self._stop()
 
     def _stop(self, restart: bool = True) -> None:
-        self._feeding = False
+        self._feed.open = False
         self._wire.send(ONLY_CHANNEL, {"type": "stop"})
         if restart:
             self._stop_deadline = time.monotonic() + self._command.kill_after + STOP_MARGIN
@@ -446,42 +373,23 @@ class DirectRun:
         if self._failure is not None:
             print_message(self._failure)
             return EXIT_FAILURE
-        if message["type"] == "ended":
-            outcome = message["outcome"]
-            whole = self._output_closed or all(
-                message[output.name] == output.window.offset for output in self._outputs.values()
-            )
-            plain = whole and message.get("left_processes") is None
-            if plain and (
-                outcome["status"] in ("exited", "signaled")
-                or (self._output_closed and outcome["status"] in ("killed", "timed_out"))
-            ):
-                self._unread.report()
-                if self._output_closed:
-                    return EXIT_BROKEN_PIPE
-                return int(outcome["code"]) if outcome["status"] == "exited" else 128 + int(outcome["signal"])
+        offsets = {name: output.window.offset for name, output in self._outputs.items()}
+        code = plain_exit_code(message, offsets, self._output_closed)
+        if code is not None:
+            self._unread.report()
+            return code
         return self._handover(None, payload)
-
-    def _refuse(self, error: RemoteProtocolError) -> None:
-        with suppress(OSError):  # it does not listen
-            self._wire.send(0, {"type": "error", "code": str(error.code), "message": error.reason})
 
     def _handover(self, lost: LostConnection | None, final: bytes | None = None) -> Handover:
         """Return how far the run has come."""
         handover = Handover(self._command.request, *self._service)
         handover.started = self._started
         for output in self._outputs.values():
-            so_far = handover.streams[output.name]
-            if not output.discarded:
-                written, unwritten = output.writer.unwritten()
-                output.written += written
-                so_far.unwritten = [bytes(chunk) for chunk in unwritten]
-            so_far.written = output.written
-            so_far.discarded = output.discarded
-        handover.stdin_offset = self._stdin_offset
-        handover.stdin = [*self._stdin, *([self._unsent_stdin] if self._unsent_stdin else [])]
-        handover.stdin_ended = self._stdin_ended
-        handover.stdin_over = self._command.stdin and self._started is not None and not self._feeding
+            output.hand_over(handover.streams[output.name])
+        handover.stdin_offset = self._feed.offset
+        handover.stdin = self._feed.unread
+        handover.stdin_ended = self._feed.ended
+        handover.stdin_over = self._command.stdin and self._started is not None and not self._feed.open
         handover.lost = lost
         handover.final = final
         handover.interrupted = self._interrupted

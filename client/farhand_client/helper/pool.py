@@ -13,7 +13,7 @@ from farhand_protocol.limits import Limits
 
 from .dial import dial
 from .proof import ConnectionProof
-from .relay import Upstream
+from .upstream import Upstream
 
 MAX_CONNECTIONS: Final = 32
 """Connections kept at once. Each costs this process about 150 KiB, and the service 32. Of those that nobody uses the

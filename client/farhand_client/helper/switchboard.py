@@ -24,9 +24,9 @@ from farhand_client.mux.request import (
 )
 from farhand_protocol.limits import MiB
 
+from .borrower import Borrower
 from .pool import ConnectionPool, KeptConnection
 from .proof import UnchangedFiles
-from .relay import Borrower
 
 MAX_IN_ALL: Final = 512
 """Callers at once: eight busy connections. Each has two descriptors at most, and the usual limit is 1024."""

@@ -28,6 +28,7 @@ from farhand_protocol.states import Side
 from tests.support import openssh, warm
 from tests.support.client import TIMEOUT, new_id
 from tests.support.pairs import hello
+from tests.support.relay_board import Board
 from tests.support.service import Service, environment, running_service
 
 T = TypeVar("T", bound=m.Message)
@@ -239,3 +240,15 @@ class LentClient:
     def close(self) -> None:
         """Vanish."""
         self.socket.close()
+
+
+@pytest.fixture
+def sock() -> Iterator[socket.socket]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one
+
+
+@pytest.fixture
+async def board(sock: socket.socket) -> Board:
+    return Board(sock)

@@ -1,0 +1,28 @@
+"""The exit code of a command whose end needs no words."""
+
+from __future__ import annotations
+
+from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def plain_exit_code(message: Mapping[str, Any], offsets: Mapping[str, int], output_closed: bool) -> int | None:
+    """Return the exit code after the run's last message; None if something has to be said about it.
+
+    `offsets` says how much of each stream has arrived. With `output_closed` nobody reads our stdout any more, so that
+    the run was stopped.
+    """
+    if message["type"] != "ended" or message.get("left_processes") is not None:
+        return None
+    outcome = message["outcome"]
+    if output_closed:
+        return EXIT_BROKEN_PIPE if outcome["status"] in ("exited", "signaled", "killed", "timed_out") else None
+    if any(message[name] != offset for name, offset in offsets.items()):
+        return None
+    if outcome["status"] == "exited":
+        return int(outcome["code"])
+    return 128 + int(outcome["signal"]) if outcome["status"] == "signaled" else None
