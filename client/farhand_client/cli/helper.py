@@ -30,7 +30,8 @@ def helper_command(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     place = helper_place()
     answer = None if place is None else ask_for(place, STATUS)
-    report: dict[str, Any] | None = None if answer is None else json.loads(answer)
+    # An empty answer: it is just ending.
+    report: dict[str, Any] | None = json.loads(answer) if answer else None
     if options.action == "stop" and place is not None and report is not None:
         ask_for(place, STOP)
     if options.json:

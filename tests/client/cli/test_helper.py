@@ -64,3 +64,12 @@ def test_without_a_helper_there_is_nothing_to_show_or_stop(
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     assert helper_command(["status"]) == 255
     assert capsys.readouterr().out == "no helper can run: XDG_RUNTIME_DIR is not set\n"
+
+
+def test_a_helper_that_is_just_ending_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(helper, "ask_for", lambda place, kind: b"")
+    assert helper_command(["status"]) == 255
+    assert capsys.readouterr().out == "no helper is running\n"

@@ -153,9 +153,9 @@ async def test_a_helper_that_hangs_is_replaced_though_its_queue_is_full(
     os.kill(first, signal.SIGSTOP)
     with contextlib.ExitStack() as stack, contextlib.suppress(BlockingIOError):
         while True:
-            passing = stack.enter_context(socket.socket(socket.AF_UNIX))
-            passing.setblocking(False)
-            passing.connect(place.connections)
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect(place.connections)
     assert ask.reach(place) is None
     start.offer_or_start(place, reachable.offer)
     await end_of(first)
