@@ -107,7 +107,12 @@ class ConnectionRequest:
 
 def absolute(path: bytes) -> bytes:
     """Return a path of this process as the helper has to name it, whose working directory is another."""
-    return os.path.join(os.getcwdb(), path)
+    if os.path.isabs(path):
+        return path
+    try:
+        return os.path.join(os.getcwdb(), path)
+    except OSError:
+        return path  # the directory was removed, and nothing can be opened by this path
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:

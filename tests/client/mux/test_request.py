@@ -50,3 +50,12 @@ def test_a_relative_path_is_completed(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     assert absolute(b"key") == os.fsencode(tmp_path.resolve() / "key")
     assert absolute(b"/key") == b"/key"
+
+
+def test_a_removed_working_directory_is_needed_for_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = tmp_path / "removed"
+    removed.mkdir()
+    monkeypatch.chdir(removed)
+    removed.rmdir()
+    assert absolute(b"/key") == b"/key"
+    assert absolute(b"key") == b"key"
