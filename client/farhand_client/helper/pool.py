@@ -19,6 +19,11 @@ MAX_CONNECTIONS: Final = 32
 """Connections kept at once. Each costs this process about 150 KiB, and the service 32. Of those that nobody uses the
 one that was used least recently is closed for a new one; if all are in use, no further one is kept."""
 
+MAX_LENT_TIME: Final = 300.0
+"""Seconds for which a connection is lent. The service looks at `authorized_keys` when somebody logs in: this is the
+most for which a key starts commands after it was removed there, however often they come. One login in five minutes is
+not noticed."""
+
 DIAL_AGAIN_AFTER: Final = 10.0
 """Seconds after an attempt to connect that failed until the next one for the same request: commands may come a hundred
 times a second, and a service bars those whose logins fail."""
@@ -39,6 +44,8 @@ class KeptConnection(NamedTuple):
     """The frames with which a caller's connection begins."""
     since: float
     """Seconds since the epoch."""
+    lent_until: float
+    """A time of the loop."""
 
 
 class ConnectionPool:
@@ -69,7 +76,7 @@ class ConnectionPool:
         kept = self._kept.get(request.key)
         if kept is None:
             return None
-        if not kept.proof.files:
+        if not kept.proof.files or asyncio.get_running_loop().time() >= kept.lent_until:
             self.retire(kept)
             return None
         return kept if kept.upstream.usable else None
@@ -137,6 +144,7 @@ class ConnectionPool:
             dialled.proof,
             dialled.introduction,
             time.time(),
+            loop.time() + MAX_LENT_TIME,
         )
         self._failed.pop(request.key, None)
         self._schedule()
