@@ -149,13 +149,20 @@ def _borrowed_or_made(command: DirectCommand, route: Route, deadline: DirectDead
     return _Connected(dialled.wire, answers.welcome, answers.accepted, meanwhile)
 
 
+_user_names: dict[int, str] = {}
+"""By uid, of which a process has one. A child of the helper, which does many commands, looks its name up once."""
+
+
 def _local_user() -> str:
     import pwd
 
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        raise NotDirectError from None
+    uid = os.getuid()
+    if uid not in _user_names:
+        try:
+            _user_names[uid] = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            raise NotDirectError from None
+    return _user_names[uid]
 
 
 def _keep_ticket(path: str, accepted: dict[str, object]) -> None:

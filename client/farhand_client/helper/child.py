@@ -127,8 +127,8 @@ def _take(connection: socket.socket, pidfd: int, here: Circumstances, options: M
         if uid != os.geteuid():
             return None
         socket.send_fds(connection, [READY], [pidfd])
+        there = Circumstances.of(pid)  # takes as long as the front takes to send
         command = _receive(connection, fds)
-        there = Circumstances.of(pid)
         if (
             command is not None
             and len(fds) == len(command.open) + 2
