@@ -219,9 +219,10 @@ static int meet_child(int helper) {
     return child;
 }
 
-static int has_begun(int helper, int timeout) {
+/* Return the child's answer to the message, or 0 if there is none. */
+static char answer_of(int helper, int timeout) {
     char answer;
-    return answers_within(helper, timeout) && recv(helper, &answer, 1, 0) == 1 && answer == BEGUN;
+    return answers_within(helper, timeout) && recv(helper, &answer, 1, 0) == 1 ? answer : 0;
 }
 
 static int take(int token) {
@@ -340,12 +341,14 @@ int main(int count, char **given) {
     int child = meet_child(helper);
     if (child < 0)
         run_full_program();
-    if (!send_command(helper, count, token) || !has_begun(helper, CLAIM_TIMEOUT)) {
+    char answer = send_command(helper, count, token) ? answer_of(helper, CLAIM_TIMEOUT) : 0;
+    if (answer != BEGUN) {
         if (take(token)) {
-            send_to(child, SIGKILL); /* if it hangs, our descriptors must not hang with it */
+            if (answer != REFUSED)
+                send_to(child, SIGKILL); /* if it hangs, our descriptors must not hang with it */
             run_full_program();
         }
-        if (!has_begun(helper, ANSWER_TIMEOUT))
+        if (answer_of(helper, ANSWER_TIMEOUT) != BEGUN)
             child_is_gone(0);
     }
     attend(helper, child, signals);

@@ -18,6 +18,9 @@ _ANSWER_TIMEOUT = 10_000
 _MAX_MESSAGE = 65536
 """Bytes: a third of what a socket takes at once (net.core.wmem_default), so that sending never blocks."""
 
+_READY, _BEGUN, _REFUSED = b"A", b"B", b"R"
+"""The answers of a child: it waits for the message; it has begun; it does not serve this command."""
+
 _FAILURE = 255
 _SERVED = frozenset(
     ("run", "ps", "logs", "wait", "signal", "kill", "ping", "status", "export", "attach", "replay", "shell")
@@ -129,19 +132,22 @@ class Front:
         here = os.open(".", _O_PATH | os.O_DIRECTORY)
         token = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         fds = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*standard, here, token))
+        answer = b""
         try:
-            begun = self._socket.sendmsg([message], [(_SOL_SOCKET, _SCM_RIGHTS, fds)], _MSG_NOSIGNAL) == len(message)
-            begun = begun and self._has_begun(_CLAIM_TIMEOUT)
+            sent = self._socket.sendmsg([message], [(_SOL_SOCKET, _SCM_RIGHTS, fds)], _MSG_NOSIGNAL)
+            if sent == len(message):
+                answer = self._answer(_CLAIM_TIMEOUT)
         except OSError:
-            begun = False
-        if not begun:
+            pass  # the child has gone, or takes nothing
+        if answer != _BEGUN:
             try:
                 os.read(token, 8)
             except BlockingIOError:  # it has begun, but its answer was late
-                if not self._has_begun(_ANSWER_TIMEOUT):
+                if self._answer(_ANSWER_TIMEOUT) != _BEGUN:
                     self._child_is_gone()
             else:
-                self._send(_SIGKILL)  # if it hangs, our descriptors must not hang with it
+                if answer != _REFUSED:
+                    self._send(_SIGKILL)  # if it hangs, our descriptors must not hang with it
                 os.close(token)
                 os.close(here)
                 return False
@@ -155,16 +161,17 @@ class Front:
         if not self._answers_within(_CLAIM_TIMEOUT):
             return False
         answer, rights, _, _ = self._socket.recvmsg(1, 24, _MSG_CMSG_CLOEXEC)
-        if answer != b"A" or not rights:
+        if answer != _READY or not rights:
             return False
         self._child = int.from_bytes(rights[0][2][:4], sys.byteorder)
         return True
 
-    def _has_begun(self, timeout: int) -> bool:
+    def _answer(self, timeout: int) -> bytes:
+        """Return the child's answer to the message; nothing if there is none."""
         try:
-            return self._answers_within(timeout) and self._socket.recv(1) == b"B"
+            return self._socket.recv(1) if self._answers_within(timeout) else b""
         except OSError:
-            return False
+            return b""
 
     def _answers_within(self, timeout: int) -> bool:
         from select import poll
@@ -197,7 +204,7 @@ class Front:
             answer = b""
         if answer[:1] == b"E" and len(answer) == 2:
             os._exit(answer[1])
-        if answer != b"R":
+        if answer != _REFUSED:
             self._child_is_gone()
         _signal.set_wakeup_fd(-1)
         for number, handler in before.items():

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.fronts import FULL, KINDS, Installation, acting_helper, install_front
+from tests.support.processes import children
 
 pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
 
@@ -238,6 +239,20 @@ def test_keys_are_read_by_the_full_program(installation: Installation) -> None:
     finally:
         os.close(leader)
         os.close(follower)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_child_that_refuses_a_command_waits_for_the_next(kind: str, tmp_path: Path) -> None:
+    installation = Installation.make(kind, tmp_path)
+    leader, follower = pty.openpty()
+    with acting_helper(installation) as helper:
+        (zygote,) = children(helper.pid)
+        before = children(zygote)
+        for _ in range(5):
+            assert installation.run("shell", "web", stdin=follower)[0] == FULL
+        assert children(zygote) == before
+    os.close(leader)
+    os.close(follower)
 
 
 def test_in_the_background_of_a_terminal_the_full_program_is_executed(installation: Installation) -> None:
