@@ -223,7 +223,8 @@ async def _tls_login(
     """Connect and log in without asking the user anything. The caller tries again if that fails."""
     async with connect_deadline(timeout) as deadline:
         dialled = await dial_tls(address, record, keepalive, deadline, await ticket.load())
-        login = await log_in(dialled, address, identities, deadline, touch)
+        login = await log_in(dialled, address, identities.afresh(), deadline, touch)
+    identities.accepted(login.identity)
     await ticket.renew(login.accepted)
     return login
 

@@ -13,6 +13,7 @@ import pytest
 from farhand_client import Client, connect
 from farhand_client.trust.keyfile import KeyFile
 from tests.support.client import TIMEOUT
+from tests.support.command import running
 from tests.support.faulty_proxy import network_service
 from tests.support.processes import end_of
 from tests.support.service import Service
@@ -66,3 +67,30 @@ async def test_a_login_that_is_cut_off_by_the_death_of_the_edge_succeeds(
         async with asyncio.timeout(TIMEOUT), connected(service, tmp_path) as client:
             assert (await client.run(["true"])).returncode == 0
         assert killed != [edge_of(service)]
+
+
+async def test_a_command_survives_one_edge_after_the_other(tmp_path: Path) -> None:
+    """The first loss ends the path without an event loop, and the later ones are those of what takes its place."""
+    fifo = tmp_path / "go"
+    os.mkfifo(fifo)
+    async with network_service(tmp_path) as service:
+        async with connected(service, tmp_path):
+            pass  # records the host key
+        assert service.address is not None
+        host = ":".join(map(str, service.address))
+        known = tmp_path / "config" / "farhand" / "known_hosts"
+        known.write_text((tmp_path / "known").read_text())
+        script = f"for turn in 1 2 3 4; do echo $turn; read _ <{fifo}; done; exit 7"
+        options = ("--reconnect", "60", "-I", str(tmp_path / "key"))
+        async with (
+            asyncio.timeout(TIMEOUT),
+            running("run", *options, host, "--", "sh", "-c", script, env=service.environment) as command,
+        ):
+            assert command.stdout is not None
+            for turn in (1, 2, 3, 4):
+                assert await command.stdout.readline() == b"%d\n" % turn
+                edge = edge_of(service)
+                os.kill(edge, signal.SIGKILL)
+                await end_of(edge)
+                await asyncio.to_thread(fifo.write_text, "go\n")
+            assert await command.wait() == 7

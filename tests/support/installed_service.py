@@ -20,6 +20,8 @@ ON_SYSTEMD = [
 # `begun` starts a run in the background and waits for its first line. `retry` runs a command as soon as the edge has
 # found a new core: until then it refuses clients. HOME is an empty directory of root's.
 SCRIPT = """#!/bin/bash
+# Each command logs in itself.
+export FARHAND_MUX=off
 set -e
 trap '[ $? = 0 ] || journalctl --quiet --no-pager --output=cat' EXIT
 export HOME=/root

@@ -118,6 +118,17 @@ class Identities:
         again.accepted_before = identity is not None
         return again
 
+    def afresh(self) -> "Identities":
+        """Return the same identities for one more login: keys that were tried before are tried again."""
+        again = self.for_reconnect(self._first)
+        again.accepted_before = self.accepted_before
+        return again
+
+    def accepted(self, identity: Identity | None) -> None:
+        """Note that the service has accepted this identity, if it has asked for one: it is the first from now on."""
+        if identity is not None:
+            self._first, self.accepted_before = identity, True
+
     def __aiter__(self) -> AsyncIterator[Identity]:
         return self.each(lambda: 2 * LIST_TIMEOUT)
 

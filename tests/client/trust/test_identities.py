@@ -250,6 +250,21 @@ async def test_for_a_reconnect_the_accepted_identity_comes_first_and_the_user_is
     assert ["nobody to ask" in str(problem) for problem in again.problems] == [True]
 
 
+async def test_each_login_of_a_reconnect_tries_all_keys_again_the_accepted_one_first(tmp_path: Path) -> None:
+    own, usual = default(tmp_path)
+    first = openssh.make_key(tmp_path / ".ssh" / "id_ed25519")
+    second = openssh.make_key(tmp_path / ".ssh" / "id_ecdsa", "ecdsa", bits=256)
+    identities = Identities(own=own, usual=usual).for_reconnect(None)
+    assert await tried(identities.afresh()) == [("KeyFile", first), ("KeyFile", second)]
+    *_, accepted = [identity async for identity in identities.afresh()]
+    assert not identities.afresh().accepted_before
+    identities.accepted(accepted)
+    identities.accepted(None)
+    for _ in range(2):
+        assert await tried(identities.afresh()) == [("KeyFile", second), ("KeyFile", first)]
+    assert identities.afresh().accepted_before
+
+
 LOGIN_WITH_AGENT = """
 import asyncio, pathlib, sys
 from farhand_client.trust import certificate, known_hosts
