@@ -147,7 +147,7 @@ worker=$(pgrep -u guest -f worker.spawner)
 grep -E 'NoNewPrivs|CapEff' "/proc/$worker/status" | tr '\\t' ' '
 sed 's/-[0-9].*/-PID-START/; s/^0:://' "/proc/$worker/cgroup" | grep farhandd
 kill -STOP "$worker"
-farhand run guest@127.0.0.1 -- true 2>&1 || echo "code $?"
+farhand ps guest@127.0.0.1 2>&1 || echo "code $?"
 farhand run guest@127.0.0.1 -- echo again
 """
     assert under_systemd(installation.root, GUEST + script, started=UNTRUSTED) == [
