@@ -95,6 +95,7 @@ async def test_a_run_on_the_terminal_can_be_detached_and_resumed(repl: Screen) -
         rf"^farhand: \[({ID})\] still running; :attach {ID} returns to it\n{re.escape(at().rstrip())}$"
     )
     repl.type("", "C-l")
+    await repl.matches(rf"\A{re.escape(at().rstrip())}$")  # what is typed on is for the program only once it is shown
     repl.type(f":attach {found[1]}", "Enter")
     await repl.matches("^got$")
     repl.type("again", "Enter")
