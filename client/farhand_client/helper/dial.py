@@ -105,5 +105,6 @@ def _text(user: bytes) -> str | None:
 def _introduction(login: LoginResult) -> bytes:
     """Return what a caller receives as from a service that has identified it by itself."""
     welcome = login.welcome.model_copy(update={"login": False})
-    accepted = login.accepted.model_copy(update={"ticket": None, "ticket_secret": None})
+    without: dict[str, None] = dict.fromkeys(("ticket", "ticket_secret"))
+    accepted = login.accepted.model_copy(update=without)
     return b"".join(encode_frame(Kind.MESSAGE, 0, m.encode(message)) for message in (welcome, accepted))

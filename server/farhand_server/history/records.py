@@ -106,9 +106,10 @@ _ENDED_COLUMNS: Final = (
     "clock = ?, size = size + ?, ended_at = ?, outcome = ?, stdout = ?, stderr = ?, duration = ?, usage = ?, "
     "lingered = ?, left_processes = ?"
 )
-_STARTED: Final = f"UPDATE record SET {_STARTED_COLUMNS} WHERE id = ?"
-_ENDED: Final = f"UPDATE record SET {_ENDED_COLUMNS} WHERE id = ?"
-_STARTED_AND_ENDED: Final = f"UPDATE record SET {_ENDED_COLUMNS}, {_STARTED_COLUMNS} WHERE id = ?"
+_STARTED: Final = f"UPDATE record SET {_STARTED_COLUMNS} WHERE id = ?"  # nosec B608  # names from this module alone
+_ENDED: Final = f"UPDATE record SET {_ENDED_COLUMNS} WHERE id = ?"  # nosec B608  # names from this module alone
+_BOTH_COLUMNS: Final = f"{_ENDED_COLUMNS}, {_STARTED_COLUMNS}"
+_BOTH: Final = f"UPDATE record SET {_BOTH_COLUMNS} WHERE id = ?"  # nosec B608  # names from this module alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def merged(changes: Iterable[RecordChange]) -> Iterator[RecordChange]:
             started[change.id] = change
         elif change.sql is _ENDED and (start := started.get(change.id)) is not None:
             values, columns = (*change.values[:-1], *start.values), start.fields | change.fields
-            yield RecordChange(change.id, _STARTED_AND_ENDED, values, fields=columns, ends=True)
+            yield RecordChange(change.id, _BOTH, values, fields=columns, ends=True)
         else:
             yield change
 
