@@ -67,7 +67,7 @@ def parse_json(payload: bytes, limits: Limits) -> Any:
 def _scan(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
     start = 0 if text.startswith("{") else len(text) - len(text.lstrip(_WHITESPACE))
     try:
-        value, end = scan(text, start)
+        value, end = _scanned(text, start, scan)
     except StopIteration as stop:
         raise _not_json("Expecting value", text, stop.value) from None
     except ValueError as error:  # json.JSONDecodeError
@@ -75,6 +75,16 @@ def _scan(text: str, scan: Callable[[str, int], tuple[Any, int]]) -> Any:
     if end != len(text) and (rest := text[end:].lstrip(_WHITESPACE)):
         raise _not_json("Extra data", text, len(text) - len(rest))
     return value
+
+
+def _scanned(text: str, start: int, scan: Callable[[str, int], tuple[Any, int]]) -> tuple[Any, int]:
+    try:
+        return scan(text, start)
+    except SystemError:
+        # CPython 3.11's scanner says what is wrong only where json.decoder is loaded (raise_errmsg, Modules/_json.c).
+        import json.decoder  # noqa: F401  # for that alone
+
+        return scan(text, start)
 
 
 def _not_json(what: str, text: str, at: int) -> RemoteProtocolError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -155,3 +157,21 @@ def test_the_type_of_an_object_is_found_while_it_is_checked() -> None:
     assert check_json(b' {"a":{"type":"b"},"type":"c"} ', Limits()) == "c"
     for other in (b"[]", b'"type"', b"{}", b'{"type":1}', b'{"type":{"type":"a"}}', b'[{"type":"a"}]'):
         assert check_json(other, Limits()) is None
+
+
+@pytest.mark.parametrize("text", ['{"a"', '{"a":1,}', "[1 2]", '"\\x"', '{"a":nul}'])
+def test_what_is_no_json_is_refused_before_the_module_json_is_loaded(text: str) -> None:
+    code = f"""
+import sys
+from farhand_protocol.errors import RemoteProtocolError
+from farhand_protocol.limits import Limits
+from farhand_protocol.strict_json import check_json
+
+assert "json" not in sys.modules
+try:
+    check_json({text.encode()!r}, Limits())
+except RemoteProtocolError as error:
+    print(error.code.value)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("bad_json\n", "")
