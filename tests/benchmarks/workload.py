@@ -79,6 +79,6 @@ class Sizes:
     probes: int = 200
     """Commands of which the slowest hundredth is looked at."""
     idle: int = 500
-    """Idle connections."""
+    """Idle connections whose memory is measured."""
     slope: Sequence[int] = (1, 10, 100, 1000, 5000)
     """Connections, and up to 2,000 runs, in the table of what one more costs."""

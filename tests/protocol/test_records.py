@@ -13,7 +13,7 @@ from farhand_protocol import records
 
 
 class Ours(records.NamedTuple):
-    """A record."""
+    """A class of ours, beside one of `typing.NamedTuple` with the same fields."""
 
     first: int
     second: str = "b"

@@ -114,7 +114,7 @@ class Front:
         from _socket import socket
 
         self._child = -1
-        """A pidfd."""
+        """A pidfd of the child that has accepted the connection; -1 before that."""
         self._pending: list[int] = []
         self._fatal = 0
         self._socket = socket(_AF_UNIX, _SOCK_STREAM)

@@ -27,7 +27,7 @@ class DirectoryWatch:
             asyncio.get_running_loop().add_reader(self._descriptor, self._readable)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Watch nothing any more, and close the inotify descriptor."""
         if self._descriptor >= 0:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)

@@ -238,7 +238,7 @@ class LentClient:
         return ended
 
     def close(self) -> None:
-        """Vanish."""
+        """Close the connection without a word, as a killed process does."""
         self.socket.close()
 
 
