@@ -26,6 +26,10 @@ and reads none of them is cut off; it connects by itself and goes on where it wa
 MUCH_QUEUED: Final = 1 * MiB
 """Bytes that wait for a caller from which on the sum over all callers is looked at."""
 
+ASK_TIMEOUT: Final = 5.0
+"""Seconds until a connection must have asked for something. Commands ask at once; whoever does not would keep the
+helper from ever being idle."""
+
 LAST_READ_TIMEOUT: Final = 2.0
 """Seconds that a caller has to read what it was sent before its connection ended."""
 
@@ -58,6 +62,7 @@ class Borrower(FrameProtocol):
         self._limits = Limits()
         self._highest = 0
         self._asked = False
+        self._unasked: asyncio.TimerHandle | None = None
         self._hello_seen = False
         self._transport: asyncio.Transport | None = None
         self._closing = False
@@ -129,6 +134,7 @@ class Borrower(FrameProtocol):
             uid = peer(accepted)[1]
         if uid != os.geteuid():
             self.abort()
+        self._unasked = asyncio.get_running_loop().call_later(ASK_TIMEOUT, self.abort)
         self._switchboard.joined(self)
 
     def eof_received(self) -> bool:
@@ -138,6 +144,7 @@ class Borrower(FrameProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the shared connection."""
         self._transport = None
+        self._stop_timer()
         if self.upstream is not None:
             self.upstream.leave(self)
         self._switchboard.parted(self)
@@ -158,6 +165,7 @@ class Borrower(FrameProtocol):
         upstream = self.upstream
         if upstream is None:
             self._asked = True
+            self._stop_timer()
             self.hold(True)
             self._switchboard.asked(self, kind, bytes(frame[FRAME_HEADER_SIZE:]))
             return
@@ -177,6 +185,11 @@ class Borrower(FrameProtocol):
         if kind == Kind.MESSAGE and message_type(frame) == b"close":
             shared.caller_closed = True
             upstream.forget_closed(shared)
+
+    def _stop_timer(self) -> None:
+        if self._unasked is not None:
+            self._unasked.cancel()
+            self._unasked = None
 
     def _connection_message(self, upstream: Upstream, frame: memoryview) -> None:
         kind = message_type(frame)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 
 import pytest
 
-from farhand_client.helper.borrower import MAX_QUEUED, Borrower
+from farhand_client.helper.borrower import ASK_TIMEOUT, MAX_QUEUED, Borrower
 from farhand_protocol.frames import Kind, encode_frame
+from tests.support.clock import virtual_time
 from tests.support.relay_board import RUN, Board, FakeTransport, deliver, message, turn
 
 
@@ -97,3 +99,15 @@ async def test_only_this_users_processes_are_served(
     transport = FakeTransport(caller, sock)
     caller.connection_made(transport)
     assert transport.closed
+
+
+@virtual_time
+async def test_a_connection_that_asks_for_nothing_is_closed(sock: socket.socket) -> None:
+    board = Board(sock)
+    silent, asking = Borrower(board, 100), Borrower(board, 100)
+    transports = [FakeTransport(each, sock) for each in (silent, asking)]
+    for each, transport in zip((silent, asking), transports, strict=True):
+        each.connection_made(transport)
+    deliver(asking, encode_frame(0x81, 0, b"request"))
+    await asyncio.sleep(ASK_TIMEOUT)
+    assert [transport.closed for transport in transports] == [True, False]
