@@ -139,13 +139,18 @@ def _take(connection: socket.socket, pidfd: int, here: Circumstances, options: M
         ):
             kept, fds = fds, []
             return Taken(connection, pid, there, command, kept)
+        _close_all(fds)  # before the answer: whoever reads the front's output must not wait for this process
         connection.send(REFUSED, socket.MSG_DONTWAIT)
     except OSError:
         pass  # the front has gone, or it has not sent what it promised
     finally:
-        for fd in fds:
-            os.close(fd)
+        _close_all(fds)
     return None
+
+
+def _close_all(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
 
 
 def _receive(connection: socket.socket, fds: list[int]) -> Command | None:
