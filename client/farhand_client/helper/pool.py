@@ -19,9 +19,9 @@ MAX_CONNECTIONS: Final = 32
 """Connections kept at once. Each costs this process about 150 KiB, and the service 32. Of those that nobody uses the
 one that was used least recently is closed for a new one; if all are in use, no further one is kept."""
 
-MAX_LENT_TIME: Final = 300.0
+MAX_LENT_TIME: Final = 60.0
 """Seconds for which a connection is lent. The service looks at `authorized_keys` when somebody logs in: this is the
-most for which a key starts commands after it was removed there, however often they come. One login in five minutes is
+most for which a key starts commands after it was removed there, however often they come. One login in a minute is
 not noticed."""
 
 DIAL_AGAIN_AFTER: Final = 10.0

@@ -94,7 +94,7 @@ async def test_a_connection_is_lent_for_a_limited_time_as_its_key_may_no_longer_
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: kept.lent_until)
     assert pool.find(request(fake)) is None
     assert not list(pool)
-    assert 0 < pool_module.MAX_LENT_TIME <= 300
+    assert 0 < pool_module.MAX_LENT_TIME <= 60
 
 
 async def test_what_cannot_be_connected_to_is_not_tried_again_at_once(
