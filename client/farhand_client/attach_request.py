@@ -84,3 +84,10 @@ def stream_offsets(offset: Offsets) -> tuple[int | None, int | None]:
         stdout, stderr = (None if each is None else as_count(each, "offset") for each in offset)
         return stdout, stderr
     return as_count(offset, "offset"), 0
+
+
+def shown_size(opening: m.RunRequest | m.Attach) -> m.WindowSize | None:
+    """Return the size of the terminal that a channel's first message asks to show; None if it shows none."""
+    if isinstance(opening, m.Attach):
+        return opening.size
+    return None if opening.terminal is None else opening.terminal.size

@@ -16,9 +16,10 @@ from farhand_protocol.features import LEFT_PROCESSES, PRELUDE
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .arguments import as_window_size
+from .attach_request import shown_size
 from .errors import ConnectionLost, FarhandError, OutputIncomplete, RequestRefused, RunGoesOn, SpawnError
 from .home_loop import call_back
-from .results import Result, describe, lost_run_error
+from .results import Result, describe, lost_run_error, reported_result
 from .stdin import InputStream
 from .streams import AttachmentStreams
 from .times import STOP_MARGIN
@@ -65,7 +66,7 @@ class ClientAttachment:
         self._start_known = isinstance(opening, m.Attach)
         self._unsent_signals: list[m.Signal] = []
         self._stop: m.Stop | None = None
-        self._shown_size = _shown_size(opening)
+        self._shown_size = shown_size(opening)
         self._left_with_stop = False
         """Whether the run was left during an outage before its stop was sent. The next session only sends the stop."""
         self._end_settled = asyncio.Event()
@@ -237,7 +238,7 @@ class ClientAttachment:
             session.close_channel(self)
             return
         self._session = session
-        if self._shown_size is not None and self._shown_size != _shown_size(opening):
+        if self._shown_size is not None and self._shown_size != shown_size(opening):
             session.send_on(self, m.Resize(columns=self._shown_size.columns, rows=self._shown_size.rows))
         for message in (*self._unsent_signals, self._stop):
             if message is not None:
@@ -355,19 +356,7 @@ class ClientAttachment:
             self.stdin.finish(None)
         if not self.started.done():
             self.started.set_result(None)
-        self._settle_end(
-            Result(
-                outcome,
-                self.id,
-                message.duration,
-                message.stdout,
-                message.stderr,
-                message.lingered,
-                message.usage,
-                message.applied,
-                message.left_processes,
-            )
-        )
+        self._settle_end(reported_result(self.id, message))
 
     def _leave(self, error: FarhandError) -> None:
         """Close the channel and settle everything with `error`."""
@@ -393,12 +382,6 @@ class ClientAttachment:
         self._session = None
         if session is not None:
             session.close_channel(self)
-
-
-def _shown_size(opening: m.RunRequest | m.Attach) -> m.WindowSize | None:
-    if isinstance(opening, m.Attach):
-        return opening.size
-    return None if opening.terminal is None else opening.terminal.size
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -55,6 +55,21 @@ class Result:
         return returncode(self.outcome)
 
 
+def reported_result(run_id: str, message: m.Ended) -> Result:
+    """Return what the service reports about the end of a run."""
+    return Result(
+        message.outcome,
+        run_id,
+        message.duration,
+        message.stdout,
+        message.stderr,
+        message.lingered,
+        message.usage,
+        message.applied,
+        message.left_processes,
+    )
+
+
 class Completed(subprocess.CompletedProcess[Any], Generic[OutputT_co]):
     """A `subprocess.CompletedProcess` that also says how the run ended.
 

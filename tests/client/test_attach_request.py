@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from farhand_client.attach_request import attach_request, checked_attach, stream_offsets
+from farhand_client.attach_request import attach_request, checked_attach, shown_size, stream_offsets
 from farhand_protocol import messages as m
 
 RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -55,3 +55,12 @@ def test_stdin_is_fed_from_its_beginning_or_from_an_offset() -> None:
 def test_arguments_that_contradict_each_other_are_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         checked(**changes)
+
+
+def test_the_size_to_show_is_that_of_the_attachment_or_of_the_requested_terminal() -> None:
+    size = m.WindowSize(columns=80, rows=24)
+    run, terminal = m.RunRequest(id=RUN_ID, argv=(b"true",)), m.TerminalRequest(name="xterm", size=size)
+    assert shown_size(m.Attach(id=RUN_ID)) is None
+    assert shown_size(m.Attach(id=RUN_ID, size=size)) == size
+    assert shown_size(run) is None
+    assert shown_size(run.model_copy(update={"terminal": terminal})) == size
