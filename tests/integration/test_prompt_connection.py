@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import signal
+import termios
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ async def test_a_lost_connection_is_only_a_pause(
         await screen.shows(at("~", " (connection lost)"))
         await proxy.restore()
         await screen.shows(at())
+
+
+async def test_ctrl_c_right_after_the_first_line_interrupts_it_and_not_the_repl(repl: Screen, core: Service) -> None:
+    terminal = os.open(repl.tmux("display-message", "-p", "#{pane_tty}").strip(), os.O_RDONLY | os.O_NOCTTY)
+    core.process.send_signal(signal.SIGSTOP)
+    try:
+        repl.type("echo never", "Enter")
+        while not termios.tcgetattr(terminal)[3] & termios.ISIG:  # noqa: ASYNC110  # there is no notification
+            await asyncio.sleep(0)
+        os.kill(repl.process, signal.SIGINT)
+        await repl.shows(at("~", " [SIGINT]"))
+    finally:
+        core.process.send_signal(signal.SIGCONT)
+        os.close(terminal)
 
 
 async def test_ctrl_c_and_leaving_work_while_the_service_does_not_answer(repl: Screen, core: Service) -> None:

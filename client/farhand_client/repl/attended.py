@@ -58,7 +58,7 @@ class AttendedRepl:
     async def run(self) -> NoReturn:
         """Read and execute commands until `ExitRepl` is raised. Also raises what the first connection raises."""
         async with AsyncExitStack() as stack:
-            with self._signals.interrupts_to(self._signals.end):
+            with self._signals.interrupts_to(self._interrupt_first):
                 connecting = asyncio.ensure_future(self._connect(stack))
                 try:
                     text = await self._read_first(connecting)
@@ -154,6 +154,13 @@ class AttendedRepl:
 
     def _text_accepted(self) -> None:
         self._interrupted = False
+
+    def _interrupt_first(self) -> None:
+        """Handle a Ctrl-C before the first command is executed: without a connection there is nothing else to end."""
+        if self._session is None:
+            self._signals.end()
+        else:
+            self._interrupt()
 
     def _interrupt(self) -> None:
         self._interrupted = True
