@@ -1,0 +1,424 @@
+"""The frames of a transfer. Specified in protocol/README.md, "Files".
+
+A frame is a five-byte header, the payload's length (4 bytes, big-endian) and the kind (1 byte), and the payload: fixed
+fields, big-endian, followed by bytes of any length. `encode` returns a frame, `FrameDecoder` finds them in a stream,
+`decode` checks one.
+
+The client sends `OPTIONS`, the worker answers `READY`; from then on only the roles of sender and receiver matter.
+An entry is known by its number, from 0, in the order in which the sender has sent them. Each `ENTRY` of a regular file
+gets exactly one of `SKIP`, `DONE` and `FAILED`; those of other kinds get `FAILED`, or nothing. `WANT` requests the
+content of a regular file; the answer is `DATA`, `HOLE` and `COPY` in the order of their offsets, without overlaps, and
+then `END`; or `ABORT` at any time instead, which the receiver answers with `FAILED`. If the receiver fails first, the
+sender ends what it has begun to send with `ABORT`, which has no answer then.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, TypeAlias
+
+CHUNK: Final = 1 << 20
+"""Bytes of content in one frame, and of what is verified, sent again or not, as one: it takes a few milliseconds on
+usual networks, and its digests are 0.003 % of the content."""
+
+MAX_PAYLOAD: Final = CHUNK + 64 * 1024
+"""The largest payload in bytes: a chunk and its fields, or an entry with the longest path and extended attributes."""
+
+MAX_UNANSWERED: Final = 2048
+"""Entries of regular files that a sender may have sent without `SKIP`, `DONE` or `FAILED`: enough for 20,000 small
+files a second over a connection with a round trip of 100 ms. Bounds the memory of both sides."""
+
+MAX_DIGESTS: Final = 16 * 1024
+"""Digests in one `WANT`; more follow in further ones."""
+
+MAX_PATH: Final = 4096
+"""Bytes of a path (PATH_MAX in Linux). Longer ones can exist, but no program can open them at once."""
+
+MAX_SENTENCE: Final = 2048
+"""Bytes of a sentence for people, in UTF-8."""
+
+DIGEST: Final = 32
+"""Bytes of a BLAKE3 or SHA-256 digest."""
+
+NO_ENTRY: Final = 0xFFFFFFFF
+"""The number of a problem that belongs to no entry."""
+
+HEADER: Final = struct.Struct(">IB")
+
+# Kinds of frames
+OPTIONS: Final = 1
+READY: Final = 2
+ENTRY: Final = 3
+PROBLEM: Final = 4
+LISTED: Final = 5
+WALKED: Final = 6
+SKIP: Final = 7
+WANT: Final = 8
+DATA: Final = 9
+HOLE: Final = 10
+COPY: Final = 11
+END: Final = 12
+ABORT: Final = 13
+DONE: Final = 14
+FAILED: Final = 15
+DELETED: Final = 16
+FINISH: Final = 17
+SUMMARY: Final = 18
+
+# Kinds of entries
+REGULAR: Final = 0
+DIRECTORY: Final = 1
+SYMLINK: Final = 2
+HARDLINK: Final = 3
+
+# What a WANT already has
+NOTHING: Final = 0
+PARTIAL: Final = 1
+BASIS: Final = 2
+
+
+class WireError(ValueError):
+    """The other side has sent what the specification does not allow. The text says what."""
+
+
+class OptionsFrame(NamedTuple):
+    """Client to worker, first. `text` is the JSON of `options.TransferOptions`."""
+
+    text: bytes
+
+
+class ReadyFrame(NamedTuple):
+    """Worker to client: it serves these options. `text` is the JSON of `options.Ready`."""
+
+    text: bytes
+
+
+class Entry(NamedTuple):
+    """Sender to receiver: one file system object.
+
+    `path` is relative, its components joined by `/`; that of a source's own directory whose content was requested is
+    empty. `kind` is one of `REGULAR`, `DIRECTORY`, `SYMLINK` and `HARDLINK`. `mode` is st_mode without the type,
+    `mtime` is in nanoseconds since the epoch. `size` is in bytes, -1 if it is unknown before the end (a pipe, /proc).
+    `target` is where a symbolic link points to; for a hard link, the number of the entry to which it is another name,
+    in decimal. `xattrs` are pairs of name and value, encoded by `pack_xattrs`; empty unless requested.
+    """
+
+    number: int
+    kind: int
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int
+    path: bytes
+    target: bytes = b""
+    xattrs: bytes = b""
+
+
+class Problem(NamedTuple):
+    """Either way: something could not be read (sender) or is not as requested (receiver), and the rest goes on.
+
+    `path` names it for people, as the other side would. `errno` is 0 if no system call has failed."""
+
+    errno: int
+    path: bytes
+    sentence: bytes
+
+
+class Listed(NamedTuple):
+    """Sender to receiver: all entries directly in the directory with this number were sent (those below may follow).
+    `complete` is 0 if some could not be read or were left out because of a problem."""
+
+    number: int
+    complete: int
+
+
+class Walked(NamedTuple):
+    """Sender to receiver: all entries were sent. `complete` is 0 if anything could not be read."""
+
+    entries: int
+    size: int
+    complete: int
+
+
+class Skip(NamedTuple):
+    """Receiver to sender: this file is up to date, or is not wanted."""
+
+    number: int
+
+
+class Want(NamedTuple):
+    """Receiver to sender: send this file's content.
+
+    `basis` is `NOTHING`; or `PARTIAL`: the receiver has the beginning of the file, as chunks of `CHUNK` bytes (the last
+    one may be shorter) with these digests; or `BASIS`: it has an older file, as chunks with these lengths and digests,
+    in their order. `last` is 0 if another `WANT` with more of them follows. `have` is pairs of length (4 bytes) and
+    BLAKE3 digest (32 bytes), see `pack_chunks`.
+    """
+
+    number: int
+    basis: int
+    last: int
+    have: bytes = b""
+
+
+class Data(NamedTuple):
+    """Sender to receiver: content at an offset, 1 to `CHUNK` bytes."""
+
+    number: int
+    offset: int
+    data: bytes | memoryview
+
+
+class Hole(NamedTuple):
+    """Sender to receiver: only zeros at an offset."""
+
+    number: int
+    offset: int
+    length: int
+
+
+class Copy(NamedTuple):
+    """Sender to receiver: what the receiver has at `source` of its partial or older file, at an offset."""
+
+    number: int
+    offset: int
+    length: int
+    source: int
+
+
+class End(NamedTuple):
+    """Sender to receiver: the file is complete, with this size and these digests of all of its content. `mtime` and
+    `mode` are those of the file that was read. `sha256` is empty unless requested."""
+
+    number: int
+    size: int
+    mtime: int
+    mode: int
+    blake3: bytes
+    sha256: bytes = b""
+
+
+class Abort(NamedTuple):
+    """Sender to receiver: the content of this file cannot be sent completely: keep what has arrived for another
+    attempt, and leave the target as it is."""
+
+    number: int
+    errno: int
+    sentence: bytes
+
+
+class Done(NamedTuple):
+    """Receiver to sender: the file is in place, durable, and has this digest."""
+
+    number: int
+    blake3: bytes
+
+
+class Failed(NamedTuple):
+    """Receiver to sender: this entry could not be written; its target is as it was."""
+
+    number: int
+    errno: int
+    sentence: bytes
+
+
+class Deleted(NamedTuple):
+    """Receiver to sender: this path was deleted, or with `dry_run` would have been."""
+
+    path: bytes
+
+
+class Finish(NamedTuple):
+    """Sender to receiver: nothing follows. Sent once every regular file has its answer."""
+
+
+class Summary(NamedTuple):
+    """Receiver to sender: everything is over. `text` is the JSON of `events.Totals`."""
+
+    text: bytes
+
+
+Frame: TypeAlias = (
+    OptionsFrame
+    | ReadyFrame
+    | Entry
+    | Problem
+    | Listed
+    | Walked
+    | Skip
+    | Want
+    | Data
+    | Hole
+    | Copy
+    | End
+    | Abort
+    | Done
+    | Failed
+    | Deleted
+    | Finish
+    | Summary
+)
+
+_U32: Final = struct.Struct(">I")
+_CHUNK: Final = struct.Struct(">I32s")
+
+_LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
+    OPTIONS: (OptionsFrame, struct.Struct(">"), 1),
+    READY: (ReadyFrame, struct.Struct(">"), 1),
+    ENTRY: (Entry, struct.Struct(">IBIIIqq"), 3),
+    PROBLEM: (Problem, struct.Struct(">I"), 2),
+    LISTED: (Listed, struct.Struct(">IB"), 0),
+    WALKED: (Walked, struct.Struct(">QQB"), 0),
+    SKIP: (Skip, _U32, 0),
+    WANT: (Want, struct.Struct(">IBB"), 1),
+    DATA: (Data, struct.Struct(">IQ"), 1),
+    HOLE: (Hole, struct.Struct(">IQQ"), 0),
+    COPY: (Copy, struct.Struct(">IQQQ"), 0),
+    END: (End, struct.Struct(">IQqI"), 2),
+    ABORT: (Abort, struct.Struct(">II"), 1),
+    DONE: (Done, _U32, 1),
+    FAILED: (Failed, struct.Struct(">II"), 1),
+    DELETED: (Deleted, struct.Struct(">"), 1),
+    FINISH: (Finish, struct.Struct(">"), 0),
+    SUMMARY: (Summary, struct.Struct(">"), 1),
+}
+"""For each kind: its class, its fixed fields, and how many fields of bytes follow. All but the last of these begin with
+their length, in 4 bytes; the last extends to the end of the payload."""
+
+_KINDS: Final = {kind: number for number, (kind, _, _) in _LAYOUT.items()}
+
+
+def encode(frame: Frame) -> bytes:
+    """Return a frame as bytes. Raises ValueError if its payload would be larger than `MAX_PAYLOAD`, and struct.error
+    for a number that does not fit its field."""
+    number = _KINDS[type(frame)]
+    _, fixed, variable = _LAYOUT[number]
+    if not variable:
+        payload = fixed.pack(*frame)
+    else:
+        values: tuple[Any, ...] = frame
+        count = len(values) - variable
+        parts = [fixed.pack(*values[:count])]
+        for value in values[count:-1]:
+            parts += (_U32.pack(len(value)), value)
+        parts.append(values[-1])
+        payload = b"".join(parts)
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"a payload of {len(payload)} bytes; the maximum is {MAX_PAYLOAD}")
+    return HEADER.pack(len(payload), number) + payload
+
+
+def encode_data(number: int, offset: int, data: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
+    """Return a `DATA` frame as what precedes the data, and the data themselves, which are not copied."""
+    head = _LAYOUT[DATA][1].pack(number, offset)
+    return HEADER.pack(len(head) + len(data), DATA) + head, data
+
+
+def check_header(header: bytes | memoryview) -> tuple[int, int]:
+    """Return the length of the payload and the kind that a header announces. Raises `WireError`."""
+    size, kind = HEADER.unpack(header)
+    if kind not in _LAYOUT:
+        raise WireError(f"there is no frame of kind {kind}")
+    if size > MAX_PAYLOAD:
+        raise WireError(f"a payload of {size} bytes was announced; the maximum is {MAX_PAYLOAD}")
+    return size, kind
+
+
+def decode(kind: int, payload: memoryview) -> Frame:
+    """Return the frame with this payload; the data of `DATA` are a part of `payload`, not a copy. Raises `WireError`.
+
+    Only the form is checked, and that numbers are in their ranges; `names` judges paths, and sender and receiver judge
+    what is due.
+    """
+    made, fixed, variable = _LAYOUT[kind]
+    try:
+        values: list[Any] = list(fixed.unpack_from(payload))
+    except struct.error:
+        raise WireError(f"a {made.__name__} of {len(payload)} bytes is too short") from None
+    at = fixed.size
+    for _ in range(variable - 1):
+        if len(payload) - at < _U32.size:
+            raise WireError(f"a {made.__name__} ends in the middle of a field")
+        (size,) = _U32.unpack_from(payload, at)
+        at += _U32.size
+        if size > len(payload) - at:
+            raise WireError(f"a {made.__name__} ends in the middle of a field")
+        values.append(bytes(payload[at : at + size]))
+        at += size
+    if variable:
+        values.append(payload[at:] if kind == DATA else bytes(payload[at:]))
+    elif at != len(payload):
+        raise WireError(f"{len(payload) - at} bytes follow a {made.__name__}")
+    frame = made(*values)
+    problem = _problem(frame)
+    if problem is not None:
+        raise WireError(problem)
+    return frame
+
+
+def _problem(frame: Frame) -> str | None:
+    match frame:
+        case Data(data=data):
+            return None if 0 < len(data) <= CHUNK else f"a Data of {len(data)} bytes; 1 to {CHUNK} are allowed"
+        case Entry():
+            if frame.kind > HARDLINK:
+                return f"there is no entry of kind {frame.kind}"
+            if frame.mode > 0o7777:
+                return f"{frame.mode:#o} is no mode"
+            if frame.size < -1:
+                return f"a size of {frame.size} bytes"
+            if frame.kind == HARDLINK and not (frame.target.isdigit() and len(frame.target) <= 10):
+                return "a hard link to no entry"
+            return None
+        case Want():
+            if frame.basis > BASIS or frame.last > 1:
+                return "a Want of an unknown kind"
+            if len(frame.have) % _CHUNK.size or len(frame.have) > MAX_DIGESTS * _CHUNK.size:
+                return f"{len(frame.have)} bytes of digests"
+            return None
+        case End():
+            if len(frame.blake3) != DIGEST or len(frame.sha256) not in (0, DIGEST):
+                return "an End without a digest"
+            return None
+        case Done():
+            return None if len(frame.blake3) == DIGEST else "a Done without a digest"
+        case Listed() | Walked():
+            return None if frame.complete <= 1 else "neither complete nor incomplete"
+        case _:
+            return None
+
+
+def pack_chunks(chunks: list[tuple[int, bytes]]) -> bytes:
+    """Return lengths and digests for the field `have` of `Want`."""
+    return b"".join(_CHUNK.pack(length, digest) for length, digest in chunks)
+
+
+def unpack_chunks(have: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lengths and digests of the field `have` of `Want`."""
+    return _CHUNK.iter_unpack(have)
+
+
+def pack_xattrs(xattrs: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the field `xattrs` of `Entry`: for each, the length of the name, the name, the length of the value, and
+    the value; lengths in 4 bytes."""
+    return b"".join(_U32.pack(len(each)) + each for pair in xattrs for each in pair)
+
+
+def unpack_xattrs(packed: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the extended attributes of an entry. Raises `WireError`."""
+    values: list[bytes] = []
+    at = 0
+    while at < len(packed):
+        if len(packed) - at < _U32.size:
+            raise WireError("extended attributes end in the middle of a length")
+        (size,) = _U32.unpack_from(packed, at)
+        at += _U32.size
+        if size > len(packed) - at:
+            raise WireError("extended attributes end in the middle of a value")
+        values.append(packed[at : at + size])
+        at += size
+    if len(values) % 2:
+        raise WireError("an extended attribute without a value")
+    return list(zip(values[::2], values[1::2], strict=True))
