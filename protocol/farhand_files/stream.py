@@ -26,6 +26,10 @@ class StreamEnded(Exception):
     """The other side's stream has ended before the transfer was over."""
 
 
+class Cancelled(Exception):
+    """`cancel` was called, of a sender or receiver."""
+
+
 class FrameReader:
     """Reads frames. The data of a `wire.Data` are valid until the next call only."""
 

@@ -9,7 +9,8 @@ An entry is known by its number, from 0, in the order in which the sender has se
 gets exactly one of `SKIP`, `DONE` and `FAILED`; those of other kinds get `FAILED`, or nothing. `WANT` requests the
 content of a regular file; the answer is `DATA`, `HOLE` and `COPY` in the order of their offsets, without overlaps, and
 then `END`; or `ABORT` at any time instead, which the receiver answers with `FAILED`. If the receiver fails first, the
-sender ends what it has begun to send with `ABORT`, which has no answer then.
+sender ends what it has begun to send with `ABORT`, which has no answer then. A file that has changed while it was being
+read is sent again: `RESTART`, and its content from the beginning.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ FAILED: Final = 15
 DELETED: Final = 16
 FINISH: Final = 17
 SUMMARY: Final = 18
+RESTART: Final = 19
 
 # Kinds of entries
 REGULAR: Final = 0
@@ -209,6 +211,13 @@ class Abort(NamedTuple):
     sentence: bytes
 
 
+class Restart(NamedTuple):
+    """Sender to receiver: this file has changed while it was being read. What has arrived of its content is void, and
+    all of it follows again, from offset 0, without `COPY`: what the receiver had may be overwritten by now."""
+
+    number: int
+
+
 class Done(NamedTuple):
     """Receiver to sender: the file is in place, durable, and has this digest."""
 
@@ -259,6 +268,7 @@ Frame: TypeAlias = (
     | Deleted
     | Finish
     | Summary
+    | Restart
 )
 
 _U32: Final = struct.Struct(">I")
@@ -283,6 +293,7 @@ _LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
     DELETED: (Deleted, struct.Struct(">"), 1),
     FINISH: (Finish, struct.Struct(">"), 0),
     SUMMARY: (Summary, struct.Struct(">"), 1),
+    RESTART: (Restart, _U32, 0),
 }
 """For each kind: its class, its fixed fields, and how many fields of bytes follow. All but the last of these begin with
 their length, in 4 bytes; the last extends to the end of the payload."""
