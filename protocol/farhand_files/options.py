@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-from farhand_protocol.values import BadValue, argument_from_json, bytes_to_json
+from farhand_protocol.values import MAX_PATHS, BadValue, argument_from_json, bytes_to_json
 
 from .wire import MAX_PATH, WireError
-
-MAX_PATHS: Final = 1024
-"""Sources or patterns of one transfer: more than a person types. A program transfers a directory instead."""
 
 MAX_NUMBER: Final = (1 << 63) - 1
 

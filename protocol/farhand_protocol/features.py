@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Set
     from typing import Any, Final
 
+FILES: Final = "files"
+"""Transfers of files: `run.transfer`."""
+
 LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
 `left_processes` in a listing."""
@@ -39,6 +42,7 @@ PRELUDE: Final = "prelude"
 """A script that the shell runs with the text of a run as its argument: `run.prelude`."""
 
 FEATURES: Final = (
+    FILES,
     LEFT_PROCESSES,
     LOOP_HOLDS,
     LOST_CHANNEL,
@@ -51,6 +55,7 @@ FEATURES: Final = (
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    FILES: {"run": ("transfer",)},
     LEFT_PROCESSES: {
         "run": ("leave_processes",),
         "ended": ("left_processes",),

@@ -38,6 +38,10 @@ class BadValue(Exception):
         self.reason = reason
 
 
+MAX_PATHS: Final = 1024
+"""Paths or patterns of one transfer: more than a person types. A program transfers a directory instead."""
+
+
 # Numbers and text
 
 
@@ -191,13 +195,36 @@ def _each(values: Sequence[Any], one: Callable[[Any], bytes]) -> list[bytes]:
 
 def run_fault(fields: Mapping[str, Any]) -> str:
     """Return what is wrong with a `run`."""
-    if (fields["argv"] is not None) + (fields["shell"] is not None) + fields["login"] != 1:
-        return "exactly one of argv, shell and login is needed"
+    commands = (fields["argv"], fields["shell"], fields["transfer"])
+    if sum(command is not None for command in commands) + fields["login"] != 1:
+        return "exactly one of argv, shell, login and transfer is needed"
+    if fields["transfer"] is not None:
+        if not fields["stdin"]:
+            return "a transfer needs stdin: files go both ways over stdin and stdout"
+        for name in _NOT_OF_TRANSFERS:
+            if fields[name] not in (None, False, ()):
+                return f"a transfer has no {name}"
     if fields["prelude"] is not None and fields["shell"] is None:
         return "a prelude needs the text in shell that it runs"
     if fields["terminal"] is not None and not (fields["stdin"] and fields["merge_stderr"]):
         return "a terminal has stdin, and stderr merged into stdout"
     return ""
+
+
+_NOT_OF_TRANSFERS: Final = (
+    *("prelude", "cwd", "env", "merge_stderr", "idle_timeout", "bounds", "spool"),
+    *("terminal", "record_input", "leave_processes"),
+)
+"""Fields of a `run` that mean nothing for a transfer, or would break it. It is no program of the caller that could have
+arguments, an environment or a directory, or leave processes behind. It is silent for as long as it reads, so there is
+no time after which silence means that it hangs. With a spool, frames that nobody has read yet would be overwritten."""
+
+
+def transfer_fault(fields: Mapping[str, Any]) -> str:
+    """Return what is wrong with the transfer of a `run`."""
+    if fields["access"] == "write" and len(fields["paths"]) != 1:
+        return "files are written to one path"
+    return "" if all(fields["paths"]) else "a path is empty"
 
 
 def attach_fault(fields: Mapping[str, Any]) -> str:

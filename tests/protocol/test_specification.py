@@ -42,6 +42,7 @@ TYPES: dict[str, type[m.Message]] = {kind.model_fields["type"].default: kind for
 OBJECTS: dict[str, type[BaseModel]] = {
     "bounds": m.Bounds,
     "terminal": m.TerminalRequest,
+    "transfer": m.TransferRequest,
     "size": m.WindowSize,
     "usage": m.UsageReport,
     "applied": m.AppliedBounds,

@@ -75,7 +75,11 @@ def test_what_no_program_can_be_given_is_refused(read: Any, value: object, code:
     assert refused.value.code is code
 
 
-RUN = dict.fromkeys(("argv", "shell", "prelude", "terminal")) | dict.fromkeys(("login", "stdin", "merge_stderr"), False)
+RUN = (
+    dict.fromkeys(("argv", "shell", "prelude", "terminal", "transfer", "cwd", "idle_timeout", "bounds", "spool"))
+    | dict.fromkeys(("login", "stdin", "merge_stderr", "record_input", "leave_processes"), False)
+    | {"env": ()}
+)
 ATTACH = dict.fromkeys(("stdin", "size")) | dict.fromkeys(("read_only", "hold", "share"), False)
 
 
@@ -93,6 +97,13 @@ ATTACH = dict.fromkeys(("stdin", "size")) | dict.fromkeys(("read_only", "hold", 
         (values.run_fault, RUN | {"login": True, "terminal": {}, "stdin": True}, "a terminal has stdin"),
         (values.run_fault, RUN | {"shell": b"a", "prelude": b"b"}, None),
         (values.run_fault, RUN | {"login": True, "terminal": {}, "stdin": True, "merge_stderr": True}, None),
+        (values.run_fault, RUN | {"argv": (b"a",), "transfer": {}}, "exactly one of"),
+        (values.run_fault, RUN | {"transfer": {}}, "a transfer needs stdin"),
+        (values.run_fault, RUN | {"transfer": {}, "stdin": True, "cwd": b""}, "a transfer has no cwd"),
+        (values.run_fault, RUN | {"transfer": {}, "stdin": True}, None),
+        (values.transfer_fault, {"access": "write", "paths": (b"a", b"b")}, "written to one path"),
+        (values.transfer_fault, {"access": "read", "paths": (b"a", b"")}, "a path is empty"),
+        (values.transfer_fault, {"access": "read", "paths": (b"a", b"b")}, None),
         (values.attach_fault, ATTACH | {"read_only": True, "hold": True}, "a read-only attachment"),
         (values.attach_fault, ATTACH | {"share": True, "stdin": 0}, "share needs"),
         (values.attach_fault, ATTACH | {"share": True, "stdin": 0, "size": {}}, None),

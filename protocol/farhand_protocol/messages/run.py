@@ -26,7 +26,7 @@ from farhand_protocol.model import (
     refuse,
 )
 from farhand_protocol.outcome import Outcome
-from farhand_protocol.values import MAX_COUNT, attach_fault, gap_fault, run_fault
+from farhand_protocol.values import MAX_COUNT, MAX_PATHS, attach_fault, gap_fault, run_fault, transfer_fault
 
 from .terminal import TerminalRequest, WindowSize
 
@@ -54,9 +54,23 @@ class Bounds(BaseModel):
     output: Count | None = None
 
 
+class TransferRequest(BaseModel):
+    """What a transfer may touch of the user's files: it reads `paths`, which may be patterns (glob(7)), or writes to
+    the only path, and nowhere else. Relative paths begin at the user's home."""
+
+    model_config = Message.model_config
+    access: Literal["read", "write"]
+    paths: Annotated[Arguments, Field(min_length=1, max_length=MAX_PATHS)]
+
+    @model_validator(mode="after")
+    def _one_destination(self) -> Self:
+        refuse(transfer_fault(self.__dict__))
+        return self
+
+
 class RunRequest(Message):
-    """Opens a channel and starts a run of exactly one of `argv` (executed unchanged), `shell` (text for a shell) and
-    `login` (the account's shell as a login shell).
+    """Opens a channel and starts a run of exactly one of `argv` (executed unchanged), `shell` (text for a shell),
+    `login` (the account's shell as a login shell) and `transfer` (the service's own program that moves files).
 
     The same `id` with the same request always means the same run, whichever client sends it and however often; it is
     never started twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any
@@ -69,6 +83,7 @@ class RunRequest(Message):
     With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
     output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
     recorded, too. With `leave_processes`, processes that the program leaves behind are not stopped.
+    A `transfer` has stdin, and none of the fields that are about programs.
     `internal` marks a run that a program makes for itself and not for its user; listings show the mark.
     """
 
@@ -95,6 +110,7 @@ class RunRequest(Message):
     record_input: bool = False
     leave_processes: bool = False
     internal: bool = False
+    transfer: TransferRequest | None = None
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:

@@ -50,6 +50,7 @@ FAULTS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "GapNotice": values.gap_fault,
     "RunRequest": values.run_fault,
     "TerminalRequest": values.terminal_fault,
+    "TransferRequest": values.transfer_fault,
 }
 """What the fields of a model must be together."""
 

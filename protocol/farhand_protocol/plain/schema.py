@@ -132,6 +132,10 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
          "ECHOK", "ECHONL", "NOFLSH", "TOSTOP", "IEXTEN", "ECHOCTL", "ECHOKE", "OPOST", "ONLCR", "OCRNL", "ONOCR",
          "ONLRET")), ("int", 0, 255))), None, 64, True), False, "default", ()),
     ),
+    "TransferRequest": (
+        ("access", ("literal", ("read", "write")), False, "required"),
+        ("paths", ("form", "arguments", 1, 1024), False, "required"),
+    ),
     "RunRequest": (
         ("type", ("literal", ("run",)), False, "default", "run"),
         ("id", ("str", None, None, "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
@@ -158,6 +162,7 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
         ("record_input", ("bool",), False, "default", False),
         ("leave_processes", ("bool",), False, "default", False),
         ("internal", ("bool",), False, "default", False),
+        ("transfer", ("model", "TransferRequest"), True, "default", None),
     ),
     "Attach": (
         ("type", ("literal", ("attach",)), False, "default", "attach"),

@@ -14,8 +14,12 @@ from farhand_protocol.sentences import shell_quoted
 def command_text(request: m.RunRequest, *, shell: bytes) -> str:
     """Return the arguments quoted for a shell, or the shell's text, truncated to `m.MAX_COMMAND_TEXT` characters.
 
-    For a request for a login shell, return the name that ps(1) shows for `shell`, the account's shell.
+    For a request for a login shell, return the name that ps(1) shows for `shell`, the account's shell; for a transfer,
+    `get` or `put` and the paths on this machine, quoted, but for the characters of patterns.
     """
+    if request.transfer is not None:
+        verb = "get" if request.transfer.access == "read" else "put"
+        return " ".join((verb, *map(_path, request.transfer.paths)))[: m.MAX_COMMAND_TEXT]
     if request.login:
         return _joined((login_name(shell),))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
@@ -44,6 +48,11 @@ _POSIX_SHELL: Final = re.compile(rb"r?(|b|ba|da|a|z|k|mk|lk|ok|pdk|ya)sh[0-9.-]*
 def login_name(shell: bytes) -> bytes:
     """Return the `argv[0]` that tells a shell to act as a login shell (login(1), bash(1) INVOCATION)."""
     return b"-" + shell.rpartition(b"/")[2]
+
+
+def _path(path: bytes) -> str:
+    plain = path.translate(None, b"*?[]~")  # what a pattern is made of, and a home, would be hidden by quotes
+    return path.decode() if not plain or _joined((plain,)).encode() == plain else _joined((path,))
 
 
 def _joined(argv: Sequence[bytes]) -> str:

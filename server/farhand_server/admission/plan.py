@@ -62,6 +62,8 @@ def plan_run(
     Exactly what the policy has judged is executed: if the policy names programs, `argv[0]` becomes the file it found,
     and if it names directories, `cwd` becomes a path without symbolic links.
     """
+    if request.transfer is not None:
+        raise Denied("this service does not transfer files")
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
     if options.command is not None and not request.login:

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL_SIZE, MIN_WINDOW, Limits
 from farhand_protocol.messages.run import request_fingerprint
+from farhand_protocol.values import MAX_PATHS
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
+
+READ = m.TransferRequest(access="read", paths=(b"/var/log/*.gz", b"\xe9"))
 
 # Few values for each field, so that two requests drawn from them are often the same.
 arguments = st.sampled_from([b"", b"a", b"b", b"ab", b"\xe9", b'",["'])
@@ -58,6 +61,11 @@ requests = st.builds(
     command=commands | st.just({"login": True}),
     rest=others,
     terminal=on_terminals,
+) | st.builds(
+    lambda access, paths, keep: run(argv=None, transfer={"access": access, "paths": paths}, on_disconnect=keep),
+    access=st.sampled_from(["read", "write"]),
+    paths=st.sampled_from([(b"a",), (b"\xe9",)]),
+    keep=st.sampled_from(["kill", "keep"]),
 )
 
 
@@ -111,16 +119,19 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "leave_processes": True,
         "internal": True,
         "terminal": TERMINAL,
+        "transfer": READ,
     }
     of_the_channel: dict[str, object] = {"attachment": bytes(16), "window": MIN_WINDOW}
     assert set(others) | set(of_the_channel) == set(m.RunRequest.model_fields) - {"type"}
     prints = {request_fingerprint(plain)}
     for field, value in others.items():
         command: dict[str, object] = {"argv": (b"cat",)}
-        if field in {"shell", "login", "prelude"}:
+        if field in {"shell", "login", "prelude", "transfer"}:
             command = {"shell": b"dog"} if field == "prelude" else {}
         fields = {"id": RUN_ID, **command, field: value}
-        needed = {"stdin": True, "merge_stderr": True} if field == "terminal" else {}
+        needed: dict[str, object] = {"stdin": True} if field == "transfer" else {}
+        if field == "terminal":
+            needed = {"stdin": True, "merge_stderr": True}
         prints.add(request_fingerprint(m.RunRequest.model_validate(fields | needed)))
     assert len(prints) == len(others) + 1
     assert request_fingerprint(plain.model_copy(update=of_the_channel)) == request_fingerprint(plain)
@@ -135,8 +146,9 @@ def test_the_fingerprint_never_changes() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"argv": None}, "exactly one of argv, shell and login"),
-        ({"shell": b"x"}, "exactly one of argv, shell and login"),
+        ({"argv": None}, "exactly one of argv, shell, login and transfer"),
+        ({"shell": b"x"}, "exactly one of argv, shell, login and transfer"),
+        ({"transfer": READ}, "exactly one of argv, shell, login and transfer"),
         ({"prelude": b"x"}, "a prelude needs the text in shell"),
         ({"terminal": TERMINAL}, "a terminal has stdin, and stderr merged"),
         ({"env": ((b"A", b"1"), (b"A", b"2"))}, "occurs twice in env"),
@@ -145,6 +157,46 @@ def test_the_fingerprint_never_changes() -> None:
 def test_a_request_that_contradicts_itself_is_refused(changes: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         run(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"stdin": False}, "a transfer needs stdin"),
+        ({"merge_stderr": True}, "a transfer has no merge_stderr"),
+        ({"cwd": b""}, "a transfer has no cwd"),
+        ({"env": ((b"A", b"1"),)}, "a transfer has no env"),
+        ({"prelude": b"x"}, "a prelude needs|a transfer has no prelude"),
+        ({"idle_timeout": 1}, "a transfer has no idle_timeout"),
+        ({"bounds": m.Bounds()}, "a transfer has no bounds"),
+        ({"spool": MIN_SPOOL_SIZE}, "a transfer has no spool"),
+        ({"terminal": TERMINAL}, "a transfer has no terminal"),
+        ({"record_input": True}, "a transfer has no record_input"),
+        ({"leave_processes": True}, "a transfer has no leave_processes"),
+    ],
+)
+def test_a_transfer_has_nothing_that_is_about_programs(changes: dict[str, object], reason: str) -> None:
+    assert run(argv=None, transfer=READ, timeout=60, grace=0, on_disconnect="keep", internal=True).transfer == READ
+    with pytest.raises(ValueError, match=reason):
+        run(**{"argv": None, "transfer": READ} | changes)
+
+
+@pytest.mark.parametrize(
+    ("access", "paths"),
+    [
+        ("read", ()),
+        ("read", (b"a",) * (MAX_PATHS + 1)),
+        ("read", (b"a", b"")),
+        ("read", (b"a\0",)),
+        ("write", (b"a", b"b")),
+        ("write", ()),
+        ("delete", (b"a",)),
+    ],
+)
+def test_a_transfer_reads_a_bounded_number_of_paths_or_writes_to_one(access: str, paths: tuple[bytes, ...]) -> None:
+    with pytest.raises(ValueError, match=r"access|paths|path is empty|one path|NUL"):
+        run(argv=None, transfer={"access": access, "paths": paths})
+    assert len(m.TransferRequest(access="read", paths=(b"a",) * MAX_PATHS).paths) == MAX_PATHS
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from farhand_protocol import messages as m
 from farhand_server.admission.command import command_text, shell_argv
 from tests.support.client import new_id
+from tests.support.pairs import run
 
 
 def shown(*argv: bytes) -> str:
@@ -43,6 +44,20 @@ def test_shell_text_is_shown_as_it_was_written() -> None:
 )
 def test_a_login_shell_has_the_name_that_ps_shows(shell: bytes, text: str) -> None:
     assert command_text(m.RunRequest(id=new_id(), login=True), shell=shell) == text
+
+
+@pytest.mark.parametrize(
+    ("access", "paths", "text"),
+    [
+        ("write", (b"/srv/data",), "put /srv/data"),
+        ("read", (b"/var/log/*.gz", b"~/x"), "get /var/log/*.gz ~/x"),
+        ("read", (b"*", b"a b*", b"caf\xe9", b"\n"), r"get * 'a b*' $'caf\351' $'\n'"),
+        ("read", (b"x" * 4096,) * 1024, "get " + "x" * (m.MAX_COMMAND_TEXT - 4)),
+    ],
+)
+def test_a_transfer_is_shown_as_what_it_does_with_which_paths(access: str, paths: tuple[bytes, ...], text: str) -> None:
+    request = run(argv=None, transfer={"access": access, "paths": paths})
+    assert command_text(request, shell=b"/bin/sh") == text
 
 
 @pytest.mark.needs("bash")
