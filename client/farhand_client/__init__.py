@@ -13,6 +13,7 @@ How a request and its output travel, module by module:
     attachment  the run's channel, reopened after each outage at the offsets that its streams have reached
     streams     tracks those offsets; `output` and `stdin` buffer bytes for a reader, or until the service has credit
     calls       requests with one answer: lists, signals, recordings, waits
+    files       put, get and sync: transfers of files, which are runs too
     results     how a run ended; `errors` has everything else that can go wrong
 
 Below these, `connection.reconnecting` replaces a lost session with a new one, and `connection.session` routes what
@@ -26,6 +27,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from farhand_files.events import (
+        Begun,
+        Event,
+        Finished,
+        Found,
+        FoundAll,
+        Moved,
+        Removed,
+        Skipped,
+        Trouble,
+    )
     from farhand_protocol.messages import (
         AppliedBounds,
         Bounds,
@@ -59,11 +71,18 @@ if TYPE_CHECKING:
         RequestRefused,
         RunGoesOn,
         SpawnError,
+        TransferError,
+        TransferIncomplete,
+        TransferInterrupted,
+        TransferRefused,
     )
+    from .files.places import Remote
+    from .files.transfer import Transfer
     from .options import DEVNULL, PIPE, STDOUT, RunOptions
     from .output import Chunk, Gap
     from .results import CommandError, CommandTimeout, Completed, Result
     from .run import Run, RunWithStdin
+    from .transferred import Transferred
     from .version import __version__
 
 __all__ = [
@@ -74,6 +93,7 @@ __all__ = [
     "AmbiguousId",
     "AppliedBounds",
     "AuthenticationError",
+    "Begun",
     "Bounds",
     "Chunk",
     "Client",
@@ -82,8 +102,12 @@ __all__ = [
     "Completed",
     "ConnectError",
     "ConnectionLost",
+    "Event",
     "Exited",
     "FarhandError",
+    "Finished",
+    "Found",
+    "FoundAll",
     "Gap",
     "HostKeyChanged",
     "HostKeyError",
@@ -93,11 +117,14 @@ __all__ = [
     "LeftProcesses",
     "Lost",
     "Matched",
+    "Moved",
     "NotUsableHere",
     "Outage",
     "Outcome",
     "OutputIncomplete",
     "OutputMark",
+    "Remote",
+    "Removed",
     "RequestRefused",
     "Result",
     "Run",
@@ -107,10 +134,18 @@ __all__ = [
     "RunWithStdin",
     "ServiceStatus",
     "Signaled",
+    "Skipped",
     "SpawnError",
     "SpawnFailed",
     "TerminalRequest",
     "TimedOut",
+    "Transfer",
+    "TransferError",
+    "TransferIncomplete",
+    "TransferInterrupted",
+    "TransferRefused",
+    "Transferred",
+    "Trouble",
     "UsageReport",
     "WindowSize",
     "__version__",
@@ -124,8 +159,22 @@ _HOMES = {
     "farhand_client.connection.reconnecting": ("Outage",),
     "farhand_client.output": ("Chunk", "Gap"),
     "farhand_client.options": ("DEVNULL", "PIPE", "STDOUT", "RunOptions"),
+    "farhand_client.files.places": ("Remote",),
+    "farhand_client.transferred": ("Transferred",),
+    "farhand_client.files.transfer": ("Transfer",),
     "farhand_client.run": ("Run", "RunWithStdin"),
     "farhand_client.version": ("__version__",),
+    "farhand_files.events": (
+        "Begun",
+        "Event",
+        "Finished",
+        "Found",
+        "FoundAll",
+        "Moved",
+        "Removed",
+        "Skipped",
+        "Trouble",
+    ),
     "farhand_protocol.messages": (
         "AppliedBounds",
         "Bounds",

@@ -10,6 +10,7 @@ from farhand_protocol.limits import MiB
 
 from .arguments import as_callback, as_count, as_seconds
 from .attach_request import Offsets, checked_attach
+from .files.methods import TransferMethods
 from .home_loop import not_picklable
 from .options import (
     DEVNULL,
@@ -46,7 +47,7 @@ MAX_OUTPUT: Final = 64 * MiB
 """Bytes of each output stream that `Client.run` keeps by default: more than people read, and harmless to a laptop."""
 
 
-class Client:
+class Client(TransferMethods):
     """A login as `user` on the machine that calls itself `host`. Made by `connect`; an async context manager.
 
     Any number of runs may be under way at once, up to the service's limit (1024). After the connection is lost, the

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from farhand_protocol.outcome import Outcome, SpawnFailed
     from farhand_protocol.sshformat import PublicKey
 
+    from .transferred import Transferred
+
     _Error = TypeVar("_Error", bound=Exception)
 
 
@@ -154,3 +156,27 @@ class SpawnError(FarhandError):
         self.outcome: Final = outcome
         self.errno: Final = outcome.errno
         self.run_id: Final = run_id
+
+
+class TransferError(FarhandError):
+    """A transfer of files has ended before everything was in place. No file is half-written.
+
+    `transferred` is what it has done. The same call again continues: it skips the files that are in place, and of the
+    others sends only what has not arrived.
+    """
+
+    def __init__(self, text: str, *, transferred: Transferred) -> None:
+        super().__init__(text)
+        self.transferred: Final = transferred
+
+
+class TransferIncomplete(TransferError):
+    """Some files could not be transferred, and the others were: `transferred.errors` says which, and why."""
+
+
+class TransferRefused(TransferError):
+    """The service does not do the transfer as it was requested: another attempt would end in the same way."""
+
+
+class TransferInterrupted(TransferError):
+    """The transfer's run has ended before it was done, and further attempts came no further."""

@@ -51,6 +51,10 @@ from .errors import (
     RequestRefused,
     RunGoesOn,
     SpawnError,
+    TransferError,
+    TransferIncomplete,
+    TransferInterrupted,
+    TransferRefused,
 )
 from .home_loop import not_picklable
 from .loop_thread import LoopThread, loop_thread
@@ -61,7 +65,9 @@ from .results import CommandError, CommandTimeout, Completed, Result
 if TYPE_CHECKING:
     from farhand_protocol.outcome import Outcome
 
+    from .files.transfer import Transfer
     from .sync_methods import AttachMethod, RunMethod, StartMethod
+    from .transferred import Transferred
 
 __all__ = [
     "DEVNULL",
@@ -91,6 +97,10 @@ __all__ = [
     "RunGoesOn",
     "RunWithStdin",
     "SpawnError",
+    "TransferError",
+    "TransferIncomplete",
+    "TransferInterrupted",
+    "TransferRefused",
     "connect",
 ]
 
@@ -291,6 +301,16 @@ def _starting_with_stdin(
     return call
 
 
+def _transferring(
+    method: Callable[Concatenate[_client.Client, _P], Transfer],
+) -> Callable[Concatenate[_Wraps[_client.Client], _P], Transferred]:
+    @functools.wraps(method)
+    def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> Transferred:
+        return self._loop_thread.call(method(self._inner, *args, **kwargs))
+
+    return call
+
+
 class SyncClient(_Wrapper[_client.Client]):
     """A `farhand_client.client.Client` whose methods block."""
 
@@ -309,6 +329,9 @@ class SyncClient(_Wrapper[_client.Client]):
     start: ClassVar = cast("StartMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.start))
     shell = _starting_with_stdin(_client.Client.shell)
     attach: ClassVar = cast("AttachMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.attach))
+    put = _transferring(_client.Client.put)
+    get = _transferring(_client.Client.get)
+    sync = _transferring(_client.Client.sync)
     ping = _waiting(_client.Client.ping)
     status = _waiting(_client.Client.status)
     recording = _waiting(_client.Client.recording)

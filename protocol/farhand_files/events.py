@@ -24,7 +24,7 @@ class FoundAll(NamedTuple):
     size: int
 
 
-class Started(NamedTuple):
+class Begun(NamedTuple):
     """The content of a file is being transferred; the other side has `kept` bytes of it already."""
 
     path: bytes
@@ -75,7 +75,7 @@ class Removed(NamedTuple):
     path: bytes
 
 
-Event: TypeAlias = Found | FoundAll | Started | Moved | Finished | Skipped | Trouble | Removed
+Event: TypeAlias = Found | FoundAll | Begun | Moved | Finished | Skipped | Trouble | Removed
 
 
 class Totals:

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 import farhand_client
 from farhand_client import (
     AppliedBounds,
+    Begun,
     Bounds,
     Chunk,
     Client,
@@ -29,13 +30,19 @@ from farhand_client import (
     Completed,
     Exited,
     FarhandError,
+    Finished,
+    Found,
+    FoundAll,
     Gap,
     Killed,
     Lost,
     Matched,
+    Moved,
     Outage,
     OutputIncomplete,
     OutputMark,
+    Remote,
+    Removed,
     RequestRefused,
     Result,
     Run,
@@ -43,16 +50,20 @@ from farhand_client import (
     RunOptions,
     RunWithStdin,
     Signaled,
+    Skipped,
     SpawnError,
     SpawnFailed,
     TerminalRequest,
     TimedOut,
+    Transfer,
+    Transferred,
+    Trouble,
     UsageReport,
     WindowSize,
     sync,
 )
 from farhand_client.connection.attempts import ConnectionDropped
-from farhand_client.errors import AmbiguousId, ConnectionLost, HostKeyError, RunGoesOn
+from farhand_client.errors import AmbiguousId, ConnectionLost, HostKeyError, RunGoesOn, TransferError
 from farhand_client.output import OutputStream
 from farhand_client.stdin import InputStream
 from farhand_protocol.errors import ErrorCode
@@ -73,7 +84,21 @@ COMPLETED: Completed = Completed(["sh", b"\xff"], RESULT, b"out", b"err", trunca
 LOST = ConnectionLost("the connection was lost", run_id=ID)
 LOST.__cause__ = HostKeyError("the key has changed", name="web", key=KEY)
 
+TRANSFERRED = Transferred(
+    files=1, bytes=3, failed=1, digests={b"\xff": "af13"}, errors=(Trouble(b"a", 13, "no", True),)
+)
+
 VALUES: list[Any] = [
+    Begun(b"a", 3, 0),
+    Finished(b"a", 3, 3, 0, bytes(32)),
+    Found(b"a", 0, 3),
+    FoundAll(1, 3),
+    Moved(b"a", 3, 3),
+    Remote("/srv"),
+    Removed(b"a"),
+    Skipped(b"a", 3),
+    TRANSFERRED,
+    Trouble(b"a", 13, "permission denied", False),
     AppliedBounds(memory="cgroup"),
     LEFT,
     Bounds(memory=1 << 20, cpu=1.5),
@@ -115,11 +140,12 @@ MADE: dict[type, Callable[[type[Any]], Exception]] = {
     RequestRefused: lambda kind: kind(ErrorCode.DENIED, "no", run_id=ID),
     RunGoesOn: lambda kind: kind("it goes on", run_id=ID),
     SpawnError: lambda kind: kind(FAILED, run_id=ID),
+    TransferError: lambda kind: kind("a disk is full", transferred=TRANSFERRED),
     FarhandError: lambda kind: kind("a sentence"),
 }
 """How an error of a class is made, if it is not made like its base."""
 
-OF_A_CONNECTION = {Client, InputStream, OutputStream, Run, RunWithStdin} | {
+OF_A_CONNECTION = {Client, InputStream, OutputStream, Run, RunWithStdin, Transfer} | {
     sync.SyncClient,
     sync.SyncInputStream,
     sync.SyncOutputStream,
@@ -210,13 +236,15 @@ def test_options_are_as_immutable_as_before() -> None:
 async def test_what_belongs_to_a_connection_says_what_to_do(tmp_path: Path) -> None:
     async with client_of(tmp_path, stoppable) as (client, _):
         starting = client.start(["cat"], stdin=farhand_client.PIPE)
-        refusing: list[Any] = [client, starting]
+        transfer = client.put("a", "b")
+        refusing: list[Any] = [client, starting, transfer]
         async with starting as run:
             refusing += [run, run.stdin, run.stdout, run.stderr]
             for each in refusing:
                 for refused in (pickle.dumps, copy.copy, copy.deepcopy):
                     with pytest.raises(TypeError, match=r"cannot be pickled or copied: .* connect where they arrive"):
                         refused(each)
+        transfer.close()
 
 
 def test_the_blocking_objects_say_so_too(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""What a transfer moves, and from where to where: paths on this machine and on the service's, and open files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Final, TypeAlias
+
+from farhand_client.arguments import as_bytes, type_error
+from farhand_client.options import Argument
+from farhand_protocol.values import MAX_PATHS
+
+FileSource: TypeAlias = "Argument | int | IO[bytes]"
+"""What `Client.put` reads: a path, or a file that is open for reading, or its descriptor."""
+
+FileDestination: TypeAlias = "Argument | int | IO[bytes]"
+"""Where `Client.get` writes: a path, or a file that is open for writing, or its descriptor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A path on the service's machine, for `Client.sync`. A relative one begins at the user's home."""
+
+    path: Argument
+
+
+def remote_path(value: object, where: str) -> bytes:
+    """Return a path on the service's machine; an empty one is the user's home. Raises TypeError and ValueError."""
+    return as_bytes(value.path if isinstance(value, Remote) else value, where) or b"."
+
+
+def remote_paths(value: Any, where: str) -> tuple[bytes, ...]:
+    """Return one or several paths on the service's machine. Raises TypeError and ValueError."""
+    if isinstance(value, str | bytes | os.PathLike | Remote):
+        return (remote_path(value, where),)
+    return tuple(remote_path(each, f"{where}[{at}]") for at, each in enumerate(_several(value, where)))
+
+
+def local_path(value: object, where: str) -> bytes:
+    """Return a path on this machine. Raises TypeError and ValueError."""
+    if isinstance(value, Remote):
+        raise TypeError(f"{where} is a Remote; it must be a path on this machine")
+    path = as_bytes(value, where)
+    if not path:
+        raise ValueError(f"{where} is an empty path")
+    return path
+
+
+def local_sources(value: Any, where: str) -> tuple[bytes | OpenFile, ...]:
+    """Return one or several paths on this machine or files that are open here. Raises TypeError and ValueError."""
+    if isinstance(value, str | bytes | os.PathLike | int) or hasattr(value, "read"):
+        return (_local_source(value, where),)
+    return tuple(_local_source(each, f"{where}[{at}]") for at, each in enumerate(_several(value, where)))
+
+
+def local_destination(value: Any, where: str) -> bytes | OpenFile:
+    """Return a path on this machine or a file that is open for writing. Raises TypeError and ValueError."""
+    if isinstance(value, str | bytes | os.PathLike | Remote):
+        return local_path(value, where)
+    return open_file(value, where, os.O_WRONLY)
+
+
+def _local_source(value: Any, where: str) -> bytes | OpenFile:
+    if isinstance(value, str | bytes | os.PathLike | Remote):
+        return local_path(value, where)
+    return open_file(value, where, os.O_RDONLY)
+
+
+def _several(value: Any, where: str) -> Sequence[Any]:
+    try:
+        several = list(value)
+    except TypeError:
+        raise type_error(where, value, "a path, an open file, or several of them in a list") from None
+    if not 0 < len(several) <= MAX_PATHS:
+        raise ValueError(f"{where} has {len(several)} elements; it must have 1 to {MAX_PATHS}")
+    return several
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file that the caller has opened: its descriptor, and the name under which a directory gets it."""
+
+    descriptor: int
+    name: bytes
+
+
+_UNNAMED: Final = b"stdin"
+
+
+def open_file(value: Any, where: str, access: int) -> OpenFile:
+    """Return the descriptor of a file that is open for `access`, at the place where the Python object is.
+
+    Raises TypeError and ValueError.
+    """
+    raise NotImplementedError
