@@ -1,7 +1,7 @@
 """Moves files: what both sides of a transfer do, with blocking calls, in threads.
 
-    Sender:   walk -> ENTRY …         WANT -> read -> DATA, HOLE, COPY … -> END            DONE, SKIP
-    Receiver:          ENTRY -> decide -> WANT or SKIP        DATA … -> temporary file -> verify -> rename -> DONE
+    Sender:   walk -> ENTRY …         WANT -> read -> DATA, HOLE, COPY … -> FILE_END       FILE_DONE, SKIP
+    Receiver:          ENTRY -> decide -> WANT or SKIP        DATA … -> temporary file -> verify -> rename -> FILE_DONE
 
 A transfer has a sender, which has the source files, and a receiver. One of them is the client (`put`: the sender), the
 other the transfer worker, a process that has become the user on the service's machine. They exchange the frames of

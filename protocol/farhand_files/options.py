@@ -12,7 +12,7 @@ from farhand_protocol.values import MAX_PATHS, BadValue, argument_from_json, byt
 
 from .wire import MAX_PATH, WireError
 
-MAX_NUMBER: Final = (1 << 63) - 1
+MAX_OPTION_NUMBER: Final = (1 << 63) - 1
 
 
 class TransferOptions(NamedTuple):
@@ -64,6 +64,12 @@ class TransferOptions(NamedTuple):
                 told[name] = value
         return json.dumps(told).encode()
 
+    def in_range(self, size: int, mtime: int) -> bool:
+        """Return whether a regular file is neither larger (a size of -1 is unknown) nor older than what is taken."""
+        too_large = self.max_size is not None and size > self.max_size
+        too_old = self.newer_than is not None and mtime <= self.newer_than
+        return not too_large and not too_old
+
     @classmethod
     def from_json(cls, text: bytes) -> TransferOptions:
         """Return the options in `text`. Raises `WireError`, which names the first mistake."""
@@ -107,7 +113,12 @@ def parse_object(text: bytes, what: str) -> dict[str, Any]:
     return told
 
 
-_NUMBERS: Final = {"max_size": MAX_NUMBER, "newer_than": MAX_NUMBER, "rate": MAX_NUMBER, "mode": 0o7777}
+_NUMBERS: Final = {
+    "max_size": MAX_OPTION_NUMBER,
+    "newer_than": MAX_OPTION_NUMBER,
+    "rate": MAX_OPTION_NUMBER,
+    "mode": 0o7777,
+}
 _TEXTS: Final = {"operation": 16, "owner": 255}
 
 

@@ -35,24 +35,24 @@ class FrameReader:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._buffer = memoryview(bytearray(2 * (wire.MAX_PAYLOAD + wire.HEADER.size)))
+        self._buffer = memoryview(bytearray(2 * (wire.MAX_TRANSFER_PAYLOAD + wire.TRANSFER_HEADER.size)))
         self._start = self._end = 0
 
     @property
     def waiting(self) -> bool:
         """Whether `read` would have to wait for bytes, because no complete frame has arrived."""
         have = self._end - self._start
-        if have < wire.HEADER.size:
+        if have < wire.TRANSFER_HEADER.size:
             return True
-        size, _ = wire.check_header(self._buffer[self._start : self._start + wire.HEADER.size])
-        return have < wire.HEADER.size + size
+        size, _ = wire.check_header(self._buffer[self._start : self._start + wire.TRANSFER_HEADER.size])
+        return have < wire.TRANSFER_HEADER.size + size
 
     def read(self) -> wire.Frame:
         """Return the next frame. Raises `StreamEnded`, `wire.WireError`, OSError."""
-        self._fill(wire.HEADER.size)
-        size, kind = wire.check_header(self._buffer[self._start : self._start + wire.HEADER.size])
-        self._fill(wire.HEADER.size + size)
-        begin = self._start + wire.HEADER.size
+        self._fill(wire.TRANSFER_HEADER.size)
+        size, kind = wire.check_header(self._buffer[self._start : self._start + wire.TRANSFER_HEADER.size])
+        self._fill(wire.TRANSFER_HEADER.size + size)
+        begin = self._start + wire.TRANSFER_HEADER.size
         self._start = begin + size
         return wire.decode(kind, self._buffer[begin : self._start])
 

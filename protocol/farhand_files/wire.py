@@ -1,33 +1,34 @@
 """The frames of a transfer. Specified in protocol/README.md, "Files".
 
 A frame is a five-byte header, the payload's length (4 bytes, big-endian) and the kind (1 byte), and the payload: fixed
-fields, big-endian, followed by bytes of any length. `encode` returns a frame, `FrameDecoder` finds them in a stream,
-`decode` checks one.
+fields, big-endian, followed by bytes of any length. `encode` returns a frame, `decode` checks one;
+`stream` finds them among the bytes.
 
 The client sends `OPTIONS`, the worker answers `READY`; from then on only the roles of sender and receiver matter.
 An entry is known by its number, from 0, in the order in which the sender has sent them. Each `ENTRY` of a regular file
-gets exactly one of `SKIP`, `DONE` and `FAILED`; those of other kinds get `FAILED`, or nothing. `WANT` requests the
+gets exactly one of `SKIP`, `FILE_DONE` and `FAILED`; those of other kinds get `FAILED`, or nothing. `WANT` requests the
 content of a regular file; the answer is `DATA`, `HOLE` and `COPY` in the order of their offsets, without overlaps, and
-then `END`; or `ABORT` at any time instead, which the receiver answers with `FAILED`. If the receiver fails first, the
-sender ends what it has begun to send with `ABORT`, which has no answer then. A file that has changed while it was being
-read is sent again: `RESTART`, and its content from the beginning.
+then `FILE_END`; or `ABORT` at any time instead, which the receiver answers with `FAILED`. If the receiver fails first,
+the sender ends what it has begun to send with `ABORT`, which has no answer then. A file that has changed while it was
+being read is sent again: `RESTART`, and its content from the beginning.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 CHUNK: Final = 1 << 20
 """Bytes of content in one frame, and of what is verified, sent again or not, as one: it takes a few milliseconds on
 usual networks, and its digests are 0.003 % of the content."""
 
-MAX_PAYLOAD: Final = CHUNK + 64 * 1024
+MAX_TRANSFER_PAYLOAD: Final = CHUNK + 64 * 1024
 """The largest payload in bytes: a chunk and its fields, or an entry with the longest path and extended attributes."""
 
 MAX_UNANSWERED: Final = 2048
-"""Entries of regular files that a sender may have sent without `SKIP`, `DONE` or `FAILED`: enough for 20,000 small
+"""Entries of regular files that a sender may have sent without `SKIP`, `FILE_DONE` or `FAILED`: enough for 20,000 small
 files a second over a connection with a round trip of 100 ms. Bounds the memory of both sides."""
 
 MAX_DIGESTS: Final = 16 * 1024
@@ -36,7 +37,7 @@ MAX_DIGESTS: Final = 16 * 1024
 MAX_PATH: Final = 4096
 """Bytes of a path (PATH_MAX in Linux). Longer ones can exist, but no program can open them at once."""
 
-MAX_SENTENCE: Final = 2048
+MAX_SENTENCE_SIZE: Final = 2048
 """Bytes of a sentence for people, in UTF-8."""
 
 DIGEST: Final = 32
@@ -45,28 +46,7 @@ DIGEST: Final = 32
 NO_ENTRY: Final = 0xFFFFFFFF
 """The number of a problem that belongs to no entry."""
 
-HEADER: Final = struct.Struct(">IB")
-
-# Kinds of frames
-OPTIONS: Final = 1
-READY: Final = 2
-ENTRY: Final = 3
-PROBLEM: Final = 4
-LISTED: Final = 5
-WALKED: Final = 6
-SKIP: Final = 7
-WANT: Final = 8
-DATA: Final = 9
-HOLE: Final = 10
-COPY: Final = 11
-END: Final = 12
-ABORT: Final = 13
-DONE: Final = 14
-FAILED: Final = 15
-DELETED: Final = 16
-FINISH: Final = 17
-SUMMARY: Final = 18
-RESTART: Final = 19
+TRANSFER_HEADER: Final = struct.Struct(">IB")
 
 # Kinds of entries
 REGULAR: Final = 0
@@ -78,6 +58,30 @@ HARDLINK: Final = 3
 NOTHING: Final = 0
 PARTIAL: Final = 1
 BASIS: Final = 2
+
+
+class TransferFrame(IntEnum):
+    """The kinds of frames."""
+
+    OPTIONS = 1
+    READY = 2
+    ENTRY = 3
+    PROBLEM = 4
+    LISTED = 5
+    WALKED = 6
+    SKIP = 7
+    WANT = 8
+    DATA = 9
+    HOLE = 10
+    COPY = 11
+    FILE_END = 12
+    ABORT = 13
+    FILE_DONE = 14
+    FAILED = 15
+    DELETED = 16
+    FINISH = 17
+    SUMMARY = 18
+    RESTART = 19
 
 
 class WireError(ValueError):
@@ -190,7 +194,7 @@ class Copy(NamedTuple):
     source: int
 
 
-class End(NamedTuple):
+class FileEnd(NamedTuple):
     """Sender to receiver: the file is complete, with this size and these digests of all of its content. `mtime` and
     `mode` are those of the file that was read. `sha256` is empty unless requested."""
 
@@ -218,7 +222,7 @@ class Restart(NamedTuple):
     number: int
 
 
-class Done(NamedTuple):
+class FileDone(NamedTuple):
     """Receiver to sender: the file is in place, durable, and has this digest."""
 
     number: int
@@ -261,9 +265,9 @@ Frame: TypeAlias = (
     | Data
     | Hole
     | Copy
-    | End
+    | FileEnd
     | Abort
-    | Done
+    | FileDone
     | Failed
     | Deleted
     | Finish
@@ -275,25 +279,25 @@ _U32: Final = struct.Struct(">I")
 _CHUNK: Final = struct.Struct(">I32s")
 
 _LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
-    OPTIONS: (OptionsFrame, struct.Struct(">"), 1),
-    READY: (ReadyFrame, struct.Struct(">"), 1),
-    ENTRY: (Entry, struct.Struct(">IBIIIqq"), 3),
-    PROBLEM: (Problem, struct.Struct(">I"), 2),
-    LISTED: (Listed, struct.Struct(">IB"), 0),
-    WALKED: (Walked, struct.Struct(">QQB"), 0),
-    SKIP: (Skip, _U32, 0),
-    WANT: (Want, struct.Struct(">IBB"), 1),
-    DATA: (Data, struct.Struct(">IQ"), 1),
-    HOLE: (Hole, struct.Struct(">IQQ"), 0),
-    COPY: (Copy, struct.Struct(">IQQQ"), 0),
-    END: (End, struct.Struct(">IQqI"), 2),
-    ABORT: (Abort, struct.Struct(">II"), 1),
-    DONE: (Done, _U32, 1),
-    FAILED: (Failed, struct.Struct(">II"), 1),
-    DELETED: (Deleted, struct.Struct(">"), 1),
-    FINISH: (Finish, struct.Struct(">"), 0),
-    SUMMARY: (Summary, struct.Struct(">"), 1),
-    RESTART: (Restart, _U32, 0),
+    TransferFrame.OPTIONS: (OptionsFrame, struct.Struct(">"), 1),
+    TransferFrame.READY: (ReadyFrame, struct.Struct(">"), 1),
+    TransferFrame.ENTRY: (Entry, struct.Struct(">IBIIIqq"), 3),
+    TransferFrame.PROBLEM: (Problem, struct.Struct(">I"), 2),
+    TransferFrame.LISTED: (Listed, struct.Struct(">IB"), 0),
+    TransferFrame.WALKED: (Walked, struct.Struct(">QQB"), 0),
+    TransferFrame.SKIP: (Skip, _U32, 0),
+    TransferFrame.WANT: (Want, struct.Struct(">IBB"), 1),
+    TransferFrame.DATA: (Data, struct.Struct(">IQ"), 1),
+    TransferFrame.HOLE: (Hole, struct.Struct(">IQQ"), 0),
+    TransferFrame.COPY: (Copy, struct.Struct(">IQQQ"), 0),
+    TransferFrame.FILE_END: (FileEnd, struct.Struct(">IQqI"), 2),
+    TransferFrame.ABORT: (Abort, struct.Struct(">II"), 1),
+    TransferFrame.FILE_DONE: (FileDone, _U32, 1),
+    TransferFrame.FAILED: (Failed, struct.Struct(">II"), 1),
+    TransferFrame.DELETED: (Deleted, struct.Struct(">"), 1),
+    TransferFrame.FINISH: (Finish, struct.Struct(">"), 0),
+    TransferFrame.SUMMARY: (Summary, struct.Struct(">"), 1),
+    TransferFrame.RESTART: (Restart, _U32, 0),
 }
 """For each kind: its class, its fixed fields, and how many fields of bytes follow. All but the last of these begin with
 their length, in 4 bytes; the last extends to the end of the payload."""
@@ -302,8 +306,8 @@ _KINDS: Final = {kind: number for number, (kind, _, _) in _LAYOUT.items()}
 
 
 def encode(frame: Frame) -> bytes:
-    """Return a frame as bytes. Raises ValueError if its payload would be larger than `MAX_PAYLOAD`, and struct.error
-    for a number that does not fit its field."""
+    """Return a frame as bytes. Raises ValueError if its payload would be larger than `MAX_TRANSFER_PAYLOAD`, and
+    struct.error for a number that does not fit its field."""
     number = _KINDS[type(frame)]
     _, fixed, variable = _LAYOUT[number]
     if not variable:
@@ -316,24 +320,24 @@ def encode(frame: Frame) -> bytes:
             parts += (_U32.pack(len(value)), value)
         parts.append(values[-1])
         payload = b"".join(parts)
-    if len(payload) > MAX_PAYLOAD:
-        raise ValueError(f"a payload of {len(payload)} bytes; the maximum is {MAX_PAYLOAD}")
-    return HEADER.pack(len(payload), number) + payload
+    if len(payload) > MAX_TRANSFER_PAYLOAD:
+        raise ValueError(f"a payload of {len(payload)} bytes; the maximum is {MAX_TRANSFER_PAYLOAD}")
+    return TRANSFER_HEADER.pack(len(payload), number) + payload
 
 
 def encode_data(number: int, offset: int, data: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
     """Return a `DATA` frame as what precedes the data, and the data themselves, which are not copied."""
-    head = _LAYOUT[DATA][1].pack(number, offset)
-    return HEADER.pack(len(head) + len(data), DATA) + head, data
+    head = _LAYOUT[TransferFrame.DATA][1].pack(number, offset)
+    return TRANSFER_HEADER.pack(len(head) + len(data), TransferFrame.DATA) + head, data
 
 
 def check_header(header: bytes | memoryview) -> tuple[int, int]:
     """Return the length of the payload and the kind that a header announces. Raises `WireError`."""
-    size, kind = HEADER.unpack(header)
+    size, kind = TRANSFER_HEADER.unpack(header)
     if kind not in _LAYOUT:
         raise WireError(f"there is no frame of kind {kind}")
-    if size > MAX_PAYLOAD:
-        raise WireError(f"a payload of {size} bytes was announced; the maximum is {MAX_PAYLOAD}")
+    if size > MAX_TRANSFER_PAYLOAD:
+        raise WireError(f"a payload of {size} bytes was announced; the maximum is {MAX_TRANSFER_PAYLOAD}")
     return size, kind
 
 
@@ -359,7 +363,7 @@ def decode(kind: int, payload: memoryview) -> Frame:
         values.append(bytes(payload[at : at + size]))
         at += size
     if variable:
-        values.append(payload[at:] if kind == DATA else bytes(payload[at:]))
+        values.append(payload[at:] if kind == TransferFrame.DATA else bytes(payload[at:]))
     elif at != len(payload):
         raise WireError(f"{len(payload) - at} bytes follow a {made.__name__}")
     frame = made(*values)
@@ -389,12 +393,12 @@ def _problem(frame: Frame) -> str | None:
             if len(frame.have) % _CHUNK.size or len(frame.have) > MAX_DIGESTS * _CHUNK.size:
                 return f"{len(frame.have)} bytes of digests"
             return None
-        case End():
+        case FileEnd():
             if len(frame.blake3) != DIGEST or len(frame.sha256) not in (0, DIGEST):
-                return "an End without a digest"
+                return "an FileEnd without a digest"
             return None
-        case Done():
-            return None if len(frame.blake3) == DIGEST else "a Done without a digest"
+        case FileDone():
+            return None if len(frame.blake3) == DIGEST else "a FileDone without a digest"
         case Listed() | Walked():
             return None if frame.complete <= 1 else "neither complete nor incomplete"
         case _:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypedDict, cast
 
 from farhand_client.arguments import as_bytes, as_count, as_str, shortened, type_error
-from farhand_files.options import MAX_NUMBER, TransferOptions
+from farhand_files.options import MAX_OPTION_NUMBER, TransferOptions
 from farhand_files.wire import MAX_PATH
 from farhand_protocol.sentences import closest
 
@@ -106,10 +106,10 @@ def _newer_than(value: Any) -> int | None:
         seconds = value
     else:
         raise type_error("newer_than", value, "a datetime, or seconds since the epoch, or None")
-    if not 0 <= seconds <= MAX_NUMBER / 1e9:
+    if not 0 <= seconds <= MAX_OPTION_NUMBER / 1e9:
         raise ValueError(f"newer_than is {shortened(value)}; it must be from 1970 to 2262")
     whole = int(seconds)
-    return min(whole * 10**9 + round((seconds - whole) * 1e9), MAX_NUMBER)
+    return min(whole * 10**9 + round((seconds - whole) * 1e9), MAX_OPTION_NUMBER)
 
 
 def _mode(value: Any) -> int | None:
