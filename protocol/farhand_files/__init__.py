@@ -17,6 +17,7 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `planning`   what the receiver decides for each entry, and what it deletes; no I/O
 `selection`  which files are taken: excludes, sizes, times; no I/O
 `delta`      which parts of a file the other side has already; no I/O
+`hashes`     the digests of content; no I/O
 `events`     what a transfer reports while it goes on, and its totals
 `stream`     the frames' way in and out
 `opening`    opens paths below a directory, and nothing outside of it

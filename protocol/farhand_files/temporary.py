@@ -1,0 +1,151 @@
+"""Temporary files beside their targets, and those left by transfers that were cut off.
+
+A temporary file is called `.farhand-<hash of the target's name>-<random>.part`, so that the next attempt finds what an
+earlier one has left for the same target. One that is large enough to be worth that is locked (flock(2)) by the receiver
+that writes it: the lock ends with the process, so that what is unlocked was left. Only files that certainly are the
+user's own are used again: in a directory like /tmp anybody can put a file, or another name of one of the user's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from typing import Final
+
+from blake3 import blake3
+
+from .names import is_temporary
+from .opening import Directory, join
+
+MAX_AGE: Final = 24 * 3600
+"""Seconds after which a temporary file that nobody holds is removed: a day, so that a transfer that was cut off in the
+evening goes on in the morning."""
+
+_ATTEMPTS: Final = 8
+"""How often another random name is tried. Even a second time is unlikely among 4 billion names."""
+
+_PREFIX: Final = len(b".farhand-") + 16
+
+
+class Temporary:
+    """A temporary file. Its descriptor is open for reading and writing until it is closed."""
+
+    __slots__ = ("directory", "fd", "name", "target")
+
+    def __init__(self, directory: Directory, name: bytes, target: bytes, fd: int) -> None:
+        self.directory = directory
+        self.name = name
+        self.target = target
+        self.fd = fd
+
+    def close(self) -> None:
+        """Close the descriptor, and so give up the lock. May be called twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def remove(self) -> None:
+        """Close and delete it. That it is gone is no error."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.name, dir_fd=self.directory.fd)
+        self.close()
+
+    def replace_target(self) -> None:
+        """Rename it to its target. Raises OSError."""
+        os.rename(self.name, self.target, src_dir_fd=self.directory.fd, dst_dir_fd=self.directory.fd)
+
+
+def create(directory: Directory, target: bytes, *, lock: bool) -> Temporary:
+    """Make an empty temporary file for a target. Raises OSError.
+
+    `lock`: it is large enough to be of use to another attempt, if this one is cut off.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    for _ in range(_ATTEMPTS):
+        name = temporary_name(target)
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=directory.fd)
+        except FileExistsError:
+            continue
+        if lock:
+            with contextlib.suppress(OSError):  # a file system without locks: others leave it alone for a day
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Temporary(directory, name, target, fd)
+    raise OSError(errno.EEXIST, "there is no free name for a temporary file", join(directory.path, target))
+
+
+def temporary_name(target: bytes) -> bytes:
+    """Return a new name for a temporary file of a target."""
+    return b"%s-%s.part" % (_prefix(target), os.urandom(4).hex().encode())
+
+
+def _prefix(target: bytes) -> bytes:
+    return b".farhand-" + blake3(target).hexdigest(8).encode()
+
+
+class Leftovers:
+    """The temporary files in a directory that earlier transfers have left. The directory is read once."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._names: dict[bytes, list[bytes]] = {}
+        with contextlib.suppress(OSError):  # a directory that can be written, but not read
+            fd = directory.readable()
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        if entry.name.startswith(".farhand-") and is_temporary(name := os.fsencode(entry.name)):
+                            self._names.setdefault(name[:_PREFIX], []).append(name)
+            finally:
+                os.close(fd)
+
+    def take(self, target: bytes) -> Temporary | None:
+        """Return the largest that was left for a target, locked, and remove the others. None if there is none."""
+        best: Temporary | None = None
+        if not self._names:
+            return None
+        for name in self._names.pop(_prefix(target), ()):
+            found = self._claim(name, target)
+            if found is None:
+                continue
+            if best is None:
+                best = found
+            elif os.fstat(found.fd).st_size > os.fstat(best.fd).st_size:
+                best.remove()
+                best = found
+            else:
+                found.remove()
+        return best
+
+    def sweep(self) -> None:
+        """Remove those that nobody holds and that are older than `MAX_AGE`, of targets that were not asked about."""
+        names, self._names = self._names, {}
+        oldest = time.time() - MAX_AGE
+        for several in names.values():
+            for name in several:
+                with contextlib.suppress(OSError):
+                    if os.lstat(name, dir_fd=self._directory.fd).st_mtime < oldest:
+                        found = self._claim(name, b"")
+                        if found is not None:
+                            found.remove()
+
+    def _claim(self, name: bytes, target: bytes) -> Temporary | None:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, dir_fd=self._directory.fd)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status, now = os.fstat(fd), os.lstat(name, dir_fd=self._directory.fd)
+            own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+            if own and os.path.samestat(status, now):
+                return Temporary(self._directory, name, target, fd)
+        except OSError:
+            pass  # another receiver writes it, or has just renamed it
+        os.close(fd)
+        return None

@@ -1,0 +1,159 @@
+"""Temporary files beside their targets, and those left by transfers that were cut off."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from farhand_files.names import is_temporary
+from farhand_files.opening import Area, Directory
+from farhand_files.temporary import MAX_AGE, Leftovers, Temporary, create, temporary_name
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Directory]:
+    with Area(None, b"/").open_directory(os.fsencode(tmp_path)) as opened:
+        yield opened
+
+
+def leave(directory: Directory, target: bytes, content: bytes, *, age: float = 0) -> Path:
+    """Leave a temporary file as a process that was killed does."""
+    made = create(directory, target, lock=True)
+    os.write(made.fd, content)
+    os.utime(made.fd, (time.time() - age,) * 2)
+    made.close()
+    return Path(os.fsdecode(directory.path), os.fsdecode(made.name))
+
+
+def taken(leftovers: Leftovers, target: bytes) -> bytes | None:
+    found = leftovers.take(target)
+    if found is None:
+        return None
+    content = os.pread(found.fd, 100, 0)
+    found.close()
+    return content
+
+
+def test_a_temporary_file_replaces_its_target(directory: Directory, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    made = create(directory, b"target", lock=False)
+    os.write(made.fd, b"new")
+    assert is_temporary(made.name)
+    assert (tmp_path / os.fsdecode(made.name)).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "target").read_text() == "old"
+    made.replace_target()
+    made.close()
+    made.close()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("target", "new")]
+
+
+def test_a_temporary_file_is_removed_once(directory: Directory, tmp_path: Path) -> None:
+    made = create(directory, b"\xff" * 255, lock=True)
+    made.remove()
+    made.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_in_use_is_not_used_again(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = iter([b"1111", b"1111", b"2222", *[b"1111"] * 8])
+    monkeypatch.setattr(os, "urandom", lambda _: next(random))
+    one, two = (create(directory, b"target", lock=False) for _ in range(2))
+    assert one.name != two.name
+    with pytest.raises(FileExistsError, match="no free name"):
+        create(directory, b"target", lock=False)
+    one.close()
+    two.close()
+
+
+def test_what_an_attempt_has_left_is_found_by_the_next_one(directory: Directory, tmp_path: Path) -> None:
+    leave(directory, b"target", b"some")
+    leave(directory, b"other", b"others")
+    leftovers = Leftovers(directory)
+    assert taken(leftovers, b"target") == b"some"
+    assert taken(leftovers, b"target") is None
+    assert taken(leftovers, b"none") is None
+    assert taken(Leftovers(directory), b"other") == b"others"
+
+
+def test_the_largest_of_several_is_used_and_the_others_are_removed(directory: Directory, tmp_path: Path) -> None:
+    for content in (b"12", b"1234", b"123"):
+        leave(directory, b"target", content)
+    assert taken(Leftovers(directory), b"target") == b"1234"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_another_receiver_writes_is_not_used(directory: Directory) -> None:
+    writing = create(directory, b"target", lock=True)
+    os.utime(writing.fd, (0, 0))
+    leftovers = Leftovers(directory)
+    assert leftovers.take(b"target") is None
+    Leftovers(directory).sweep()
+    os.stat(writing.name, dir_fd=directory.fd)
+    writing.close()
+    assert taken(Leftovers(directory), b"target") == b""
+
+
+def test_what_was_left_a_day_ago_is_removed(directory: Directory, tmp_path: Path) -> None:
+    old = leave(directory, b"old", b"", age=MAX_AGE + 60)
+    late = leave(directory, b"late", b"", age=MAX_AGE - 3600)
+    used = leave(directory, b"used", b"content", age=2 * MAX_AGE)
+    leftovers = Leftovers(directory)
+    assert taken(leftovers, b"used") == b"content"
+    leftovers.sweep()
+    assert not old.exists()
+    assert late.exists()
+    assert used.exists()
+
+
+def test_no_other_file_is_used(directory: Directory, tmp_path: Path) -> None:
+    """Anybody may put files in a directory like /tmp."""
+    (tmp_path / "precious").write_text("precious")
+    os.link(tmp_path / "precious", tmp_path / os.fsdecode(temporary_name(b"link")))
+    (tmp_path / os.fsdecode(temporary_name(b"symlink"))).symlink_to("precious")
+    (tmp_path / os.fsdecode(temporary_name(b"directory"))).mkdir()
+    os.mkfifo(tmp_path / os.fsdecode(temporary_name(b"fifo")))
+    leftovers = Leftovers(directory)
+    assert [leftovers.take(name) for name in (b"link", b"symlink", b"directory", b"fifo")] == [None] * 4
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_what_was_renamed_meanwhile_is_not_used(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = leave(directory, b"target", b"done")
+    leftovers = Leftovers(directory)
+    lstat = os.lstat
+
+    def rename_first(name: bytes, *, dir_fd: int) -> os.stat_result:
+        path.rename(tmp_path / "target")
+        path.write_bytes(b"another")
+        return lstat(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "lstat", rename_first)
+    assert leftovers.take(b"target") is None
+
+
+def test_a_directory_that_cannot_be_read_has_no_leftovers(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Directory) -> int:
+        raise PermissionError
+
+    leave(directory, b"target", b"")
+    monkeypatch.setattr(Directory, "readable", refuse)
+    assert Leftovers(directory).take(b"target") is None
+
+
+def test_nothing_stays_open(directory: Directory) -> None:
+    leave(directory, b"target", b"", age=2 * MAX_AGE)
+    before = len(os.listdir("/proc/self/fd"))
+    Leftovers(directory).sweep()
+    made: Temporary = create(directory, b"target", lock=True)
+    made.remove()
+    assert len(os.listdir("/proc/self/fd")) == before
