@@ -24,6 +24,18 @@ def truncate(text: str, columns: int) -> str:
     return text + "…"
 
 
+def truncate_start(text: str, columns: int) -> str:
+    """Return the end of `text`, at most `columns` columns with an ellipsis if anything was cut: of a path, its name."""
+    if display_width(text) <= columns:
+        return text
+    width = 0
+    for at in range(len(text) - 1, -1, -1):
+        width += display_width(text[at])
+        if width > columns - 1:
+            return "…" + text[at + 1 :]
+    return "…" + text
+
+
 def wrap_words(text: str, columns: int, indent: str = "") -> list[str]:
     """Return the lines of `text`, wrapped only at blanks to `columns`; all but the first begin with `indent`.
 
@@ -62,3 +74,11 @@ def format_size(count: int) -> str:
     while size >= 999.5:
         size, unit = size / 1024, next(units)
     return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes for a sentence, in powers of 1024: `900 bytes`, `1.5 KiB`, `12 MiB`."""
+    if count < 1024:
+        return f"{count:.0f} byte{'' if round(count) == 1 else 's'}"
+    short = format_size(round(count))
+    return f"{short[:-1]} {short[-1]}iB"
