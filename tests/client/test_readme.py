@@ -49,9 +49,9 @@ async def test_readme_and_help_name_the_same_options() -> None:
     existing: set[str] = set()
     for command in COMMANDS:
         if command not in ("repl", "local"):
-            existing |= set(re.findall(r"--[a-z-]+\b", (await farhand(command, "--help")).stdout.decode()))
+            existing |= set(re.findall(r"--[a-z0-9-]+\b", (await farhand(command, "--help")).stdout.decode()))
     assert {option for option in existing - {"--help", "--count"} if option not in README} == set()
-    written = set(re.findall(r"`(?:-., |-./)?(--[a-z-]+)", README.partition("## Python API")[0]))
+    written = set(re.findall(r"`(?:-., |-./)?(--[a-z0-9-]+)", README.partition("## Python API")[0]))
     assert written <= existing
 
 

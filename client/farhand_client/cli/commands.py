@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "shell": "open a login shell on another machine",
     "run": "run a command on another machine",
+    "put": "send files to another machine",
+    "get": "fetch files from another machine",
+    "sync": "make a directory like another one, there or here; only what differs is sent",
+    "cp": "put or get, with HOST:PATH as for scp",
     "ps": "list runs",
     "logs": "show the output of a run",
     "attach": "attach to a run: show its output and send it input",
@@ -32,10 +36,17 @@ COMMANDS: Final = {
 }
 """The commands, with a summary of each."""
 
-_MODULES: Final = {"logs": "attach", "signal": "kill", "ping": "trust", "status": "trust"}
+_MODULES: Final = {
+    "get": "put",
+    "cp": "sync",
+    "logs": "attach",
+    "signal": "kill",
+    "ping": "trust",
+    "status": "trust",
+}
 """The modules of those commands that are not in a module of their own name."""
 
-_SUMMARY: Final = "Run commands on another machine and find out exactly how they ended."
+_SUMMARY: Final = "Run commands on another machine and find out exactly how they ended; send and fetch files."
 
 _NOTES: Final = (
     "`farhand COMMAND --help` describes a command; `farhand --version` prints the version. FARHAND_DEBUG=1 in the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from farhand_client.ui.printing import help_columns, print_output, print_usage
@@ -37,6 +37,9 @@ class CommandParser(argparse.ArgumentParser):
     cannot be written, and escapes what cannot be shown.
     """
 
+    habits: Mapping[str, str] = _OTHERWISE
+    """How to do what an option that there is not means elsewhere."""
+
     def format_help(self) -> str:
         """Return the help, which ends with the forms of the times and sizes that occur in it."""
         from farhand_protocol.quantities import SIZE_FORMS, TIME_FORMS
@@ -62,8 +65,9 @@ class CommandParser(argparse.ArgumentParser):
         super().error(message)
 
     def _option_meant(self, word: str) -> str:
-        otherwise = _OTHERWISE.get(word[:2] if re.fullmatch(r"-p\d+|-o\w+", word) else word)
-        if otherwise is not None and "[HOST]" in (self.usage or ""):
+        # As in ssh -p22, ssh -oPort=22 and rsync -avz.
+        otherwise = self.habits.get(word[:2] if re.fullmatch(r"-p\d+|-o\w+|-a\w+", word) else word)
+        if otherwise is not None and "HOST" in (self.usage or ""):
             return f"; {otherwise}"
         # Without the hyphens, which all of them have in common: --keep is not like --help.
         names = {name.lstrip("-"): name for name in known_options(self)}

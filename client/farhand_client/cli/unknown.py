@@ -24,15 +24,16 @@ _MEANT: Final = {
     "output": "logs",
     "stop": "kill",
     "cancel": "kill",
+    **dict.fromkeys(("scp", "copy", "sftp"), "cp"),
+    **dict.fromkeys(("push", "upload", "send"), "put"),
+    **dict.fromkeys(("pull", "download", "fetch"), "get"),
+    **dict.fromkeys(("rsync", "mirror"), "sync"),
     "help": "--help",
     "version": "--version",
     "-V": "--version",
     "-v": "--version",
 }
 """What other programs call our commands."""
-
-_COPYING: Final = frozenset({"cp", "scp", "sftp", "rsync", "copy", "put", "get", "push", "pull", "upload", "download"})
-"""What other programs call the transfer of files, which has no command."""
 
 
 def command_meant(name: str, arguments: Sequence[str], commands: Collection[str]) -> str:
@@ -48,8 +49,6 @@ def command_meant(name: str, arguments: Sequence[str], commands: Collection[str]
         if not arguments:
             return f"; to open a shell on that host: farhand shell {shell_quoted([name])}"
         return f"; to run a command on that host: farhand run {shell_quoted([name, *arguments])}"
-    if name in _COPYING:
-        return "; files are copied by rsync -e 'farhand run -i' SOURCE… HOST:PATH"
     meant = _MEANT.get(name.lower())
     return f"; did you mean {meant}?" if meant else suggestion(name, commands)
 

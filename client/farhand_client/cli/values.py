@@ -18,6 +18,10 @@ MAX_SIZE: Final = (1 << 63) - 1
 """Bytes: the largest offset in a file (off_t)."""
 
 
+MAX_MOMENT: Final = MAX_SIZE / 1e9
+"""Seconds since the epoch: the year 2262, which is the last whose nanoseconds have 63 bits."""
+
+
 def size(text: str) -> int:
     """Return a number of bytes: `65536`, `64K`, `512M`, `1.5G`, `64 KiB`."""
     from farhand_protocol.quantities import bytes_from
@@ -62,6 +66,45 @@ def fingerprint(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"{text!r} is {what}; write SHA256: and 43 characters, as `farhandd host-key` prints it on that machine"
     )
+
+
+def transfer_rate(text: str) -> int:
+    """Return a number of bytes a second, more than 0, in the forms of `size`, with or without `/s`."""
+    if not (value := size(text.removesuffix("/s"))):
+        raise argparse.ArgumentTypeError("must be more than 0 bytes a second")
+    return value
+
+
+def file_mode(text: str) -> int:
+    """Return a file's mode, written in octal: `644`, `0755`."""
+    if not re.fullmatch("[0-7]{1,5}", text) or int(text, 8) > 0o7777:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a mode; write it in octal, as 644 or 0755")
+    return int(text, 8)
+
+
+def moment(text: str) -> float:
+    """Return seconds since the epoch: of a time ago (`2d`), a local date or time (`2030-06-30`, `2030-06-30T08:00`) or
+    `@` and that number."""
+    import time
+    from datetime import datetime
+
+    from farhand_protocol.quantities import seconds_from
+
+    try:
+        if text.startswith("@"):
+            value = float(text[1:])
+        elif text[:4].isdecimal() and text[4:5] == "-":
+            value = datetime.fromisoformat(text).timestamp()
+        else:
+            value = time.time() - seconds_from(text)
+    except (ValueError, OverflowError, OSError):
+        value = -1
+    if not 0 <= value <= MAX_MOMENT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a moment; write how long ago it was, as 90m or 2d, or a date, as 2030-06-30 or "
+            "2030-06-30T08:00"
+        )
+    return value
 
 
 def limits(text: str) -> Mapping[str, Any]:

@@ -55,6 +55,9 @@ _F_SETSIG: Final = 10  # fcntl(2); the module lacks it
 _AT_A_TERMINAL: Final = frozenset({"attach", "replay", "shell"})
 """Commands that use the user's terminal if there is one."""
 
+_FROM_STDIN: Final = frozenset({"put", "cp"})
+"""Commands that read stdin if one of their words is a hyphen."""
+
 _ELSEWHERE: Final = ("/dev/fd/", "/dev/tty", "/proc/")
 """Paths that mean something else in another process."""
 
@@ -198,7 +201,7 @@ def is_served(arguments: Sequence[str], standard: Mapping[int, int]) -> bool:
         # Keys are read: they must not be once the front is in the background. A letter too many does no harm.
         typed = any(word == "--stdin" or (word[:1] == "-" != word[1:2] and {*word} & {*"it"}) for word in rest)
     else:
-        typed = name in _AT_A_TERMINAL
+        typed = name in _AT_A_TERMINAL or (name in _FROM_STDIN and "-" in rest)
     if typed and any(os.isatty(fd) for number, fd in standard.items() if number < 2):
         return False
     return not any(path in word for word in rest for path in _ELSEWHERE)

@@ -23,7 +23,10 @@ _READY, _BEGUN, _REFUSED = b"A", b"B", b"R"
 
 _FAILURE = 255
 _SERVED = frozenset(
-    ("run", "ps", "logs", "wait", "signal", "kill", "ping", "status", "export", "attach", "replay", "shell")
+    (
+        *("run", "ps", "logs", "wait", "signal", "kill", "ping", "status", "export", "attach", "replay", "shell"),
+        *("put", "get", "sync", "cp"),
+    )
 )
 
 # Linux's numbers. There are no others: elsewhere nothing is served.

@@ -15,6 +15,9 @@ EXIT_NO_MATCH: Final = 1
 EXIT_FAULTS: Final = 1
 """`status`: the service has answered, and has faults."""
 
+EXIT_INCOMPLETE: Final = 1
+"""A transfer: some of the files failed."""
+
 EXIT_USAGE: Final = 2
 """Wrong usage, or a HOST, id or `config.toml` that cannot be understood."""
 

@@ -67,6 +67,15 @@ def print_output(text: str, what: str = "") -> None:
         sys.stdout.flush()
 
 
+def print_bytes(data: bytes, fd: int = 1) -> None:
+    """Write lines with names of files, which may be any bytes, on stdout or stderr. Raises as `print_output` does."""
+    stream = sys.stdout if fd == 1 else sys.stderr
+    with _stdout_errors("") if fd == 1 else contextlib.suppress(OSError):
+        stream.flush()
+        stream.buffer.write(data)
+        stream.flush()
+
+
 def help_columns() -> int:
     """Return the width of help texts: that of the terminal, as argparse has it."""
     from shutil import get_terminal_size

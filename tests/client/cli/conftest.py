@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import argparse
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from farhand_client.cli.loop import run_loop
 from tests.support.fake_listing import info, listing
 from tests.support.fake_service import FakeService
+from tests.support.fake_transfers import FakeTransferClient
 from tests.support.ptys import Pty, terminal
 from tests.support.service import environment
 
@@ -19,6 +23,19 @@ async def service(tmp_path: Path) -> AsyncIterator[FakeService]:
     async with FakeService().on_socket(tmp_path) as fake:
         fake.answer = listing(info())
         yield fake
+
+
+@pytest.fixture
+def transfers(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTransferClient:
+    """A client that does not connect, and does what the test says."""
+    fake = FakeTransferClient()
+
+    def run(options: argparse.Namespace, act: Callable[[Any], Coroutine[Any, Any, int]], **_: Any) -> int:
+        fake.hosts.append(options.host)
+        return run_loop(act(fake))
+
+    monkeypatch.setattr("farhand_client.cli.transfer.run_with_client", run)
+    return fake
 
 
 @pytest.fixture

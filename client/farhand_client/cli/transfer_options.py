@@ -1,0 +1,165 @@
+"""The options of `farhand put`, `get`, `sync` and `cp`, and what the client's methods call them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Final
+
+from .options import add_connection_options, add_reconnect, command_parser
+from .parser import CommandParser
+from .values import file_mode, moment, size, transfer_rate
+
+_ALWAYS: Final = "modes, times, links and directories are always kept; leave it out"
+_RESUMED: Final = "what was cut off is always continued; leave it out"
+_PROGRESS: Final = "progress is shown wherever stdout and stderr are terminals; leave it out"
+_COMPRESSION: Final = "nothing is compressed on the way"
+
+HABITS: Final = {
+    "-a": _ALWAYS,
+    "-p": _ALWAYS,
+    "-t": _ALWAYS,
+    "-l": _ALWAYS,
+    "--archive": _ALWAYS,
+    "--links": _ALWAYS,
+    "--perms": _ALWAYS,
+    "--times": _ALWAYS,
+    "-o": "--owner USER:GROUP sets the owner",
+    "-A": "ACLs are kept with -X",
+    "--acls": "ACLs are kept with -X",
+    "-H": "hard links within one transfer are always kept; leave it out",
+    "-S": "holes are always kept; leave it out",
+    "--sparse": "holes are always kept; leave it out",
+    "-P": "the port is part of HOST: name:port; progress is shown on terminals, and what was cut off is continued",
+    "--partial": _RESUMED,
+    "--append": _RESUMED,
+    "--progress": _PROGRESS,
+    "--stats": _PROGRESS,
+    "-h": _PROGRESS,
+    "-z": _COMPRESSION,
+    "-C": _COMPRESSION,
+    "--compress": _COMPRESSION,
+    "--bwlimit": "write --limit-rate SIZE",
+    "-u": "there is no comparison of ages; what differs in size or time is sent",
+    "--update": "there is no comparison of ages; what differs in size or time is sent",
+    "-f": "files are replaced without a question; leave it out",
+    "-e": "connections are Farhand's own; HOST says where to",
+    "--rsh": "connections are Farhand's own; HOST says where to",
+    "--inplace": "write --in-place",
+    "--chmod": "write --mode MODE, in octal",
+    "--chown": "write --owner USER:GROUP",
+    "--mkpath": "write --parents",
+}
+"""How to do what an option means to scp(1), rsync(1) and cp(1)."""
+
+RULES: Final = """\
+A directory is sent with all that is below it. SRC is placed in DEST if that is a directory or ends with a slash, and
+becomes DEST otherwise; SRC/ is what the directory SRC contains, as in rsync. Relative paths on the other machine begin
+at the home directory.
+
+Each file appears in its place at once and whole, after its digest was compared and it is on disk. What was cut off is
+continued: by itself while farhand runs, and otherwise by the same command again.
+
+Exit code: 0 if all is in place; 1 if some files failed; 255 if the connection, the login or the host key failed; 2 for
+wrong usage; 130 after Ctrl-C.
+"""
+
+_NAMES: Final = (
+    *("parents", "excludes", "max_size", "newer_than", "checksum", "times", "mode", "owner", "xattrs", "in_place"),
+    *("sync", "sha256", "rate", "dry_run"),
+)
+
+
+def transfer_parser(name: str, usage: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return the parser of the command `name`, whose words are parsed into `options.words`."""
+    parser = command_parser(name, usage, description, epilog)
+    assert isinstance(parser, CommandParser)
+    parser.habits = HABITS if name == "sync" else {**HABITS, "--delete": "farhand sync deletes"}
+    add = parser.add_argument
+    add("-n", "--dry-run", action="store_true", help="change nothing; say what would be done")
+    add("-c", "--checksum", action="store_true", help="compare digests, instead of sizes and times")
+    add(
+        "--exclude",
+        dest="excludes",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="leave out what matches, in the syntax of .gitignore (repeatable)",
+    )
+    add(
+        "--include",
+        dest="includes",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="take what matches although --exclude leaves it out (repeatable)",
+    )
+    add("--max-size", metavar="SIZE", type=size, help="leave out larger files")
+    add(
+        "--newer-than",
+        metavar="MOMENT",
+        type=moment,
+        help="leave out files that were not changed since then: a time ago, as 2d, or a date, as 2030-06-30",
+    )
+    if name == "sync":
+        add("--delete", action="store_true", help="delete below DEST what SRC does not have, after all else has worked")
+    add("--parents", action="store_true", help="also make missing directories above DEST")
+    add("--mode", metavar="MODE", type=file_mode, help="give files this mode, in octal, instead of their own")
+    add("--owner", metavar="USER[:GROUP]", default="", help="give what is written to this owner; only as root")
+    add("--no-times", dest="times", action="store_false", help="do not keep the times of modification")
+    add("-X", "--xattrs", action="store_true", help="also keep extended attributes and ACLs")
+    add(
+        "--in-place",
+        action="store_true",
+        help="write into existing files and devices, which are then neither whole nor safe meanwhile",
+    )
+    add(
+        "--no-fsync",
+        dest="sync",
+        action="store_false",
+        help="do not wait until files are on disk; a power cut may lose them",
+    )
+    add("--limit-rate", dest="rate", metavar="SIZE", type=transfer_rate, help="send at most SIZE each second")
+    add("--sha256", action="store_true", help="print SHA-256 digests as sha256sum does")
+    add("-v", "--verbose", action="store_true", help="print each file that is in place, with its BLAKE3 digest")
+    add("-q", "--quiet", action="store_true", help="show neither progress nor a summary")
+    add("--json", action="store_true", help="print each event as a line of JSON")
+    add("-r", "-R", "--recursive", dest="recursive", action="store_true", help=argparse.SUPPRESS)
+    add_reconnect(parser)
+    add_connection_options(parser)
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    return parser
+
+
+def parse_transfer(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options in `arguments`, which may be anywhere before a `--`. Exits with 2 if one is wrong."""
+    arguments = list(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_intermixed_args(arguments[:end])
+    options.words += arguments[end + 1 :]
+    if options.quiet and options.verbose:
+        parser.error("-q prints less and -v more; they cannot be combined")
+    if options.json and (options.quiet or options.verbose):
+        parser.error("--json prints events instead of text; it cannot be combined with -q or -v")
+    return options
+
+
+def transfer_keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options as the keywords of `Client.put`, `get` and `sync`."""
+    keywords = {name: getattr(options, name) for name in _NAMES}
+    keywords["excludes"] = [
+        *map(_as_exclude, options.excludes),
+        *("!" + _as_name(pattern) for pattern in options.includes),
+    ]
+    if hasattr(options, "delete"):
+        keywords["delete"] = options.delete
+    return keywords
+
+
+def _as_exclude(pattern: str) -> str:
+    # A line that begins with # is a comment in a file, and never meant as one here.
+    return f"\\{pattern}" if pattern.startswith("#") else pattern
+
+
+def _as_name(pattern: str) -> str:
+    return f"\\{pattern}" if pattern.startswith(("#", "!")) else pattern

@@ -1,0 +1,198 @@
+"""Tells the user what a transfer does: failures at once, with `-v` each file, a summary at the end; or all as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved, Removed, Skipped, Trouble
+from farhand_files.wire import DIRECTORY, HARDLINK, REGULAR, SYMLINK
+from farhand_protocol.sentences import counted, printable
+from farhand_protocol.values import bytes_to_json
+
+from .exitcodes import EXIT_INCOMPLETE
+from .printing import print_bytes, print_json, print_message
+from .text import format_bytes, format_time
+
+if TYPE_CHECKING:
+    from farhand_client.transferred import Transferred
+    from farhand_client.ui.outages import OutageNotice
+
+    from .transfer_bars import TransferBars
+
+MAX_FAILURES: Final = 20
+"""Failed files that are named: one screen. The same cause has often led to all of them."""
+
+_KINDS: Final = {REGULAR: "file", DIRECTORY: "directory", SYMLINK: "symlink", HARDLINK: "hardlink"}
+
+_EVENTS: Final = {
+    Found: "found",
+    FoundAll: "found_all",
+    Begun: "begun",
+    Moved: "moved",
+    Finished: "finished",
+    Skipped: "skipped",
+    Trouble: "failed",
+    Removed: "deleted",
+}
+"""The names of the events in JSON."""
+
+
+def has_progress() -> bool:
+    """Return whether progress can be shown: both stdout and stderr are terminals that can move the cursor."""
+    return os.isatty(1) and os.isatty(2) and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+class TransferReport:
+    """Shows a transfer with the service that the user calls `host`: call `note` with each event, `finish` at the end.
+
+    `digests` is the descriptor to which the lines of `verbose` and `sha256` are written.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        sha256: bool = False,
+        dry_run: bool = False,
+        digests: int = 1,
+    ) -> None:
+        self._host = host
+        self._verbose = verbose
+        self._quiet = quiet
+        self._sha256 = sha256
+        self._dry_run = dry_run
+        self._digests = digests
+        self._bars: TransferBars | None = None
+        self._failures = 0
+
+    @contextlib.contextmanager
+    def shown(self, outage: OutageNotice) -> Iterator[None]:
+        """Show progress inside the block, if there is a terminal for it."""
+        if self._quiet or self._digests != 1 or not has_progress():
+            yield
+            return
+        from .transfer_bars import TransferBars
+
+        with TransferBars(sys.stderr) as self._bars, outage.through(self._bars.show_notice):
+            yield
+
+    def note(self, event: Event) -> None:
+        """Take one event. Raises as `print_output` does."""
+        if self._bars is not None:
+            self._bars.note(event)
+        match event:
+            case Trouble():
+                self._failures += 1
+                if self._failures <= MAX_FAILURES:
+                    self._write(lambda: print_message(failure_sentence(event, self._host)))
+            case Finished() if self._dry_run:
+                self._write_name(b"would send ", event.path)
+            case Removed() if self._dry_run:
+                self._write_name(b"would delete ", event.path)
+            case Finished() if self._verbose or self._sha256:
+                self._write(lambda: print_bytes(self._digest_lines(event), self._digests))
+            case Removed() if self._verbose:
+                self._write_name(b"deleted ", event.path)
+
+    def finish(self, transferred: Transferred) -> int:
+        """Print a summary if anybody wants it, and return the exit code."""
+        failed = max(transferred.failed, self._failures)
+        if self._failures > MAX_FAILURES:
+            print_message(f"… and {self._failures - MAX_FAILURES} more")
+        if not self._quiet and (self._verbose or has_progress()):
+            print_message(summary(transferred))
+        elif failed:
+            print_message(f"{counted(failed, 'file')} failed")
+        return EXIT_INCOMPLETE if failed else 0
+
+    def _write(self, write: Callable[[], None]) -> None:
+        if self._bars is None:
+            write()
+        else:
+            self._bars.write_above(write)
+
+    def _write_name(self, what: bytes, path: bytes) -> None:
+        self._write(lambda: print_bytes(what + self._shown(path) + b"\n", self._digests))
+
+    def _digest_lines(self, event: Finished) -> bytes:
+        name, escaped = checksum_name(event.path)
+        name = self._shown(name)
+        lines = b""
+        if self._verbose:
+            lines += b"BLAKE3 " + event.blake3.hex().encode() + b"  " + name + b"\n"
+        if self._sha256:
+            lines += escaped + event.sha256.hex().encode() + b"  " + name + b"\n"
+        return lines
+
+    def _shown(self, path: bytes) -> bytes:
+        return printable(os.fsdecode(path)).encode() if os.isatty(self._digests) else path
+
+
+class JsonReport:
+    """Prints each event as a line of JSON on stdout."""
+
+    @contextlib.contextmanager
+    def shown(self, outage: OutageNotice) -> Iterator[None]:
+        """Do nothing: there is no progress to be shown."""
+        yield
+
+    def note(self, event: Event) -> None:
+        """Print one event. Raises as `print_output` does."""
+        print_json(event_report(event))
+
+    def finish(self, transferred: Transferred) -> int:
+        """Print what was done, and return the exit code."""
+        print_json(transferred_report(transferred))
+        return EXIT_INCOMPLETE if transferred.failed or transferred.errors else 0
+
+
+def event_report(event: Event) -> dict[str, Any]:
+    """Return an event as a JSON object. Paths that are not UTF-8 are `{"base64": …}`."""
+    values: dict[str, Any] = {"event": _EVENTS[type(event)], **event._asdict()}
+    if "path" in values:
+        values["path"] = bytes_to_json(values["path"])
+    if "kind" in values:
+        values["kind"] = _KINDS[values["kind"]]
+    if values.get("size", 0) < 0:
+        values["size"] = None
+    if isinstance(event, Finished):
+        values |= {"blake3": event.blake3.hex(), "sha256": event.sha256.hex() or None}
+    return values
+
+
+def transferred_report(transferred: Transferred) -> dict[str, Any]:
+    """Return what a transfer has done as a JSON object."""
+    names = ("files", "bytes", "sent", "kept", "skipped", "others", "deleted", "failed", "seconds")
+    return {"event": "done", **{name: getattr(transferred, name) for name in names}}
+
+
+def summary(transferred: Transferred) -> str:
+    """Return what a transfer has done in one line."""
+    seconds = transferred.seconds
+    text = f"{counted(transferred.files, 'file')}, {format_bytes(transferred.bytes)}"
+    if transferred.kept:
+        text += f" ({format_bytes(transferred.kept)} were there)"
+    text += f", {transferred.skipped} up to date" if transferred.skipped else ""
+    text += f", {transferred.deleted} deleted" if transferred.deleted else ""
+    text += f", {transferred.failed} failed in {format_time(seconds)}"
+    return f"{text}, {format_bytes(transferred.sent / seconds)}/s" if seconds and transferred.sent else text
+
+
+def failure_sentence(trouble: Trouble, host: str) -> str:
+    """Return what has failed, with the path as the user would write it."""
+    where = f"{host}:" if trouble.remote else ""
+    return f"{where}{printable(os.fsdecode(trouble.path))}: {trouble.sentence}"
+
+
+def checksum_name(path: bytes) -> tuple[bytes, bytes]:
+    """Return a path as sha256sum(1) writes it, and what it writes at the beginning of the line."""
+    if b"\\" in path or b"\n" in path or b"\r" in path:
+        path = path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+        return path, b"\\"
+    return path, b""
