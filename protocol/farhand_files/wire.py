@@ -278,6 +278,9 @@ Frame: TypeAlias = (
 _U32: Final = struct.Struct(">I")
 _CHUNK: Final = struct.Struct(">I32s")
 
+CHUNK_SIZE: Final = _CHUNK.size
+"""Bytes of a length and a digest in the field `have` of `Want`."""
+
 _LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
     TransferFrame.OPTIONS: (OptionsFrame, struct.Struct(">"), 1),
     TransferFrame.READY: (ReadyFrame, struct.Struct(">"), 1),
@@ -390,7 +393,7 @@ def _problem(frame: Frame) -> str | None:
         case Want():
             if frame.basis > BASIS or frame.last > 1:
                 return "a Want of an unknown kind"
-            if len(frame.have) % _CHUNK.size or len(frame.have) > MAX_DIGESTS * _CHUNK.size:
+            if len(frame.have) % CHUNK_SIZE or len(frame.have) > MAX_DIGESTS * CHUNK_SIZE:
                 return f"{len(frame.have)} bytes of digests"
             return None
         case FileEnd():
