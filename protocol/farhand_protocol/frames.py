@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import IntEnum
 from struct import Struct
 
-from .limits import FRAME_HEADER_SIZE
+from .limits import FRAME_HEADER_SIZE, KiB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ FRAME_HEADER: Final = Struct(">II")
 MAX_PONGS: Final = 16
 """Answers to pings that wait to be sent. Nobody waits for more at once, and a flood of pings then provokes no flood of
 answers."""
+
+
+JOINED_DATA: Final = 16 * KiB
+"""Bytes of data from which on a frame is bulk data. Frames of these that arrive together are taken as one: acting on
+each of four takes as long as copying them."""
 
 
 COPIED_DATA: Final = 512
@@ -67,7 +72,8 @@ class FrameDecoder:
         self._at = 0
 
     def frames(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int, bytes]]:
-        """Yield `(kind, channel, payload)` for each frame that `data` completes; payloads are copies.
+        """Yield `(kind, channel, payload)` for each frame that `data` completes; payloads are copies. Frames of
+        `JOINED_DATA` bytes or more of the same stream that follow each other are yielded as one.
 
         Exhaust the iterator before the next call: the bytes after the last complete frame are stored only once it is
         exhausted.
@@ -86,7 +92,7 @@ class FrameDecoder:
                 self.keep_rest()
                 return
             word, channel = FRAME_HEADER.unpack_from(self._partial)
-            payload = bytes(memoryview(self._partial)[FRAME_HEADER_SIZE:])
+            payload = self._with_following(word, channel, memoryview(self._partial)[FRAME_HEADER_SIZE:])
             self._partial = bytearray()
             yield word & 0xFF, channel, payload
         # `keep_rest` may replace the data at each yield.
@@ -98,10 +104,28 @@ class FrameDecoder:
             if len(self._data) - start < length:
                 break
             self._at = start + length
-            yield kind, channel, bytes(self._data[start : self._at])
+            yield kind, channel, self._with_following(word, channel, self._data[start : self._at])
         self._partial += self._data[self._at :]
         self._at = len(self._data)
         self.keep_rest()
+
+    def _with_following(self, word: int, channel: int, payload: memoryview) -> bytes:
+        """Return a copy of the payload; of bulk data, together with those of the whole frames that follow."""
+        most = word >> 8
+        if most < JOINED_DATA or word & 0xFF == Kind.MESSAGE:
+            return bytes(payload)
+        joined = [payload]
+        while len(self._data) - self._at >= FRAME_HEADER_SIZE:
+            following, same = FRAME_HEADER.unpack_from(self._data, self._at)
+            length, start = following >> 8, self._at + FRAME_HEADER_SIZE
+            # As it is no longer than the first, `check` accepts it.
+            if same != channel or (following ^ word) & 0xFF or not JOINED_DATA <= length <= most:
+                break
+            if len(self._data) - start < length:
+                break
+            self._at = start + length
+            joined.append(self._data[start : self._at])
+        return bytes(payload) if len(joined) == 1 else b"".join(joined)
 
     def keep_rest(self) -> None:
         """Copy what `frames` has not yielded yet, so that the caller may reuse its buffer before the iterator is

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
-from farhand_protocol.frames import FrameDecoder, encode_frame, encode_header
+from farhand_protocol.frames import JOINED_DATA, FrameDecoder, Kind, encode_frame, encode_header
 from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
 from tests.support.cost import assert_linear
 from tests.support.pairs import frames as decode_frames
@@ -75,6 +75,34 @@ def test_payloads_outlive_the_buffer_in_which_they_arrived() -> None:
     assert [payload for _, _, payload in found] == [b"first", b"second"]
 
 
+@pytest.mark.parametrize("cut", [0, 1, 9, JOINED_DATA, 3 * JOINED_DATA + 100])
+def test_bulk_data_that_arrives_together_is_taken_as_one(cut: int) -> None:
+    payloads = [bytes([number]) * size for number, size in enumerate((JOINED_DATA + 5, JOINED_DATA + 5, JOINED_DATA))]
+    data = b"".join(encode_frame(Kind.STDIN, 1, payload) for payload in payloads)
+    decoder = FrameDecoder(no_check)
+    found = [*decoder.frames(data[:cut]), *decoder.frames(data[cut:])]
+    assert b"".join(payload for _, _, payload in found) == b"".join(payloads)
+    assert len(found) == (1 if cut <= JOINED_DATA else 2)
+    assert {(kind, channel) for kind, channel, _ in found} == {(Kind.STDIN, 1)}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        encode_frame(Kind.STDIN, 1, bytes(JOINED_DATA - 1)),  # perhaps a key
+        encode_frame(Kind.STDIN, 1, bytes(JOINED_DATA + 1)),  # perhaps longer than is allowed
+        encode_frame(Kind.STDIN, 2, bytes(JOINED_DATA)),
+        encode_frame(Kind.STDERR, 1, bytes(JOINED_DATA)),
+        encode_frame(Kind.MESSAGE, 1, bytes(JOINED_DATA)),
+    ],
+)
+def test_frames_that_differ_are_never_joined(second: bytes) -> None:
+    first = encode_frame(Kind.STDIN, 1, bytes(JOINED_DATA))
+    assert len(list(FrameDecoder(no_check).frames(first + second))) == 2
+    messages = encode_frame(Kind.MESSAGE, 1, bytes(JOINED_DATA)) * 2
+    assert len(list(FrameDecoder(no_check).frames(messages))) == 2
+
+
 def test_frames_are_encoded_as_specified() -> None:
     assert encode_frame(3, 1, b"hello") == bytes.fromhex("0000050300000001") + b"hello"
     assert encode_header(255, MAX_CHANNEL, MAX_PAYLOAD) == b"\xff" * 8
@@ -90,5 +118,7 @@ def test_ten_times_the_frame_costs_ten_times_as_much_in_chunks_of_any_size(size:
     assert_linear(decode, lambda n: encode_frame(3, 1, bytes(n)), 3000 * size)
 
 
-def test_ten_times_the_frames_cost_ten_times_as_much() -> None:
-    assert_linear(lambda data: list(FrameDecoder(no_check).frames(data)), lambda n: encode_frame(2, 1, b"x") * n, 2000)
+@pytest.mark.parametrize(("size", "count"), [(1, 2000), (JOINED_DATA, 20)])
+def test_ten_times_the_frames_cost_ten_times_as_much(size: int, count: int) -> None:
+    frame = encode_frame(2, 1, bytes(size))
+    assert_linear(lambda data: list(FrameDecoder(no_check).frames(data)), lambda n: frame * n, count)
