@@ -75,7 +75,7 @@ def test_payloads_outlive_the_buffer_in_which_they_arrived() -> None:
     assert [payload for _, _, payload in found] == [b"first", b"second"]
 
 
-@pytest.mark.parametrize("cut", [0, 1, 9, JOINED_DATA, 3 * JOINED_DATA + 100])
+@pytest.mark.parametrize("cut", [0, 1, 9, JOINED_DATA, 2 * JOINED_DATA + 100])
 def test_bulk_data_that_arrives_together_is_taken_as_one(cut: int) -> None:
     payloads = [bytes([number]) * size for number, size in enumerate((JOINED_DATA + 5, JOINED_DATA + 5, JOINED_DATA))]
     data = b"".join(encode_frame(Kind.STDIN, 1, payload) for payload in payloads)
