@@ -21,8 +21,11 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `events`     what a transfer reports while it goes on, and its totals
 `stream`     the frames' way in and out
 `opening`    opens paths below a directory, and nothing outside of it
+`globs`      patterns of source files
 `walk`       the entries of the sources
 `reading`    the content of one source file, and whether it has changed meanwhile
+`rate`       at most so many bytes each second
+`answers`    what the sender knows of the receiver
 `sender`     the sender
 `temporary`  temporary files beside their targets, and those left by transfers that were cut off
 `writing`    the content of one file being received

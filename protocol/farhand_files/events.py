@@ -61,7 +61,7 @@ class Skipped(NamedTuple):
 
 class Trouble(NamedTuple):
     """Something could not be read or written; `path` names it as its own side would. `remote` says on which side.
-    `errno` is 0 if no system call has failed."""
+    `errno` is 0 for a notice: nothing has failed because of it."""
 
     path: bytes
     errno: int

@@ -125,7 +125,7 @@ class Entry(NamedTuple):
 class Problem(NamedTuple):
     """Either way: something could not be read (sender) or is not as requested (receiver), and the rest goes on.
 
-    `path` names it for people, as the other side would. `errno` is 0 if no system call has failed."""
+    `path` names it for people, as the other side would. `errno` is 0 for a notice: nothing has failed because of it."""
 
     errno: int
     path: bytes

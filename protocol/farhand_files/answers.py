@@ -1,0 +1,312 @@
+"""What the receiver answers: which files it wants, has, and has failed with.
+
+A thread of the sender takes its frames. It never waits for anything but them, so that the two sides cannot block each
+other; what the sender has to do because of them is in `Answers.jobs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from . import events, wire
+from .events import Event, Totals
+from .opening import join
+from .options import TransferOptions, parse_object
+from .stream import Cancelled, FrameReader
+from .walk import Piped, Readable
+
+MAX_HAVE: Final = 8 << 20
+"""Bytes of digests that are held for files that are wanted: 230 GiB in chunks of 1 MiB. What is beyond is sent."""
+
+MAX_OTHERS: Final = 2048
+"""Entries without content whose paths are remembered, in case the receiver fails with one of them."""
+
+# States of a file: LISTED until it is wanted, WANTED while more digests follow, QUEUED until its content is being sent
+LISTED, WANTED, QUEUED, SENDING, SENT, ABORTED = range(6)
+
+
+class PendingFile:
+    """A regular file that the receiver has not answered yet."""
+
+    __slots__ = (
+        "basis",
+        "blake3",
+        "entry",
+        "failed",
+        "full",
+        "have",
+        "kept",
+        "origin",
+        "sent",
+        "sha256",
+        "size",
+        "state",
+    )
+
+    def __init__(self, origin: Readable | Piped) -> None:
+        self.origin = origin
+        self.entry = origin.entry
+        self.state = LISTED
+        self.basis = wire.NOTHING
+        self.have = b""
+        self.full = self.failed = False
+        self.size = self.sent = self.kept = 0
+        self.blake3 = self.sha256 = b""
+
+    def shown(self) -> bytes:
+        """Return the path for people on this side."""
+        return join(self.origin.place.path, self.origin.name) if isinstance(self.origin, Readable) else self.entry.path
+
+
+class Answers:
+    """Files without an answer, and what the receiver has answered. `take_all` is for a thread of its own."""
+
+    def __init__(
+        self, reader: FrameReader, options: TransferOptions, report: Callable[[Event], None], *, pipes: bool
+    ) -> None:
+        """`pipes`: `wait_for_pipe` will be used."""
+        self.entries = 0
+        self.files: dict[int, PendingFile] = {}
+        self.jobs: deque[PendingFile] = deque()
+        self.totals = Totals()
+        self.summary: Totals | None = None
+        self.finished = False
+        self.cancelled = threading.Event()
+        self._reader = reader
+        self._options = options
+        self._report = report
+        self._others: dict[int, bytes] = {}
+        self._have = 0
+        self._broken: BaseException | None = None
+        self._wake = threading.Event()
+        self._pipe_wake = _PipeWake() if pipes else None
+        self._takers: dict[type[wire.Frame], Callable[..., None]] = {
+            wire.Skip: self._skip,
+            wire.Want: self._want,
+            wire.FileDone: self._done,
+            wire.Failed: self._fail,
+            wire.Problem: self._problem,
+            wire.Deleted: self._deleted,
+            wire.Summary: self._summarize,
+        }
+
+    def expect(self, file: PendingFile) -> None:
+        """A regular file will be sent: it is going to be answered."""
+        self.files[file.entry.number] = file
+        self.entries = file.entry.number + 1
+
+    def expect_other(self, entry: wire.Entry) -> None:
+        """An entry without content will be sent: the receiver may fail with it."""
+        self._others[entry.number] = entry.path
+        if len(self._others) > MAX_OTHERS:
+            del self._others[next(iter(self._others))]
+        self.entries = entry.number + 1
+
+    def let_go(self, file: PendingFile) -> None:
+        """The digests of a file are not needed any more."""
+        self._have -= len(file.have)
+        file.have = b""
+
+    def cancel(self) -> None:
+        """Make `check` and all that wait raise `Cancelled`."""
+        self.cancelled.set()
+        self._rouse()
+
+    def check(self) -> None:
+        """Raise what has ended the transfer, if anything has: `StreamEnded`, `wire.WireError`, `Cancelled`, OSError."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        if self._broken is not None:
+            raise self._broken
+
+    def wait_for_work(self, known: int) -> None:
+        """Wait until there are jobs, or fewer than `known` files without an answer. Raises what `check` raises."""
+        self._wait(lambda: bool(self.jobs) or len(self.files) < known)
+
+    def wait_for_summary(self) -> Totals:
+        """Wait for the receiver's totals. Raises what `check` raises."""
+        self._wait(lambda: self.summary is not None)
+        assert self.summary is not None
+        return self.summary
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        while True:
+            self._wake.clear()
+            self.check()
+            if ready():
+                return
+            self._wake.wait()
+
+    def wait_for_pipe(self, file: PendingFile, fd: int) -> None:
+        """Wait until a pipe can be read, or the receiver has failed. Raises what `check` raises."""
+        assert self._pipe_wake is not None
+        while not self._pipe_wake.wait(fd):
+            self.check()
+            if file.failed:
+                return
+
+    def close(self) -> None:
+        """Close what was opened to wait for pipes. The thread ends when the stream does."""
+        if self._pipe_wake is not None:
+            self._pipe_wake.close()
+
+    def take_all(self) -> None:
+        """Take frames until there are no more."""
+        try:
+            while self.summary is None:
+                frame = self._reader.read()
+                taker = self._takers.get(type(frame))
+                if taker is None:
+                    raise wire.WireError(f"a receiver has sent {type(frame).__name__}")
+                taker(frame)
+                if self._reader.waiting:
+                    self._rouse()
+        except BaseException as error:  # noqa: BLE001 - raised by run
+            self._broken = error
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._pipe_wake is not None:
+            self._pipe_wake.rouse()
+
+    def _known(self, frame: wire.Skip | wire.Want | wire.FileDone) -> PendingFile:
+        file = self.files.get(frame.number)
+        if file is None:
+            raise wire.WireError(
+                f"a {type(frame).__name__} of entry {frame.number}, which is no file without an answer"
+            )
+        return file
+
+    def _skip(self, frame: wire.Skip) -> None:
+        file = self._known(frame)
+        if file.state != LISTED:
+            raise wire.WireError(f"a Skip of entry {frame.number}, which was wanted")
+        del self.files[frame.number]
+        self.totals.skipped += 1
+        self._report(events.Skipped(file.entry.path, file.entry.size))
+
+    def _want(self, frame: wire.Want) -> None:
+        file = self._known(frame)
+        if file.state > WANTED or (file.state == WANTED and frame.basis != file.basis):
+            raise wire.WireError(f"a Want of entry {frame.number}, which was wanted before")
+        file.state, file.basis = WANTED, frame.basis
+        if frame.have:
+            self._keep_have(file, frame.have)
+        if frame.last:
+            file.state = QUEUED
+            self.jobs.append(file)
+
+    def _keep_have(self, file: PendingFile, have: bytes) -> None:
+        """Keep digests, as long as there are not too many: what the others are about is sent."""
+        check_have(file.basis, file.entry.size, len(file.have), have)
+        if file.full or self._have + len(have) > MAX_HAVE:
+            file.full = True
+            return
+        file.have += have
+        self._have += len(have)
+
+    def _done(self, frame: wire.FileDone) -> None:
+        file = self._known(frame)
+        totals = self.totals
+        if file.state == LISTED and self._options.dry_run:
+            file.size = max(0, file.entry.size)
+        elif file.state != SENT:
+            raise wire.WireError(f"a Done of entry {frame.number}, which was not sent completely")
+        elif frame.blake3 != file.blake3:
+            raise wire.WireError(f"a Done of entry {frame.number} with the digest of something else")
+        del self.files[frame.number]
+        totals.files += 1
+        totals.bytes += file.size
+        totals.sent += file.sent
+        totals.kept += file.kept
+        totals.digest = file.blake3.hex()
+        self._report(events.Finished(file.entry.path, file.size, file.sent, file.kept, file.blake3, file.sha256))
+
+    def _fail(self, frame: wire.Failed) -> None:
+        file = self.files.pop(frame.number, None)
+        if file is None and frame.number >= self.entries:
+            raise wire.WireError(f"a Failed of entry {frame.number}, which was not sent")
+        if file is not None:
+            file.failed = True
+            if file.state == ABORTED:
+                return  # it was reported when this side aborted it
+        path = file.entry.path if file is not None else self._others.get(frame.number, b"")
+        self.totals.failed += 1
+        self._report(events.Trouble(path, frame.errno, _sentence(frame.sentence), True))
+
+    def _problem(self, frame: wire.Problem) -> None:
+        self._report(events.Trouble(frame.path, frame.errno, _sentence(frame.sentence), True))
+
+    def _deleted(self, frame: wire.Deleted) -> None:
+        self._report(events.Removed(frame.path))
+
+    def _summarize(self, frame: wire.Summary) -> None:
+        if not self.finished:
+            raise wire.WireError("a Summary before the end")
+        try:
+            self.summary = Totals.from_json(parse_object(frame.text, "totals"))
+        except wire.WireError:
+            raise
+        except ValueError as error:
+            raise wire.WireError(str(error)) from None
+
+
+def check_have(basis: int, size: int, before: int, have: bytes) -> None:
+    """Check what a receiver says that it has of a file of this size (-1: unknown), after `before` bytes of the same.
+    Raises `wire.WireError`."""
+    if basis == wire.NOTHING:
+        raise wire.WireError("a Want with digests of nothing")
+    chunks = list(wire.unpack_chunks(have))
+    if not all(0 < length <= wire.CHUNK for length, _ in chunks):
+        raise wire.WireError("a Want with a chunk of a size that no chunk has")
+    if basis == wire.PARTIAL:
+        if any(length < wire.CHUNK for length, _ in chunks[:-1]):
+            raise wire.WireError("a Want with a short chunk before the last one")
+        start = (before // wire.CHUNK_SIZE + len(chunks) - 1) * wire.CHUNK
+        if 0 <= size <= start:
+            raise wire.WireError("a Want with more digests than the file can have")
+
+
+def _sentence(sentence: bytes) -> str:
+    return sentence[: wire.MAX_SENTENCE_SIZE].decode("utf-8", "replace")
+
+
+class _PipeWake:
+    """Ends the wait for a pipe. May be called in any thread, and after it was closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: tuple[int, int] | None = os.pipe()
+        os.set_blocking(self._ends[1], False)
+
+    def rouse(self) -> None:
+        """End the wait, or the next one."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._ends is not None:
+                os.write(self._ends[1], b"\0")
+
+    def wait(self, fd: int) -> bool:
+        """Wait until `fd` can be read (True), or `rouse` was called. For the thread that also calls `close`."""
+        assert self._ends is not None
+        waiting = select.poll()
+        waiting.register(fd, select.POLLIN)
+        waiting.register(self._ends[0], select.POLLIN)
+        ready = {each for each, _ in waiting.poll()}
+        if self._ends[0] in ready:
+            os.read(self._ends[0], 65536)
+        return fd in ready
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        with self._lock:
+            ends, self._ends = self._ends, None
+            for end in ends or ():
+                os.close(end)

@@ -1,0 +1,421 @@
+"""The entries of the sources, in the order in which they are sent: each directory before what is in it.
+
+The tree is never listed as a whole: a directory is read in batches, sorted by name, and what is in its subdirectories
+follows each batch. Everything below a source is opened by its name in an open directory, and no symbolic link is
+followed; only the sources themselves, which the user has typed, may be or contain some.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from . import wire
+from .globs import expand, is_pattern
+from .names import is_temporary
+from .opening import Area, OpenDirectories, join
+from .options import TransferOptions
+from .selection import Selection
+
+BATCH: Final = 1024
+"""Names that are read from a directory at once, to be sorted: some 100 KiB."""
+
+MAX_SCANS: Final = 64
+"""Directories of more than a batch that are held open while what is below them is walked; the names of further ones are
+read at once. Few trees have ten such directories in a path, and a process may have 1,024 descriptors."""
+
+MAX_HARDLINKS: Final = 32_768
+"""Files with further names that are known at a time, some 10 MiB; they are forgotten once all their names were seen. A
+further name of a file that is not known is sent as a file of its own."""
+
+MAX_XATTRS: Final = 1 << 20
+"""Bytes of extended attributes of one entry: they have to fit in a frame. Linux allows 64 KiB for each name."""
+
+PIPE_MODE: Final = 0o644
+"""The mode of a file that is made of what comes out of a pipe: that of a new file with the usual umask."""
+
+_SPECIAL: Final = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+_PSEUDO: Final = (b"proc", b"sysfs", b"debugfs", b"tracefs", b"cgroup", b"cgroup2", b"configfs", b"securityfs")
+"""File systems whose files have content that their size does not tell."""
+
+_PSEUDO_SIZES: Final = (0, 4096)
+
+_KEPT_XATTRS: Final = ("user.", "system.posix_acl_")
+"""Others grant privileges (security.capability), or belong to a file system."""
+
+
+class Pipe(NamedTuple):
+    """A source of unknown length: what can be read from a descriptor. `name` is that of its entry."""
+
+    fd: int
+    name: bytes
+
+
+class SourceDirectory(NamedTuple):
+    """The directory in which files were found. It is opened again when a file is, if it was closed meanwhile."""
+
+    directories: OpenDirectories
+    components: tuple[bytes, ...]
+    path: bytes
+
+    def open_file(self, name: bytes) -> int:
+        """Open a file and return the descriptor, which is the caller's. Raises OSError.
+
+        O_NONBLOCK: a FIFO that has replaced the file does not block, nor does a file with a lease (EWOULDBLOCK).
+        """
+        fd = self.directories.get(self.components).fd
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+
+
+class Readable(NamedTuple):
+    """A regular file: its entry, and where it is. `name` is not that of the entry if the source was a symbolic link."""
+
+    entry: wire.Entry
+    place: SourceDirectory
+    name: bytes
+
+
+class Piped(NamedTuple):
+    """The entry of a pipe."""
+
+    entry: wire.Entry
+    pipe: Pipe
+
+
+WalkStep: TypeAlias = Readable | Piped | wire.Entry | wire.Problem | wire.Listed
+"""What the walk has found: a regular file or a pipe, or a frame to be sent as it is."""
+
+
+class Scan(Protocol):
+    """What `os.scandir` returns."""
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]: ...
+
+    def close(self) -> None:
+        """Stop reading."""
+
+
+class _Visit:
+    """A directory that is being walked."""
+
+    def __init__(self, place: SourceDirectory, path: bytes, number: int) -> None:
+        self.place = place
+        self.path = path
+        self.number = number
+        self.scan: Scan | None = None
+        self.fd = -1
+        self.below: list[tuple[bytes, int]] = []
+        self.complete = True
+        self.over = False
+
+    def close(self) -> None:
+        """Close the descriptor that is being read."""
+        if self.scan is not None:
+            self.scan.close()
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Walk:
+    """Finds the entries of sources. `batches` yields them; the other attributes are what it has found so far.
+
+    `entries` are numbered from 0, `size` is the sum of the known sizes of regular files, `complete` is whether
+    everything could be read.
+    """
+
+    def __init__(
+        self, sources: Sequence[bytes | Pipe], options: TransferOptions, area: Area, *, patterns: bool = False
+    ) -> None:
+        """`patterns`: sources may be patterns. Raises `wire.WireError` for an exclude that is no pattern."""
+        self.entries = 0
+        self.size = 0
+        self.complete = True
+        self._sources = sources
+        self._area = area
+        self._patterns = patterns
+        self._xattrs = options.xattrs and hasattr(os, "listxattr")
+        self._selection: Selection | None = None
+        if options.excludes or options.max_size is not None or options.newer_than is not None:
+            self._selection = Selection(options)
+        self._hardlinks: dict[tuple[int, int], tuple[int, int]] = {}
+        self._scans = 0
+        self._names: set[bytes] = set()
+        self._pseudo: frozenset[int] | None = None
+        self._found: list[WalkStep] = []
+
+    def batches(self) -> Generator[list[WalkStep], None, None]:
+        """Yield what is found. Closing the generator closes what is open."""
+        for source in self._sources:
+            if isinstance(source, Pipe):
+                self._add_pipe(source)
+                yield self._take()
+                continue
+            paths = self._expand(source) if self._patterns and is_pattern(source) else [source]
+            yield self._take()
+            for path in paths:
+                visit = self._add_source(path)
+                yield self._take()
+                if visit is not None:
+                    yield from self._tree(visit)
+
+    def _take(self) -> list[WalkStep]:
+        found, self._found = self._found, []
+        return found
+
+    def _add_pipe(self, pipe: Pipe) -> None:
+        now = time.time_ns()
+        name = pipe.name or b"-"
+        entry = wire.Entry(self._number(), wire.REGULAR, PIPE_MODE, os.geteuid(), os.getegid(), now, -1, name)
+        self._found.append(Piped(entry, pipe))
+
+    def _expand(self, pattern: bytes) -> list[bytes]:
+        try:
+            found = expand(self._area, pattern)
+        except OSError as error:
+            self._add_error(error, pattern)
+            return []
+        if not found:
+            self._add_failure(errno.ENOENT, pattern, "no file matches")
+        return found
+
+    def _add_source(self, source: bytes) -> _Visit | None:
+        """Add the entry of a source, and return the directory to be walked if it is one."""
+        name = source.rsplit(b"/", 1)[-1]
+        only_content = name in (b"", b".", b"..")
+        try:
+            directory = self._area.open_directory(source)
+        except NotADirectoryError as error:
+            if only_content:
+                self._add_error(error, source)
+            else:
+                self._add_single(source, name)
+            return None
+        except OSError as error:
+            self._add_error(error, source)
+            return None
+        path = b"" if only_content else name
+        if self._selection is not None and not self._selection.takes(path, True):
+            return None
+        xattrs = self._xattrs_of(b"/proc/self/fd/%d" % directory.fd, source, follow=True) if self._xattrs else b""
+        entry = self._entry(wire.DIRECTORY, os.fstat(directory.fd), path, xattrs=xattrs)
+        self._found.append(entry)
+        return _Visit(SourceDirectory(OpenDirectories(directory), (), source.rstrip(b"/") or b"/"), path, entry.number)
+
+    def _add_single(self, source: bytes, name: bytes) -> None:
+        """Add a source that is no directory. A symbolic link is followed, since the user has named it."""
+        try:
+            directory, real = self._area.parent(source)
+            status = os.lstat(real, dir_fd=directory.fd)
+        except OSError as error:
+            self._add_error(error, source)
+            return
+        special = _SPECIAL.get(stat.S_IFMT(status.st_mode))
+        if special is not None:
+            self._add_failure(errno.EOPNOTSUPP, source, f"this is {special}, which is not transferred")
+        elif not stat.S_ISREG(status.st_mode):
+            self._add_failure(errno.ESTALE, source, "this was replaced while it was being opened")
+        elif name in self._names:
+            self._add_failure(errno.EEXIST, source, "another source has the same name")
+        else:
+            self._names.add(name)
+            self._add_file(
+                SourceDirectory(OpenDirectories(directory), (), directory.path), name, real, status, directory.fd
+            )
+
+    def _tree(self, top: _Visit) -> Generator[list[WalkStep], None, None]:
+        stack = [top]
+        try:
+            while stack:
+                visit = stack[-1]
+                if visit.below:
+                    name, number = visit.below.pop()
+                    place = SourceDirectory(
+                        visit.place.directories, (*visit.place.components, name), join(visit.place.path, name)
+                    )
+                    stack.append(_Visit(place, visit.path + b"/" + name if visit.path else name, number))
+                elif visit.over:
+                    stack.pop()
+                else:
+                    self._add_batch(visit)
+                    yield self._take()
+        finally:
+            for visit in stack:
+                self._close(visit)
+
+    def _close(self, visit: _Visit) -> None:
+        if visit.fd >= 0:
+            self._scans -= 1
+        visit.close()
+
+    def _add_batch(self, visit: _Visit) -> None:
+        """Add the next entries of a directory, and after the last ones that it is listed."""
+        limit: int | None = BATCH
+        batch: list[tuple[bytes, os.DirEntry[str]]] = []
+        try:
+            directory = visit.place.directories.get(visit.place.components)
+            if visit.scan is None:
+                visit.fd = directory.readable()
+                self._scans += 1
+                visit.scan = os.scandir(visit.fd)
+            if self._scans > MAX_SCANS:
+                limit = None
+            batch = [(os.fsencode(each.name), each) for each in itertools.islice(visit.scan, limit)]
+        except OSError as error:
+            self._add_error(error, visit.place.path)
+            visit.complete, limit = False, None
+        else:
+            batch.sort(key=_first)
+            prefix = visit.path + b"/" if visit.path else b""
+            for name, each in batch:
+                try:
+                    self._add(visit, prefix + name, name, each.stat(follow_symlinks=False), directory.fd)
+                except FileNotFoundError:
+                    continue  # removed since its name was read: it is not in the tree
+                except OSError as error:
+                    visit.complete = False
+                    self._add_error(error, join(visit.place.path, name))
+        visit.below.reverse()
+        if limit is None or len(batch) < limit:
+            self._close(visit)
+            visit.over = True
+            self._found.append(wire.Listed(visit.number, int(visit.complete)))
+
+    def _add(self, visit: _Visit, path: bytes, name: bytes, status: os.stat_result, fd: int) -> None:
+        """Add what is in a directory. Raises OSError."""
+        mode = status.st_mode
+        if name.startswith(b".farhand-") and is_temporary(name):
+            return  # of a transfer that is under way, or was cut off
+        if len(path) > wire.MAX_PATH:
+            raise OSError(errno.ENAMETOOLONG, f"the path is longer than {wire.MAX_PATH} bytes")
+        if stat.S_ISREG(mode):
+            self._add_file(visit.place, path, name, status, fd)
+        elif self._selection is not None and self._selection.excludes(path, stat.S_ISDIR(mode)):
+            return
+        elif stat.S_ISDIR(mode):
+            xattrs = b""
+            if self._xattrs:
+                xattrs = self._xattrs_of(b"/proc/self/fd/%d/%s" % (fd, name), join(visit.place.path, name))
+            entry = self._entry(wire.DIRECTORY, status, path, xattrs=xattrs)
+            visit.below.append((name, entry.number))
+            self._found.append(entry)
+        elif stat.S_ISLNK(mode):
+            target = os.readlink(name, dir_fd=fd)
+            self._found.append(self._entry(wire.SYMLINK, status, path, target=target))
+        else:
+            what = f"this is {_SPECIAL.get(stat.S_IFMT(mode), 'no file')}, which is not transferred"
+            self._found.append(wire.Problem(0, join(visit.place.path, name)[: wire.MAX_PATH], what.encode()))
+
+    def _add_file(self, place: SourceDirectory, path: bytes, name: bytes, status: os.stat_result, fd: int) -> None:
+        size = status.st_size
+        if size in _PSEUDO_SIZES and os.major(status.st_dev) == 0 and self._is_pseudo(status.st_dev):
+            size = -1
+        if self._selection is not None and not self._selection.takes(path, False, size, status.st_mtime_ns):
+            return
+        if status.st_nlink > 1:
+            known = self._known_name(status)
+            if known is not None:
+                self._found.append(self._entry(wire.HARDLINK, status, path, target=b"%d" % known))
+                return
+        xattrs = b""
+        if self._xattrs:
+            xattrs = self._xattrs_of(b"/proc/self/fd/%d/%s" % (fd, name), join(place.path, name))
+        if size > 0:
+            self.size += size
+        entry = self._entry(wire.REGULAR, status, path, size=size, xattrs=xattrs)
+        self._found.append(Readable(entry, place, name))
+
+    def _known_name(self, status: os.stat_result) -> int | None:
+        """Return the entry that is another name of this file. If there is none, the next entry may be one later."""
+        key = (status.st_dev, status.st_ino)
+        known = self._hardlinks.get(key)
+        if known is None:
+            if len(self._hardlinks) < MAX_HARDLINKS:
+                self._hardlinks[key] = (self.entries, status.st_nlink - 1)
+            return None
+        number, left = known
+        if left > 1:
+            self._hardlinks[key] = (number, left - 1)
+        else:
+            del self._hardlinks[key]
+        return number
+
+    def _is_pseudo(self, device: int) -> bool:
+        if self._pseudo is None:
+            self._pseudo = _pseudo_devices()
+        return device in self._pseudo
+
+    def _xattrs_of(self, path: bytes, shown: bytes, *, follow: bool = False) -> bytes:
+        """Return the extended attributes of a file, packed. What cannot be read is added as a problem."""
+        try:
+            pairs = [
+                (os.fsencode(name), os.getxattr(path, name, follow_symlinks=follow))
+                for name in os.listxattr(path, follow_symlinks=follow)
+                if name.startswith(_KEPT_XATTRS)
+            ]
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENODATA, errno.ENOENT):
+                self._add_error(error, shown)
+            return b""
+        packed = wire.pack_xattrs(pairs)
+        if len(packed) > MAX_XATTRS:
+            self._add_failure(errno.E2BIG, shown, f"more than {MAX_XATTRS} bytes of extended attributes are not kept")
+            return b""
+        return packed
+
+    def _entry(
+        self,
+        kind: int,
+        status: os.stat_result,
+        path: bytes,
+        *,
+        size: int = 0,
+        target: bytes = b"",
+        xattrs: bytes = b"",
+    ) -> wire.Entry:
+        mode = status.st_mode & 0o7777
+        return wire.Entry(
+            self._number(), kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, size, path, target, xattrs
+        )
+
+    def _number(self) -> int:
+        number = self.entries
+        self.entries += 1
+        return number
+
+    def _add_error(self, error: OSError, path: bytes) -> None:
+        self._add_failure(error.errno or errno.EIO, path, error.strerror or str(error))
+
+    def _add_failure(self, number: int, path: bytes, sentence: str) -> None:
+        self.complete = False
+        self._found.append(wire.Problem(number, path[: wire.MAX_PATH], sentence.encode()[: wire.MAX_SENTENCE_SIZE]))
+
+
+def _first(pair: tuple[bytes, os.DirEntry[str]]) -> bytes:
+    return pair[0]
+
+
+def _pseudo_devices() -> frozenset[int]:
+    """Return the devices of file systems whose files have more content than their size says."""
+    found = set()
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            for line in mounts:
+                before, _, after = line.partition(b" - ")
+                if after.split(b" ", 1)[0] in _PSEUDO:
+                    major, minor = before.split(b" ")[2].split(b":")
+                    found.add(os.makedev(int(major), int(minor)))
+    except OSError:  # macOS
+        pass
+    return frozenset(found)

@@ -1,0 +1,377 @@
+"""The content of one source file: all of it, also what is not sent, and as it was when the file was opened."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farhand_files import reading, wire
+from farhand_files.reading import Changed, Content, Part, read_ahead, read_small
+
+CHUNK = wire.CHUNK
+LONG_AGO = 1_000_000_000_000_000_000
+
+
+def made(path: Path, content: bytes, mtime: int = LONG_AGO) -> Path:
+    path.write_bytes(content)
+    os.utime(path, ns=(mtime, mtime))
+    return path
+
+
+def opened(path: Path, *, known_size: bool = True) -> Content:
+    return Content(os.open(path, os.O_RDONLY), known_size=known_size)
+
+
+def random_bytes(size: int) -> bytes:
+    return (os.urandom(1 << 16) * (size // (1 << 16) + 1))[:size] if size > 1 << 20 else os.urandom(size)
+
+
+def assembled(
+    content: Content, basis: int = wire.NOTHING, have: bytes = b"", had: bytes = b""
+) -> tuple[bytes, list[str]]:
+    """Return what a receiver would have, and of which sorts of parts it came."""
+    result = bytearray()
+    sorts = []
+    for part in content.parts(basis, have):
+        assert part.offset == len(result)
+        if part.data is not None:
+            assert len(part.data) == part.length <= CHUNK
+            result += part.data
+        elif part.source >= 0:
+            assert len(had[part.source : part.source + part.length]) == part.length
+            result += had[part.source : part.source + part.length]
+        else:
+            result += bytes(part.length)
+        sorts.append("data" if part.data is not None else "copy" if part.source >= 0 else "hole")
+    assert content.hashes.blake3() == blake3(result).digest()
+    return bytes(result), sorts
+
+
+def chunks_of(content: bytes) -> bytes:
+    parts = [content[at : at + CHUNK] for at in range(0, len(content), CHUNK)]
+    return wire.pack_chunks([(len(part), blake3(part).digest()) for part in parts])
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7])
+def test_content_comes_whole_and_in_order(tmp_path: Path, size: int) -> None:
+    data = random_bytes(size)
+    with opened(made(tmp_path / "f", data)) as content:
+        assert assembled(content)[0] == data
+        assert (content.size, content.mtime) == (size, LONG_AGO)
+        assert content.settle()
+
+
+def test_sha256_is_computed_beside_blake3_if_requested(tmp_path: Path) -> None:
+    data = random_bytes(3 * CHUNK)
+    with opened(made(tmp_path / "f", data)) as content:
+        for _ in content.parts(sha256=True):
+            pass
+        assert content.hashes.sha256() == hashlib.sha256(data).digest()
+        for _ in content.parts():
+            pass
+        assert content.hashes.sha256() == b""
+        assert content.hashes.blake3() == blake3(data).digest()
+
+
+def test_holes_and_chunks_of_zeros_are_not_sent(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(40 * CHUNK)
+        file.seek(20 * CHUNK + 4096)
+        file.write(b"x" * 4096)
+    expected = path.read_bytes()
+    with opened(path) as content:
+        result, sorts = assembled(content)
+        assert result == expected
+        assert sorts.count("data") == 1
+        assert len(sorts) <= 4
+    made(path, bytes(3 * CHUNK) + b"x" + bytes(100))
+    with opened(path) as content:
+        result, sorts = assembled(content)
+        assert (result, sorts) == (path.read_bytes(), ["hole", "hole", "hole", "data"])
+
+
+def test_a_sparse_file_larger_than_4_gib_takes_neither_memory_nor_reading(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate((4 << 30) + CHUNK)
+        file.seek(4 << 30)
+        file.write(b"end")
+    with opened(path) as content:
+        parts = [(part.offset, part.length, part.data is None) for part in content.parts()]
+    assert parts[0] == (0, 4 << 30, True)
+    assert parts[1][0] == 4 << 30
+    assert sum(length for _, length, _ in parts) == (4 << 30) + CHUNK
+
+
+@pytest.mark.parametrize("size", [CHUNK // 2, 3 * CHUNK, 5 * CHUNK + 7])
+@pytest.mark.parametrize("had", [0, 5, CHUNK, 2 * CHUNK + 3, 3 * CHUNK])
+def test_the_verified_beginning_is_not_sent_again(tmp_path: Path, size: int, had: int) -> None:
+    data = random_bytes(size)
+    have = data[: min(had, size)]
+    with opened(made(tmp_path / "f", data)) as content:
+        result, sorts = assembled(content, wire.PARTIAL, chunks_of(have), have)
+        assert result == data
+        if have:
+            assert sorts[0] == "copy"
+            assert sorts.count("copy") == 1
+
+
+def test_chunks_that_differ_are_sent_and_the_others_are_not(tmp_path: Path) -> None:
+    data = random_bytes(6 * CHUNK)
+    had = bytearray(data)
+    had[CHUNK] ^= 1
+    had[4 * CHUNK] ^= 1
+    with opened(made(tmp_path / "f", data)) as content:
+        result, sorts = assembled(content, wire.PARTIAL, chunks_of(bytes(had)), bytes(had))
+    assert (result, sorts) == (data, ["copy", "data", "copy", "data", "copy"])
+
+
+def test_an_end_that_is_new_is_sent(tmp_path: Path) -> None:
+    data = random_bytes(CHUNK + 100)
+    have = data[: CHUNK + 50]
+    with opened(made(tmp_path / "f", data)) as content:
+        assert assembled(content, wire.PARTIAL, chunks_of(have), have) == (data, ["copy", "data"])
+    longer = data + b"more"
+    with opened(tmp_path / "f") as content:
+        assert assembled(content, wire.PARTIAL, chunks_of(longer), longer) == (data, ["copy", "data"])
+
+
+@settings(max_examples=20)
+@given(st.lists(st.booleans(), max_size=6), st.integers(0, 6))
+def test_any_mix_of_equal_and_different_chunks_is_assembled(same: list[bool], size: int) -> None:
+    reading_chunk = wire.CHUNK
+    path = Path(f"/tmp/farhand-reading-{os.getpid()}-{threading.get_ident()}")
+    data = b"".join(bytes([number]) * reading_chunk for number in range(1, size + 1))
+    had = b"".join((bytes([number + 1]) if equal else b"\xff") * reading_chunk for number, equal in enumerate(same))
+    made(path, data)
+    try:
+        with opened(path) as content:
+            have = chunks_of(had)
+            assert assembled(content, wire.PARTIAL, have, had)[0] == data
+    finally:
+        path.unlink()
+
+
+def test_a_file_at_rest_is_told_from_one_that_was_changed(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"old content")
+    with opened(path) as content:
+        assembled(content)
+        made(path, b"new content", LONG_AGO + 1)
+        with pytest.raises(Changed):
+            content.settle()
+
+
+def test_a_file_that_was_only_touched_is_what_it_was(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"content")
+    with opened(path) as content:
+        assembled(content)
+        os.utime(path, ns=(5, 5))
+        assert content.settle()
+        assert content.mtime == 5
+
+
+def test_a_change_within_one_tick_of_the_clock_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old content")
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
+    with opened(path) as content:
+        assembled(content)
+        path.write_bytes(b"new content")
+        os.utime(path, ns=(now, now))  # as a file system with coarse times would leave it
+        with pytest.raises(Changed):
+            content.settle()
+
+
+def test_a_log_that_grows_is_sent_as_it_was_when_opened(tmp_path: Path) -> None:
+    path = made(tmp_path / "log", b"line 1\n")
+    with opened(path) as content:
+        parts = content.parts()
+        with path.open("ab") as log:
+            log.write(b"line 2\n")
+        assert b"".join(bytes(part.data or b"") for part in parts) == b"line 1\n"
+        assert content.settle() is False
+        assert (content.size, content.mtime) == (7, LONG_AGO)
+
+
+def test_a_file_that_grows_and_changes_is_not_sent_as_a_mixture(tmp_path: Path) -> None:
+    path = made(tmp_path / "log", b"line 1\n")
+    with opened(path) as content:
+        assembled(content)
+        path.write_bytes(b"line x\nline 2\n")
+        with pytest.raises(Changed):
+            content.settle()
+
+
+@pytest.mark.parametrize("size", [100, 6 * CHUNK])
+def test_a_file_that_is_truncated_meanwhile_is_changed(tmp_path: Path, size: int) -> None:
+    path = made(tmp_path / "f", random_bytes(size))
+    with opened(path) as content:
+        parts = content.parts()
+        os.truncate(path, 10)
+        with pytest.raises(Changed):
+            for _ in parts:
+                pass
+    path = made(path, random_bytes(size))
+    with opened(path) as content:
+        assembled(content)
+        os.truncate(path, 10)
+        with pytest.raises(Changed):
+            content.settle()
+
+
+def test_a_file_that_was_replaced_is_sent_as_it_was(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"old")
+    with opened(path) as content:
+        made(tmp_path / "new", b"new").rename(path)
+        assert assembled(content)[0] == b"old"
+        assert content.settle()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_files_of_proc_are_read_to_their_end(known: bool) -> None:
+    with opened(Path("/proc/version"), known_size=known) as content:
+        assert assembled(content)[0] == Path("/proc/version").read_bytes()
+        assert content.settle()
+        assert content.size == len(Path("/proc/version").read_bytes())
+
+
+def test_an_empty_file_that_is_filled_meanwhile_is_changed(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"")
+    with opened(path) as content:
+        parts = content.parts()
+        path.write_bytes(b"x")
+        with pytest.raises(Changed):
+            list(parts)
+
+
+def test_a_pipe_is_passed_on_as_it_comes() -> None:
+    out, into = os.pipe()
+    content = Content(out, pipe=True)
+    parts = content.parts()
+    received = []
+    for sent in (b"first", b"second"):
+        os.write(into, sent)
+        part = next(parts)
+        received.append((part.offset, bytes(part.data or b"")))
+    os.close(into)
+    assert list(parts) == []
+    assert received == [(0, b"first"), (5, b"second")]
+    assert (content.size, content.hashes.blake3()) == (11, blake3(b"firstsecond").digest())
+    content.close()
+    os.close(out)  # it is the caller's
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    fd = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError, match="no regular file any more") as raised:
+        Content(fd)
+    assert raised.value.errno == errno.ESTALE
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def small(path: Path, size: int) -> bytes | None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        found = read_small(fd, size)
+    finally:
+        os.close(fd)
+    return None if found is None else found[0]
+
+
+def test_a_small_file_is_read_at_once_if_it_is_what_was_listed(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"content")
+    assert small(path, 7) == b"content"
+    assert small(path, 6) is None
+    assert small(path, 8) is None
+    path.write_bytes(b"content")
+    now = time.time_ns()
+    os.utime(path, ns=(now + 10**6, now + 10**6))
+    assert small(path, 7) is None, "a file that was changed just now may be changing"
+
+
+def test_a_small_file_that_changes_while_it_is_read_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / "f", b"content")
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        result = real(fd, size)
+        path.write_bytes(b"changed")
+        return result
+
+    monkeypatch.setattr(os, "read", read)
+    assert small(path, 7) is None
+
+
+def test_read_ahead_keeps_what_is_taken_valid(tmp_path: Path) -> None:
+    data = random_bytes(20 * CHUNK)
+    with opened(made(tmp_path / "f", data)) as content:
+        for part in content.parts():
+            before = bytes(part.data or b"")
+            time.sleep(0.001)  # whatever is overwritten is overwritten by now
+            assert bytes(part.data or b"") == before == data[part.offset : part.offset + part.length]
+
+
+def test_read_ahead_ends_with_what_it_is_for() -> None:
+    closed = threading.Event()
+
+    def parts() -> object:
+        try:
+            for number in range(1000):
+                yield Part(number, 1)
+        finally:
+            closed.set()
+
+    ahead = read_ahead(parts())  # type: ignore[arg-type]  # a generator is an iterator
+    next(ahead)
+    ahead.close()
+    assert closed.wait(10)
+    for thread in threading.enumerate():
+        if thread.name == "farhand-read-ahead":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("make", [lambda: OSError(errno.EIO, "broken"), lambda: Changed()])
+def test_read_ahead_raises_what_reading_raises(make: Callable[[], Exception]) -> None:
+    def parts() -> object:
+        yield Part(0, 1)
+        raise make()
+
+    ahead = read_ahead(parts())  # type: ignore[arg-type]  # a generator is an iterator
+    assert next(ahead) == Part(0, 1)
+    with pytest.raises((OSError, Changed)):
+        next(ahead)
+
+
+def test_an_error_in_the_middle_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made(tmp_path / "f", random_bytes(8 * CHUNK))
+    with opened(path) as content:
+        parts = content.parts()
+        next(parts)
+
+        def fail(*_: object) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "readv", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            list(parts)
+
+
+def test_the_buffers_are_few() -> None:
+    assert reading.BUFFERS * CHUNK <= 4 << 20
