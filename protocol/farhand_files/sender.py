@@ -30,7 +30,7 @@ from .options import TransferOptions
 from .rate import ContentRate
 from .reading import SMALL, Changed, Content, Part, read_small
 from .stream import ByteStream, FrameReader, FrameWriter
-from .walk import Pipe, Piped, SourceDirectory, Readable, Walk, WalkStep
+from .walk import Pipe, Piped, Readable, SourceDirectory, Walk, WalkStep
 
 __all__ = ["Pipe", "Sender"]
 
