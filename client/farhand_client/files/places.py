@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import IO, Any, Final, TypeAlias
 
-from farhand_client.arguments import as_bytes, type_error
+from farhand_client.arguments import as_bytes, shortened, type_error
 from farhand_client.options import Argument
 from farhand_protocol.values import MAX_PATHS
 
@@ -87,10 +91,49 @@ class OpenFile:
 
 _UNNAMED: Final = b"stdin"
 
+_ACCESS: Final = {os.O_RDONLY: "reading", os.O_WRONLY: "writing"}
+
 
 def open_file(value: Any, where: str, access: int) -> OpenFile:
     """Return the descriptor of a file that is open for `access`, at the place where the Python object is.
 
     Raises TypeError and ValueError.
     """
-    raise NotImplementedError
+    number = _descriptor(value, where)
+    try:
+        status = os.fstat(number)
+        mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    except (OSError, OverflowError):
+        raise ValueError(f"{where} is {shortened(number)}, which is not an open file descriptor") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError(f"{where} is the descriptor of a directory; pass its path")
+    if mode not in (access, os.O_RDWR):
+        raise ValueError(f"{where} is descriptor {number}, which was not opened for {_ACCESS[access]}")
+    if not isinstance(value, int):
+        _leave_buffer(value, number, access)
+    name = getattr(value, "name", None)
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
+    return OpenFile(number, os.fsencode(PurePath(name).name) if isinstance(name, str) else _UNNAMED)
+
+
+def _descriptor(value: Any, where: str) -> int:
+    if isinstance(value, bool):
+        raise type_error(where, value, "a path, an open file, or its descriptor")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, io.TextIOBase) and not hasattr(value, "buffer"):
+        raise TypeError(f"{where} is {type(value).__name__}, which has no bytes; use a file that was opened as binary")
+    try:
+        return int(value.fileno())
+    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation, or it is closed
+        text = "it must be a path, or an open file of the operating system, or its descriptor"
+        raise TypeError(f"{where} is {type(value).__name__}; {text}") from None
+
+
+def _leave_buffer(file: Any, number: int, access: int) -> None:
+    """Let the descriptor be where the Python object is: that may have read ahead, or not have written all."""
+    if access == os.O_WRONLY:
+        file.flush()
+    elif file.seekable():
+        os.lseek(number, file.tell(), os.SEEK_SET)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .movers import receiving, sending
 from .options import is_pattern, transfer_options
-from .places import Remote, local_destination, local_path, local_sources, remote_path, remote_paths
+from .places import OpenFile, Remote, local_destination, local_path, local_sources, remote_path, remote_paths
 from .transfer import TransferPlan
 
 
@@ -17,7 +18,8 @@ def put_plan(sources: Any, destination: Any, keywords: Mapping[str, Any], *, syn
     local = local_sources(sources, "sources")
     remote = remote_path(destination, "destination")
     options = transfer_options("put", (remote,), len(local) > 1, keywords, sync=sync)
-    return TransferPlan(options, local, b"", os.fsencode(Path.cwd()))
+    repeatable = not any(isinstance(source, OpenFile) for source in local)
+    return TransferPlan(options, sending(local, os.fsencode(Path.cwd())), repeatable)
 
 
 def get_plan(sources: Any, destination: Any, keywords: Mapping[str, Any], *, sync: bool = False) -> TransferPlan:
@@ -26,7 +28,7 @@ def get_plan(sources: Any, destination: Any, keywords: Mapping[str, Any], *, syn
     local = local_destination(destination, "destination")
     several = len(remote) > 1 or any(map(is_pattern, remote))
     options = transfer_options("get", remote, several, keywords, sync=sync)
-    return TransferPlan(options, (), local, os.fsencode(Path.cwd()))
+    return TransferPlan(options, receiving(local, os.fsencode(Path.cwd())), not isinstance(local, OpenFile))
 
 
 def sync_plan(source: Any, destination: Any, keywords: Mapping[str, Any]) -> TransferPlan:

@@ -1,0 +1,174 @@
+"""What the threads of a transfer report: events for whoever follows it, and the totals of all of its attempts."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from farhand_client.transferred import Transferred
+from farhand_files.events import Event, Finished, Moved, Removed, Skipped, Totals, Trouble
+
+MAX_QUEUED_EVENTS: Final = 4096
+"""Events that wait for a reader; then the transfer waits, too. About 1 MiB, and a second of many small files."""
+
+MAX_REPORTED_DIGESTS: Final = 10_000
+"""Files whose digests are kept for the result: some 2 MiB. A program that needs more follows the events."""
+
+MAX_REPORTED_ERRORS: Final = 100
+"""Errors that are kept for the result: more than a person reads. A program that needs more follows the events."""
+
+
+class Reports:
+    """The events of one transfer. `call` schedules a function in the event loop, in which `deliver` is then called."""
+
+    def __init__(self, call: Callable[[Callable[[], None]], object], deliver: Callable[[], None]) -> None:
+        self._call = call
+        self._deliver = deliver
+        self._changed = threading.Condition(threading.Lock())
+        self._queue: deque[Event] = deque()
+        self._called = False
+        self._following = False
+        self._digests: dict[bytes, str] = {}
+        self._sha256: dict[bytes, str] = {}
+        self._before = Transferred()  # what the earlier attempts have done
+        self._sent_before = 0  # bytes that they have sent of files that they have not put in place
+        self._begin_attempt()
+
+    def _begin_attempt(self) -> None:
+        self._files = self._bytes = self._sent = self._kept = self._skipped = self._deleted = 0
+        self._sent_of_unfinished: dict[bytes, int] = {}
+        self._errors: list[Trouble] = []
+        self._more_errors = 0
+        self._progressed = False
+
+    # For threads
+
+    def report(self, event: Event) -> None:
+        """Count an event, and queue it if anybody follows. Waits while the queue is full."""
+        with self._changed:
+            self._count(event)
+            if not self._following:
+                return
+            if isinstance(event, Moved) and self._queue:
+                last = self._queue[-1]
+                if isinstance(last, Moved) and last.path == event.path:
+                    self._queue[-1] = event
+                    return
+            while len(self._queue) >= MAX_QUEUED_EVENTS and self._following:
+                self._changed.wait()
+            self._queue.append(event)
+            if self._called:
+                return
+            self._called = True
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._call(self._delivering)
+
+    def _count(self, event: Event) -> None:
+        match event:
+            case Moved():
+                self._progressed = self._progressed or event.sent > 0
+                self._sent_of_unfinished[event.path] = event.sent
+            case Finished():
+                self._progressed = True
+                self._sent_of_unfinished.pop(event.path, None)
+                self._files += 1
+                self._bytes += event.size
+                self._sent += event.sent
+                self._kept += event.kept
+                if len(self._digests) < MAX_REPORTED_DIGESTS:
+                    self._digests[event.path] = event.blake3.hex()
+                    if event.sha256:
+                        self._sha256[event.path] = event.sha256.hex()
+            case Skipped():
+                self._skipped += 1
+            case Removed():
+                self._deleted += 1
+            case Trouble():
+                self._sent += self._sent_of_unfinished.pop(event.path, 0)
+                if len(self._errors) < MAX_REPORTED_ERRORS:
+                    self._errors.append(event)
+                else:
+                    self._more_errors += 1
+
+    # For the event loop
+
+    def follow(self, *, on: bool) -> None:
+        """Queue events from now on, or no longer; what is queued is thrown away then."""
+        with self._changed:
+            self._following = on
+            if not on:
+                self._queue.clear()
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """Let no thread wait any longer, and queue nothing more."""
+        with self._changed:
+            self._following = False
+            self._changed.notify_all()
+
+    def take(self) -> Event | None:
+        """Return the next event, if there is one."""
+        with self._changed:
+            if not self._queue:
+                return None
+            if len(self._queue) == MAX_QUEUED_EVENTS:
+                self._changed.notify_all()
+            return self._queue.popleft()
+
+    def _delivering(self) -> None:
+        with self._changed:
+            self._called = False
+        self._deliver()
+
+    def attempt_failed(self) -> bool:
+        """Note that this attempt is over and another one may follow; return whether it has done anything."""
+        with self._changed:
+            before = self._before
+            unfinished = sum(self._sent_of_unfinished.values())
+            self._before = Transferred(
+                files=before.files + self._files,
+                bytes=before.bytes + self._bytes,
+                sent=before.sent + self._sent + unfinished,
+                kept=before.kept + self._kept,
+                deleted=before.deleted + self._deleted,
+            )
+            self._sent_before += unfinished
+            progressed = self._progressed
+            self._begin_attempt()
+            return progressed
+
+    def result(self, totals: Totals | None, seconds: float) -> Transferred:
+        """Return what all attempts have done; `totals` are those of the last one, None if it has come to no end.
+
+        What an earlier attempt has put in place, the last one has skipped; it counts once, as transferred. What it has
+        sent of other files, the last one has kept; that counts as sent.
+        """
+        with self._changed:
+            before = self._before
+            now = self._so_far() if totals is None else totals
+            again = before.files if totals is None else min(before.files, now.skipped)
+            return Transferred(
+                files=now.files + again,
+                bytes=now.bytes + (before.bytes * again // before.files if again else 0),
+                sent=now.sent + before.sent,
+                kept=before.kept + max(0, now.kept - self._sent_before),
+                skipped=max(0, now.skipped - again),
+                others=now.others,
+                deleted=now.deleted + before.deleted,
+                failed=now.failed,
+                digests=dict(self._digests),
+                sha256=dict(self._sha256),
+                seconds=seconds,
+                errors=tuple(self._errors),
+                more_errors=self._more_errors,
+            )
+
+    def _so_far(self) -> Totals:
+        totals = Totals()
+        totals.files, totals.bytes, totals.kept, totals.deleted = self._files, self._bytes, self._kept, self._deleted
+        totals.sent = self._sent + sum(self._sent_of_unfinished.values())
+        totals.skipped, totals.failed = self._skipped, len(self._errors) + self._more_errors
+        return totals
