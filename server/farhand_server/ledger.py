@@ -249,7 +249,8 @@ class Ledger:
             left_processes=None if left is None else left.model_dump_json().encode(),
         )
         detail = None if left is None else left_detail(left)
-        self.audit.record(audit_entry(run, "end", outcome=result.outcome.status, detail=detail))
+        entry = audit_entry(run, "end", outcome=result.outcome.status, detail=detail, transfer=result.transfer)
+        self.audit.record(entry)
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:
         return self._group.flush_soon()

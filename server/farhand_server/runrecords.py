@@ -12,6 +12,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Lost, Outcome
 
 from .audit import AuditEntry, AuditEvent, Recorded
+from .files.order import TransferReport
 from .history import RunRecord
 from .runs.past import PastRun
 from .runs.plan import Plan, RunResult
@@ -25,9 +26,15 @@ def _outcome_reader() -> TypeAdapter[Outcome]:
 
 
 def audit_entry(
-    run: LiveRun, event: AuditEvent, *, outcome: str | None = None, detail: str | None = None
+    run: LiveRun,
+    event: AuditEvent,
+    *,
+    outcome: str | None = None,
+    detail: str | None = None,
+    transfer: TransferReport | None = None,
 ) -> AuditEntry:
-    """Return the entry about the start or the end of a run."""
+    """Return the entry about the start or the end of a run. That about the end of a transfer says everything about
+    it."""
     plan, origin = run.plan, run.plan.origin
     starts = event == "start"
     return AuditEntry(
@@ -38,14 +45,23 @@ def audit_entry(
         key=origin.key,
         peer=origin.peer,
         run=plan.id,
-        argv=plan.argv if starts else None,
+        argv=plan.argv if starts or plan.transfer is not None else None,
         argv0=plan.argv0 if starts else None,
         terminal=plan.terminal.name if starts and plan.terminal is not None else None,
         recorded=_recorded(plan) if starts else (),
         commands=origin.audit,
         outcome=outcome,
         detail=detail,
+        transfer=None if transfer is None else transfer_shown(transfer),
     )
+
+
+def transfer_shown(done: TransferReport) -> dict[str, int | str]:
+    """Return what the audit log says about a transfer: the totals that are not 0, but always the files."""
+    told: dict[str, int | str] = {
+        name: value for name, value in done._asdict().items() if value and name not in ("complete", "files", "size")
+    }
+    return {"files": done.files, "bytes": done.size} | told
 
 
 def outcome_json(outcome: Outcome) -> bytes:

@@ -16,7 +16,7 @@ from farhand_server.audit.entry import MAX_ARGV, argv_sha256, argv_size
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import FilesNeeded, Lookup, NoFiles, Policy
 from farhand_server.runs.environment import EnvironmentRefused
-from farhand_server.runs.plan import Origin, Plan, TerminalPlan
+from farhand_server.runs.plan import AllowedTransfer, Origin, Plan, TerminalPlan
 from farhand_server.runs.process.usage import ResourceLimits
 from farhand_server.worker.messages import LookUp
 
@@ -63,7 +63,7 @@ def plan_run(
     and if it names directories, `cwd` becomes a path without symbolic links.
     """
     if request.transfer is not None:
-        raise Denied("this service does not transfer files")
+        return _plan_transfer(request, request.transfer, caller, config, policy)
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
     if options.command is not None and not request.login:
@@ -168,6 +168,61 @@ def plan_run(
     )
 
 
+def _plan_transfer(
+    request: m.RunRequest, wanted: m.TransferRequest, caller: Caller, config: ServiceConfig, policy: Policy
+) -> Plan:
+    home, runs = caller.home, config.runs
+    timeout = min(request.timeout or runs.max_timeout, runs.max_timeout)
+    grace = runs.grace if request.grace is None else request.grace
+    keep = request.on_disconnect == "keep"
+    shown = (b"get" if wanted.access == "read" else b"put", *wanted.paths)
+    asked = rules.TransferAsked(
+        wanted.access,
+        wanted.paths,
+        home=home.directory,
+        restricted=caller.principal.options.restricted,
+        detach=keep or grace > runs.grace,
+        timeout=timeout if timeout <= m.MAX_SECONDS else None,
+    )
+    decision = rules.decide_transfer(policy, caller.subject, asked)
+    if not decision.allowed:
+        raise Denied(decision.sentence, shown, decision.audit)
+    audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
+    command = command_text(request, shell=home.shell)
+    return Plan(
+        id=request.id,
+        owner=caller.principal.user,
+        uid=caller.principal.uid,
+        fingerprint=request_fingerprint(request),
+        command=command,
+        argv=shown,
+        cwd=b"/",
+        env={},
+        stdin=True,
+        merge_stderr=False,
+        timeout=decision.timeout,
+        idle_timeout=None,
+        kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
+        linger=runs.linger,
+        keep=keep,
+        grace=grace,
+        spool=runs.spool,
+        limits=decision.limits,
+        credentials=home.credentials,
+        cgroup=runs.cgroup,
+        origin=Origin(
+            how=caller.principal.how,
+            key=caller.principal.fingerprint,
+            peer=caller.peer,
+            request=_record(request, shown, command, audit, recorded=False),
+            audit=audit,
+        ),
+        internal=request.internal,
+        rule=decision.share,
+        transfer=AllowedTransfer(wanted.access, wanted.paths, home.directory, decision.roots),
+    )
+
+
 def _argv(request: m.RunRequest, caller: Caller) -> tuple[tuple[bytes, ...], bytes | None]:
     """Return the arguments to execute, and the program's name if that is not `argv[0]`."""
     shell, forced = caller.home.shell, caller.principal.options.command
@@ -200,7 +255,7 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
 """Fields that the record holds elsewhere, must not contain, or does not need."""
 
 
-_COMMAND: Final[dict[str, bool | dict[str, bool]]] = dict.fromkeys(("argv", "shell", "prelude"), True)
+_COMMAND: Final[dict[str, bool | dict[str, bool]]] = dict.fromkeys(("argv", "shell", "prelude", "transfer"), True)
 """Fields that contain what is executed."""
 
 
@@ -211,6 +266,8 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
     """
     ours = {"recorded": True} if recorded else {}
     texts = request.argv or (request.shell or b"", request.prelude or b"")
+    if request.transfer is not None:
+        texts = request.transfer.paths
     size = argv_size(texts) + argv_size([name for name, _ in request.env])
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -68,6 +68,8 @@ class AuditEntry:
     """An outcome's status, or a decision."""
     detail: str | None = None
     """A sentence, or a signal's name."""
+    transfer: Mapping[str, int | str] | None = None
+    """What a transfer has done, by the names of the numbers."""
 
     count: int | None = None
     """Of `counted`: how many entries."""
@@ -105,6 +107,8 @@ class AuditEntry:
             text += f',"count":{self.count}'
         if self.since is not None:
             text += f',"since":"{timestamp(self.since)}"'
+        if self.transfer is not None:
+            text += f',"transfer":{json.dumps(self.transfer, separators=(",", ":"))}'
         if self.outcome is not None:
             text += f',"outcome":{_quoted(self.outcome[:MAX_AUDIT_TEXT])}'
         if self.detail is not None:

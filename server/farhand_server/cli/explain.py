@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pwd
+from collections.abc import Callable
 from typing import Any, Final
 
 from farhand_server.admission.command import shell_argv
@@ -20,13 +21,17 @@ from farhand_server.policy import (
     KnownFiles,
     Policy,
     PolicyRequest,
+    Rule,
     Subject,
+    TransferAsked,
     decide,
+    decide_transfer,
     policy_in_force,
     question,
     subject_of,
 )
-from farhand_server.policy.decide import Decision, judge_by_rule
+from farhand_server.policy.decide import Decision, RuleResult, judge_by_rule
+from farhand_server.policy.transfers import judge_transfer
 from farhand_server.runs.environment import Home
 from farhand_server.worker.messages import LookedUp, LookUp
 from farhand_server.worker.workers import current
@@ -46,6 +51,8 @@ def explain(options: argparse.Namespace) -> int:
         config = configuration(options)
         policy = policy_in_force(config.policy)
         home = Home.of(_uid(options.user))
+        if options.transfer is not None:
+            return _explain_transfer(options, config, policy, home)
         request = _request(options, home)
     except (ConfigError, ValueError) as error:
         print_error(str(error))
@@ -60,6 +67,26 @@ def explain(options: argparse.Namespace) -> int:
         return UNDECIDED
     decision = decide(policy, subject, request, lookup)
     report = _report(config, policy, subject, request, decision, lookup)
+    print_result(json.dumps(report, indent=2) if options.json else _report_text(report))
+    return ALLOWED if decision.allowed else DENIED
+
+
+def _explain_transfer(options: argparse.Namespace, config: ServiceConfig, policy: Policy, home: Home) -> int:
+    _check_key(options)
+    if not options.arguments:
+        raise ValueError("no path to explain: give it after --")
+    paths = tuple(os.fsencode(each) for each in options.arguments)
+    asked = TransferAsked(options.transfer, paths, home.directory, detach=options.detach)
+    subject = _subject(options, home)
+    decision = decide_transfer(policy, subject, asked)
+    roots = None if decision.roots is None else [os.fsdecode(root) for root in decision.roots]
+    report = _who_and_why(subject, decision) | {
+        "directories": (roots or ["/"]) if decision.allowed else [],
+        "limits": _limits(decision),
+        "audit": decision.audit,
+        "policy": _policy_name(config),
+    }
+    report["considered"] = _considered(policy, decision, lambda rule: judge_transfer(rule, subject, asked))
     print_result(json.dumps(report, indent=2) if options.json else _report_text(report))
     return ALLOWED if decision.allowed else DENIED
 
@@ -89,9 +116,13 @@ def _subject(options: argparse.Namespace, home: Home) -> Subject:
     return subject_of(Principal(user_name(uid), uid, "peer" if options.local else "key", options.key), home)
 
 
-def _request(options: argparse.Namespace, home: Home) -> PolicyRequest:
+def _check_key(options: argparse.Namespace) -> None:
     if options.key is not None and not options.key.startswith("SHA256:"):
         raise ValueError(f"--key must be a fingerprint as ssh-keygen -l prints it, SHA256:…, not {options.key!a}")
+
+
+def _request(options: argparse.Namespace, home: Home) -> PolicyRequest:
+    _check_key(options)
     arguments = tuple(os.fsencode(each) for each in options.arguments)
     if options.shell:
         if len(arguments) > 1:
@@ -121,34 +152,52 @@ def _report(
     lookup: KnownFiles,
 ) -> dict[str, Any]:
     program = decision.program or lookup.program(request.argv[0], path=request.path, cwd=request.cwd)
+    report = _who_and_why(subject, decision) | {
+        "program": None if program is None else os.fsdecode(program),
+        "directory": os.fsdecode(decision.directory or request.cwd),
+        "environment": list(decision.environment),
+        "limits": _limits(decision),
+        "audit": decision.audit,
+        "record": decision.record,
+        "leave_processes": decision.leave_processes,
+        "policy": _policy_name(config),
+    }
+    report["considered"] = _considered(policy, decision, lambda rule: judge_by_rule(rule, subject, request, lookup))
+    return report
+
+
+def _who_and_why(subject: Subject, decision: Decision) -> dict[str, Any]:
+    return {
+        "decision": "allowed" if decision.allowed else "denied",
+        "rule": decision.rule,
+        "reason": decision.sentence,
+        "user": subject.user,
+        "login": "local" if subject.local else f"key {subject.fingerprint or '(any)'}",
+    }
+
+
+def _limits(decision: Decision) -> dict[str, Any]:
     limits = dataclasses.asdict(decision.limits) | {
         "output": decision.output,
         "timeout": decision.timeout,
         "runs": decision.share.runs,
         "starts": None if decision.share.starts is None else str(decision.share.starts),
     }
-    report: dict[str, Any] = {
-        "decision": "allowed" if decision.allowed else "denied",
-        "rule": decision.rule,
-        "reason": decision.sentence,
-        "user": subject.user,
-        "login": "local" if subject.local else f"key {subject.fingerprint or '(any)'}",
-        "program": None if program is None else os.fsdecode(program),
-        "directory": os.fsdecode(decision.directory or request.cwd),
-        "environment": list(decision.environment),
-        "limits": {name: value for name, value in limits.items() if value is not None},
-        "audit": decision.audit,
-        "record": decision.record,
-        "leave_processes": decision.leave_processes,
-        "policy": "default" if config.policy.file is None else str(config.policy.file),
-    }
-    report["considered"] = considered = []
+    return {name: value for name, value in limits.items() if value is not None}
+
+
+def _policy_name(config: ServiceConfig) -> str:
+    return "default" if config.policy.file is None else str(config.policy.file)
+
+
+def _considered(policy: Policy, decision: Decision, judge: Callable[[Rule], RuleResult]) -> list[dict[str, str]]:
+    considered = []
     for rule in policy.rules:
-        result = judge_by_rule(rule, subject, request, lookup)
+        result = judge(rule)
         considered.append({"rule": rule.name, "stage": result.stage.name.lower(), "reason": result.sentence})
         if rule.name == decision.rule:
             break
-    return report
+    return considered
 
 
 def _report_text(report: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ different file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Final, Literal, TypeVar
@@ -53,6 +54,8 @@ class Decision:
     timeout: float | None = None
     share: RuleShare = field(default_factory=RuleShare)
     """How much of this the rule allows one account."""
+    roots: tuple[bytes, ...] | None = None
+    """Of a transfer, the only directories in which it may open anything; None if the rule does not limit it."""
 
 
 class RuleStage(IntEnum):
@@ -83,12 +86,28 @@ def decide(policy: Policy, subject: Subject, request: PolicyRequest, lookup: Loo
     Raises only what `lookup` raises. If the rule allows any program, no system call is needed; otherwise one search for
     the program, and one realpath(3) for each command pattern with the same program name.
     """
+    return first_admitting(
+        policy,
+        subject,
+        lambda rule: judge_by_rule(rule, subject, request, lookup),
+        lambda result: _allowed(result, request),
+    )
+
+
+def first_admitting(
+    policy: Policy,
+    subject: Subject,
+    judge: Callable[[Rule], RuleResult],
+    allowed: Callable[[RuleResult], Decision],
+) -> Decision:
+    """Return what `allowed` makes of the result of the first rule that admits what `judge` judges; if there is none, a
+    denial with the sentence of the rule with which it got furthest."""
     furthest: RuleResult | None = None
     audit: Literal["argv", "hash"] = "argv"
     for rule in policy.rules:
-        result = judge_by_rule(rule, subject, request, lookup)
+        result = judge(rule)
         if result.stage is RuleStage.ADMITTED:
-            return _allowed(result, request)
+            return allowed(result)
         if result.stage is not RuleStage.WHO and rule.audit == "hash":
             audit = "hash"
         if furthest is None or result.stage > furthest.stage:
@@ -107,7 +126,7 @@ def directories_for(policy: Policy, subject: Subject) -> tuple[bytes, ...]:
                 if program != ANYTHING:
                     found[fixed_directory(program)] = None
             for allowed in rule.directories or ():
-                if (path := _allowed_directory(allowed, subject)) is not None:
+                if (path := allowed_directory(allowed, subject)) is not None:
                     found[path] = None
     return tuple(found)
 
@@ -144,7 +163,7 @@ def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: 
         return RuleResult(rule, RuleStage.WHO, f"none of its {kind} matches")
     admitted, program = _command(rule, request, lookup)
     if not admitted:
-        what = "have a shell" if request.shell else f"run {_shown(request.argv[0])} with these arguments"
+        what = "have a shell" if request.shell else f"run {shown_value(request.argv[0])} with these arguments"
         return RuleResult(rule, RuleStage.COMMAND, f"the policy does not let {user} {what}")
     if request.terminal and not rule.allows_terminal:
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, f"the policy does not let {user} have a terminal for this")
@@ -155,13 +174,13 @@ def judge_by_rule(rule: Rule, subject: Subject, request: PolicyRequest, lookup: 
         sentence = f"the policy does not let {user} leave processes running after this run; they must end with it"
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     if (name := unmatched_name(rule.environment, request.environment)) is not None:
-        sentence = f"the policy does not let {user} set the environment variable {_shown(name)} for this"
+        sentence = f"the policy does not let {user} set the environment variable {shown_value(name)} for this"
         return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     directory = None
     if rule.directories is not None:
         directory = lookup.directory(request.cwd)
         if not any(_inside(directory, each, subject, lookup) for each in rule.directories):
-            sentence = f"the policy does not let {user} run this in the directory {_shown(request.cwd)}"
+            sentence = f"the policy does not let {user} run this in the directory {shown_value(request.cwd)}"
             return RuleResult(rule, RuleStage.CIRCUMSTANCES, sentence)
     return RuleResult(rule, RuleStage.ADMITTED, f"the rule {rule.name} allows it", program, directory)
 
@@ -182,14 +201,14 @@ def _command(rule: Rule, request: PolicyRequest, lookup: Lookup) -> tuple[bool, 
 
 
 def _inside(directory: bytes, allowed: str, subject: Subject, lookup: Lookup) -> bool:
-    path = _allowed_directory(allowed, subject)
+    path = allowed_directory(allowed, subject)
     if path is None:
         return False
     above = lookup.directory(path)
     return directory == above or directory.startswith(above.rstrip(b"/") + b"/")
 
 
-def _allowed_directory(allowed: str, subject: Subject) -> bytes | None:
+def allowed_directory(allowed: str, subject: Subject) -> bytes | None:
     """Return a directory that a rule names; None if it is below a home that the subject does not have."""
     path = allowed.encode()
     if not path.startswith(b"~"):
@@ -232,5 +251,6 @@ def stricter_limits(one: ResourceLimits, other: RuleLimits) -> ResourceLimits:
     )
 
 
-def _shown(value: bytes) -> str:
+def shown_value(value: bytes) -> str:
+    """Return a part of a request for a sentence."""
     return ascii(text(value)[:MAX_SHOWN])

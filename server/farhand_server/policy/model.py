@@ -135,6 +135,28 @@ class RuleLimits(Section):
     """How many runs one account may start by this rule, such as `10/s`. Others wait, or are refused."""
 
 
+FileRoots = Annotated[tuple[AllowedDirectory, ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)]
+
+
+class RuleFiles(Section):
+    """Which files may be transferred. Whatever it allows, a transfer has no more rights than the account."""
+
+    read: FileRoots = ()
+    """Directories in and below which files may be read."""
+
+    write: FileRoots = ()
+    """Directories in and below which files may be written and deleted."""
+
+    restricted_keys: bool = False
+    """Whether keys with `command=` or `restrict` in authorized_keys may transfer files, too."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if not (self.read or self.write):
+            raise ValueError("allows nothing: give the directories of read or write, or leave it out")
+        return self
+
+
 class Rule(Section):
     """One rule: whom it is about, and what it allows."""
 
@@ -174,6 +196,10 @@ class Rule(Section):
     ) = None
     """A run must start in or below one of these directories; `~` is the account's home."""
 
+    files: RuleFiles | None = None
+    """The files that may be transferred. Without it, a rule with `shell` and without `record` allows all files: a shell
+    could read and write them anyway, and any other rule allows none."""
+
     limits: RuleLimits = Field(default_factory=RuleLimits)
 
     audit: Literal["argv", "hash"] = "argv"
@@ -181,8 +207,10 @@ class Rule(Section):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not (self.commands or self.shell or self.others):
-            raise ValueError("allows nothing: give commands, shell or others. What no rule allows is denied anyway")
+        if not (self.commands or self.shell or self.others or self.files):
+            raise ValueError(
+                "allows nothing: give commands, shell, files or others. What no rule allows is denied anyway"
+            )
         return self
 
     @property

@@ -68,6 +68,23 @@ class PolicyRequest:
     """Maximum duration in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """A requested transfer of files."""
+
+    access: Literal["read", "write"]
+    paths: tuple[bytes, ...]
+    """What is to be read, which may be patterns (glob(7)), or the one path to which is to be written."""
+    home: bytes = b"/"
+    """The directory in which relative paths begin."""
+    restricted: bool = False
+    """Whether the key has the option `restrict`."""
+    detach: bool = False
+    """As in `PolicyRequest`."""
+    timeout: float | None = None
+    """Maximum duration in seconds."""
+
+
 class Lookup(Protocol):
     """What the policy knows about the file system."""
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
+from farhand_server.files.order import TransferIds, TransferOrder, TransferReport
 from farhand_server.sharing import Rate
 
 from .process.usage import ResourceLimits, ResourceUsage
@@ -75,6 +76,22 @@ class TerminalPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedTransfer:
+    """What a run transfers: it reads or writes `paths`, of which relative ones begin at `home`, and opens nothing but
+    what is in the directories `roots`; None means anything that the user may open."""
+
+    access: Literal["read", "write"]
+    paths: tuple[bytes, ...]
+    home: bytes
+    roots: tuple[bytes, ...] | None = None
+
+    def order(self, user: Credentials | None) -> TransferOrder:
+        """Return the order for a worker that acts as `user`, or as the service's own account."""
+        ids = None if user is None else TransferIds(user.uid, user.gid, user.groups)
+        return TransferOrder(self.access, self.paths, self.home, self.roots, ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that is decided about a run before it starts. Times are in seconds, sizes in bytes.
 
@@ -87,7 +104,8 @@ class Plan:
     recorded. With `leave_processes` the processes that the program leaves behind are not killed.
     `login` and `internal` are for listings. `rule` is the policy's rule that allowed the run, and what it allows one
     account. If `home` is not empty and the account cannot enter it, it is replaced by `/` in `cwd`. With `judged`, the
-    policy has judged `cwd`, which has no symbolic links, and must still be the same at the start.
+    policy has judged `cwd`, which has no symbolic links, and must still be the same at the start. With `transfer`, the
+    program is the service's own transfer worker, and `argv` is only for people.
     """
 
     id: str
@@ -123,6 +141,7 @@ class Plan:
     rule: RuleShare = field(default_factory=RuleShare)
     home: bytes = b""
     judged: bool = False
+    transfer: AllowedTransfer | None = None
 
     @property
     def in_cgroup(self) -> bool:
@@ -142,7 +161,8 @@ class Plan:
         """Return a copy without the parts that are not needed once the run is over. They may be megabytes, and are on
         record."""
         how, key, peer, audit = self.origin.how, self.origin.key, self.origin.peer, self.origin.audit
-        return _changed(self, argv=(), env={}, origin=Origin(how, key, peer, audit=audit))
+        origin = Origin(how, key, peer, audit=audit)
+        return _changed(self, argv=(), env={}, origin=origin, transfer=None)
 
     def repeated(self, id: str, fingerprint: bytes) -> Plan:
         """Return a copy for another run."""
@@ -169,7 +189,7 @@ class RunResult:
 
     `lingered` tells whether the output was cut off because other processes kept it open for longer than the linger
     time. `applied` tells what enforced each of the run's limits, None if nothing could. `left_processes` are those that
-    the program has left behind when it had ended on its own.
+    the program has left behind when it had ended on its own. `transfer` is what a transfer has done.
     """
 
     outcome: Outcome
@@ -180,6 +200,7 @@ class RunResult:
     usage: ResourceUsage | None = None
     applied: Mapping[str, EnforcedBy | None] = field(default_factory=dict)
     left_processes: LeftProcesses | None = None
+    transfer: TransferReport | None = None
 
 
 StopReason: TypeAlias = KillReason | Literal["timed_out", "idle"]

@@ -55,6 +55,8 @@ class RunSnapshot(SnapshotRecord):
             yield from (fd for fd in (self.terminal.master, self.terminal.slave) if fd is not None)
         if self.process is not None:
             yield from (descriptor for descriptor, _ in self.process.outputs)
+            if self.process.order_file is not None:
+                yield self.process.order_file
 
     @property
     def unreaped_leader(self) -> int | None:

@@ -11,6 +11,7 @@ not answered in time fails, and the worker is replaced.
 `looking`    what a worker does: each function answers one kind of question
 `keyfile`    one of these: reads a file that grants access
 `serving`    the worker's threads, which read questions and send answers
+`identity`   how a process becomes a user
 `spawner`    the process that has loaded all of this, and forks a worker when the core asks for one
 `channel`    the core's end of one worker: questions that wait for their answers
 `workers`    all workers of the core: started on demand, replaced when they hang, ended when idle

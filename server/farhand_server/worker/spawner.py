@@ -12,7 +12,6 @@ the first to be killed when memory is short.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import select
@@ -23,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from .identity import become_user, give_up_privileges
 from .messages import KillWorker, MessageError, StartWorker, decode, receive
 from .serving import WorkerThreads
 
@@ -31,11 +31,6 @@ OOM_SCORE: Final = "500"
 
 END_TIMEOUT: Final = 500
 """Milliseconds to wait for killed workers before the spawner ends. Then whoever adopts them reaps them."""
-
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
-"""linux/prctl.h"""
 
 _CODE: Final = "import sys; sys.path.insert(0, sys.argv[1]); from farhand_server.worker.spawner import main; main()"
 
@@ -170,15 +165,8 @@ def become(order: StartWorker) -> None:
     os.setsid()
     Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     if order.uid >= 0:
-        os.setgroups(order.groups)
-        os.setresgid(order.gid, order.gid, order.gid)
-        os.setresuid(order.uid, order.uid, order.uid)
-        if os.getresuid() != (order.uid,) * 3 or os.getresgid() != (order.gid,) * 3:
-            raise PermissionError
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, signal.SIGKILL)):
-        if libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+        become_user(order.uid, order.gid, order.groups)
+    give_up_privileges(die_with_parent=signal.SIGKILL)
 
 
 def _set_name(name: str) -> None:

@@ -18,7 +18,7 @@ from farhand_server.config import ServiceConfig
 from farhand_server.config.values import Directories
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
-from farhand_server.runs.plan import Plan, TerminalPlan
+from farhand_server.runs.plan import AllowedTransfer, Plan, TerminalPlan
 from tests.server.policy.support import Files
 
 PATH = b"/usr/bin:/bin"
@@ -45,7 +45,8 @@ def plan(
     request: dict[str, object], principal: Principal = OWNER, policy: Policy = ALLOW_ALL, **config: object
 ) -> Plan:
     """Return the plan of a request, by default for the command `true`."""
-    fields = {"id": RUN_ID} | ({} if {"shell", "login"} & request.keys() else {"argv": (b"true",)}) | request
+    others = {"shell", "login", "transfer"}
+    fields = {"id": RUN_ID} | ({} if others & request.keys() else {"argv": (b"true",)}) | request
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
     settings = ServiceConfig.model_validate(config, context=DIRECTORIES)
@@ -320,3 +321,41 @@ def test_a_run_that_must_be_recorded_has_the_largest_spool_whatever_was_requeste
     assert json.loads(recorded.origin.request)["recorded"] is True
     assert not plan(asked).record
     assert "recorded" not in json.loads(plan(asked).origin.request)
+
+
+GET: dict[str, object] = {"stdin": True, "transfer": {"access": "read", "paths": (b"/var/log/*.gz", b"x\xff")}}
+PUT: dict[str, object] = {"stdin": True, "transfer": {"access": "write", "paths": (b"/srv/app/x",)}}
+
+
+def test_a_transfer_is_the_service_s_own_program_in_the_directories_of_the_rule() -> None:
+    made = plan(GET | {"timeout": 60.0, "grace": 5.0, "kill_after": 1.0, "internal": True})
+    assert made.transfer == AllowedTransfer("read", (b"/var/log/*.gz", b"x\xff"), b"/home/ada", None)
+    assert (made.argv, made.command) == ((b"get", b"/var/log/*.gz", b"x\xff"), r"get /var/log/*.gz $'x\377'")
+    assert (made.env, made.cwd, made.stdin, made.disk_spool) == ({}, b"/", True, None)
+    assert (made.timeout, made.grace, made.kill_after, made.internal) == (60.0, 5.0, 1.0, True)
+    narrow = plan(PUT, policy=rules({"files": {"write": ["/srv/app"]}, "limits": {"runs": 2}}))
+    assert narrow.transfer == AllowedTransfer("write", (b"/srv/app/x",), b"/home/ada", (b"/srv/app",))
+    assert (narrow.rule.name, narrow.rule.runs) == ("r0", 2)
+
+
+def test_the_record_of_a_transfer_shows_its_paths_or_their_hash() -> None:
+    shown = json.loads(plan(GET).origin.request)
+    assert shown["transfer"] == {"access": "read", "paths": ["/var/log/*.gz", {"base64": "eP8="}]}
+    assert shown["command"] == r"get /var/log/*.gz $'x\377'"
+    secret = plan(GET, audit={"commands": "hash"})
+    told = json.loads(secret.origin.request)
+    assert told["argv_sha256"] == argv_sha256((b"get", b"/var/log/*.gz", b"x\xff"))
+    assert "transfer" not in told
+    assert b"/var/log" not in secret.origin.request
+    long = plan({"stdin": True, "transfer": {"access": "read", "paths": (b"x" * 4096,) * 100}})
+    assert len(long.origin.request) < 2000
+
+
+def test_what_may_not_be_transferred_is_denied_by_its_name() -> None:
+    refused = denied(PUT, policy=rules({"files": {"read": ["/srv/app"]}, "audit": "hash"}))
+    assert str(refused) == "the policy does not let ada write '/srv/app/x'"
+    assert (refused.argv, refused.audit) == ((b"put", b"/srv/app/x"), "hash")
+    assert "command= in authorized_keys" in str(denied(PUT, FORCED))
+    restricted = dataclasses.replace(OWNER, options=KeyOptions(restricted=True, no_pty=True))
+    assert "restrict in authorized_keys" in str(denied(GET, restricted))
+    assert "detach" in str(denied(PUT | {"on_disconnect": "keep"}, policy=rules({"files": {"write": ["/srv"]}})))

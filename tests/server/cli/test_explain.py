@@ -20,6 +20,7 @@ name = "by-key"
 who = {{ users = ["{ME}"], keys = ["{KEY}"] }}
 commands = [["/bin/sh", "-c", "*"]]
 limits = {{ memory = "1 MiB", timeout = 5, runs = 7, starts = "10/s" }}
+files = {{ read = ["/var/log", "/srv/a b"] }}
 audit = "hash"
 
 [[rules]]
@@ -158,3 +159,31 @@ def test_an_invalid_policy_has_exit_code_2(config: str, capsys: pytest.CaptureFi
     file.write_text("[[rule]]\n")
     assert explain(config, "--", "ls") == 2
     assert capsys.readouterr() == ("", f"farhandd: {file}: unknown key rule; did you mean 'rules'?\n")
+
+
+def test_a_transfer_is_explained_with_the_directories_that_it_cannot_leave(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(config, "--key", KEY, "--transfer", "read", "--", "/var/log/*.gz", "/srv/a b") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "decision: allowed",
+        "rule: by-key",
+        "reason: the rule by-key allows it",
+        f"user: {ME}",
+        f"login: key {KEY}",
+        'directories: /var/log "/srv/a b"',
+        "limits: memory=1048576 timeout=5.0 runs=7 starts=10/s",
+        "audit: hash",
+        f"policy: {Path(config).parent / 'policy.toml'}",
+        "considered: by-key: admitted: the rule by-key allows it",
+    ]
+
+
+def test_a_denied_transfer_is_explained_with_what_it_was_about(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(config, "--key", KEY, "--json", "--transfer", "write", "--", "/var/log/x") == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["decision"], shown["directories"]) == ("denied", [])
+    assert shown["reason"] == f"the policy does not let {ME} write '/var/log/x'"
+    assert [each["stage"] for each in shown["considered"]] == ["command", "who"]
+    assert explain(config, "--transfer", "read") == 2
+    assert "no path to explain" in capsys.readouterr().err

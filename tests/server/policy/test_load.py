@@ -79,7 +79,10 @@ def test_the_example_is_a_valid_policy_with_every_key() -> None:
         ("[[rule]]\nname = 'a'", "unknown key rule; did you mean 'rules'?"),
         ("rules = 1", 'rules: must be an array, such as ["…"], not 1'),
         ("rules = [1]", "rule 1: must be a section, not 1"),
-        (RULE, "rule 1 ('a'): allows nothing: give commands, shell or others. What no rule allows is denied anyway"),
+        (
+            RULE,
+            "rule 1 ('a'): allows nothing: give commands, shell, files or others. What no rule allows is denied anyway",
+        ),
         ("[[rules]]\nname = 'a'\nshell = true", "rule 1 ('a'): who: is missing"),
         ("[[rules]]\nwho = { users = ['a'] }\nshell = true", "rule 1: name: is missing"),
         (RULE + "shel = true\nshell = true", "rule 1 ('a'): unknown key shel; did you mean 'shell'?"),

@@ -159,6 +159,42 @@ class Process:
         return cls(tracked, limits, cgroup)
 
     @classmethod
+    async def start_own(
+        cls,
+        argv: Sequence[bytes],
+        *,
+        env: Mapping[bytes, bytes],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        passed: int,
+        run_id: str,
+        limits: ResourceLimits,
+        cgroup: RunCgroup | None,
+    ) -> Process:
+        """Start a program of the service's own installation, in `/`, which becomes the run's user itself.
+
+        It begins with the service's ids, so neither `argv` nor `env` may contain anything from a request. It also
+        inherits the descriptor `passed`. The other parameters are those of `start`. Raises `LaunchError`.
+        """
+        others = limits if cgroup is None else cgroup.others(limits)
+        command = launch(argv, env=env, credentials=None, limits=others, cgroup=None if cgroup is None else cgroup.path)
+        try:
+            tracked = await subreaper.current().start(
+                command.argv,
+                cwd=b"/",
+                env=command.env,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                run_id=run_id,
+                passed=(passed,),
+            )
+        except OSError as error:
+            raise _spawn_error(error, argv[0], b"/", command.argv[0]) from None
+        return cls(tracked, limits, cgroup)
+
+    @classmethod
     def restore(
         cls,
         snapshot: LeaderSnapshot,
