@@ -8,7 +8,6 @@ what is sent is its state at that time, or else is not used.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import queue
 import stat
@@ -19,7 +18,8 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from . import wire
+from . import delta, wire
+from .hashes import Hashes
 
 BUFFERS: Final = 3
 """Chunks in memory while a file is read ahead: one being read, one waiting, and one being written."""
@@ -34,8 +34,9 @@ RECENT: Final = 20_000_000
 """Nanoseconds after a change in which another one may leave the time of modification as it is: up to Linux 6.12, file
 times advance in steps of up to 10 ms."""
 
-MERGED: Final = 64 * wire.CHUNK
-"""Bytes in one part that the other side has, so that progress can be reported while they are compared."""
+MAX_PART: Final = 64 * wire.CHUNK
+"""Bytes in one hole, or in one part that the other side has, so that progress is reported and a transfer can be
+cancelled while they are read or hashed."""
 
 _ZEROS: Final = bytes(wire.CHUNK)
 
@@ -65,34 +66,6 @@ class Part(NamedTuple):
     length: int
     data: memoryview | None = None
     source: int = -1
-
-
-class Hashes:
-    """The digests of all content."""
-
-    def __init__(self, sha256: bool) -> None:
-        self._blake3 = blake3()
-        self._sha256 = hashlib.sha256() if sha256 else None
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add content."""
-        self._blake3.update(data)
-        if self._sha256 is not None:
-            self._sha256.update(data)
-
-    def add_zeros(self, length: int) -> None:
-        """Add so many zeros."""
-        while length > 0:
-            self.update(_ZEROS if length >= len(_ZEROS) else _ZEROS[:length])
-            length -= len(_ZEROS)
-
-    def blake3(self) -> bytes:
-        """Return the BLAKE3 digest."""
-        return self._blake3.digest()
-
-    def sha256(self) -> bytes:
-        """Return the SHA-256 digest, empty unless requested."""
-        return self._sha256.digest() if self._sha256 is not None else b""
 
 
 class Content:
@@ -132,16 +105,22 @@ class Content:
         self.close()
 
     def parts(
-        self, basis: int = wire.NOTHING, have: bytes = b"", *, sha256: bool = False
+        self, basis: int = wire.NOTHING, have: bytes = b"", *, announced: int = -1, sha256: bool = False
     ) -> Generator[Part, None, None]:
         """Yield the content, in the order of offsets, in parts of up to `wire.CHUNK` bytes of data. `basis` and `have`
-        are those of `wire.Want`. Raises OSError, and `Changed`: the file has become shorter."""
+        are those of `wire.Want`, `announced` is the size in the entry. Raises OSError, and `Changed`: the file has
+        become shorter."""
         self.hashes = Hashes(sha256)
         if not self.known_size:
             return self._unknown()
         if self.size == 0:
             return self._empty()
-        found = self._after(have) if basis == wire.PARTIAL else self._stored(0)
+        if basis == wire.PARTIAL:
+            found = self._after(have)
+        elif basis == wire.BASIS and have and delta.available():
+            found = self._against(have, announced)
+        else:
+            found = self._stored(0)
         if self.size < AHEAD:
             return found
         self._buffers += [bytearray(wire.CHUNK) for _ in range(BUFFERS - len(self._buffers))]
@@ -219,10 +198,11 @@ class Content:
     def _stored(self, start: int) -> Generator[Part, None, None]:
         """Yield what is stored from `start` on, and holes."""
         for offset, end, stored in self._segments(start):
-            if not stored:
-                self.hashes.add_zeros(end - offset)
-                yield Part(offset, end - offset)
-                continue
+            while offset < end and not stored:
+                until = min(end, offset + MAX_PART)
+                self.hashes.add_zeros(until - offset)
+                yield Part(offset, until - offset)
+                offset = until
             while offset < end:
                 until = min(end, (offset // wire.CHUNK + 1) * wire.CHUNK)
                 yield self._data(offset, self._read(offset, until))
@@ -266,7 +246,7 @@ class Content:
             view = self._read(offset, until)
             if length <= len(view) and blake3(view[:length]).digest() == digest:
                 self.hashes.update(view)
-                if length < len(view) or offset + length - same >= MERGED:
+                if length < len(view) or offset + length - same >= MAX_PART:
                     yield Part(same, offset + length - same, None, same)
                     same = until
                 if length < len(view):
@@ -280,6 +260,40 @@ class Content:
         if same < offset:
             yield Part(same, offset - same, None, same)
         yield from self._stored(offset)
+
+    def _against(self, have: bytes, announced: int) -> Generator[Part, None, None]:
+        """Yield what the other side does not have in its older file, and where it has the rest."""
+        start = filled = at = 0
+        chunks = delta.chunks_of(_Hashed(self._fd, self.hashes), self.size, announced)
+        for offset, length, data, source in delta.differences(chunks, have):
+            zeros = data is not None and _is_zero(data)
+            if filled and (data is None or zeros or filled + length > wire.CHUNK):
+                yield self._given(Part(start, filled, memoryview(self._buffers[self._next])[:filled]))
+                filled = 0
+            if data is None or zeros:
+                yield Part(offset, length, None, source)
+            else:
+                start = start if filled else offset
+                self._buffers[self._next][filled : filled + length] = data
+                filled += length
+            at = offset + length
+        if filled:
+            yield self._given(Part(start, filled, memoryview(self._buffers[self._next])[:filled]))
+        if at < self.size:
+            raise Changed
+        self._at = -1
+
+
+class _Hashed(NamedTuple):
+    """A `delta.FileSource` whose content goes into digests."""
+
+    fd: int
+    hashes: Hashes
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        got = os.readv(self.fd, [buffer])
+        self.hashes.update(buffer[:got])
+        return got
 
 
 def read_ahead(parts: Iterator[Part]) -> Generator[Part, None, None]:

@@ -256,7 +256,7 @@ class Sender:
 
     def _send_parts(self, file: PendingFile, content: Content) -> bool:
         """Send the content. Return False if the receiver has failed, and was told that nothing follows."""
-        parts = content.parts(file.basis, file.have, sha256=self._options.sha256)
+        parts = content.parts(file.basis, file.have, announced=file.entry.size, sha256=self._options.sha256)
         reported = time.monotonic()
         with contextlib.closing(parts):
             while True:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farhand_files import reading, wire
+from farhand_files import delta, reading, wire
 from farhand_files.reading import Changed, Content, Part, read_ahead, read_small
 
 CHUNK = wire.CHUNK
@@ -109,8 +111,8 @@ def test_a_sparse_file_larger_than_4_gib_takes_neither_memory_nor_reading(tmp_pa
         file.write(b"end")
     with opened(path) as content:
         parts = [(part.offset, part.length, part.data is None) for part in content.parts()]
-    assert parts[0] == (0, 4 << 30, True)
-    assert parts[1][0] == 4 << 30
+    assert parts[0] == (0, reading.MAX_PART, True)
+    assert [offset for offset, _, hole in parts if not hole] == [4 << 30]
     assert sum(length for _, length, _ in parts) == (4 << 30) + CHUNK
 
 
@@ -161,6 +163,43 @@ def test_any_mix_of_equal_and_different_chunks_is_assembled(same: list[bool], si
             assert assembled(content, wire.PARTIAL, have, had)[0] == data
     finally:
         path.unlink()
+
+
+def test_what_an_older_file_has_anywhere_is_not_sent(tmp_path: Path) -> None:
+    old = random.Random(1).randbytes(12 * CHUNK)
+    new = old[: 5 * CHUNK + 17] + random.Random(2).randbytes(CHUNK // 2) + bytes(2 * CHUNK) + old[5 * CHUNK + 17 :]
+    chunks = delta.chunks_of(io.BytesIO(old), len(old), len(new))
+    have = wire.pack_chunks([(chunk.length, chunk.digest) for chunk in chunks])
+    with opened(made(tmp_path / "f", new)) as content:
+        result = bytearray()
+        sent = 0
+        for part in content.parts(wire.BASIS, have, announced=len(new)):
+            assert part.offset == len(result)
+            result += part.data or (bytes(part.length) if part.source < 0 else old[part.source :][: part.length])
+            sent += len(part.data or b"")
+        assert result == new
+        assert content.hashes.blake3() == blake3(new).digest()
+        assert content.settle()
+        assert CHUNK // 2 <= sent < 2 * CHUNK
+
+
+def test_an_older_file_with_nothing_in_common_is_no_help(tmp_path: Path) -> None:
+    new = random.Random(2).randbytes(6 * CHUNK + 3)
+    have = wire.pack_chunks([(CHUNK, bytes(32))] * 3)
+    with opened(made(tmp_path / "f", new)) as content:
+        sizes = [len(part.data or b"") for part in content.parts(wire.BASIS, have, announced=len(new))]
+    assert sum(sizes) == len(new)
+    assert len(sizes) < 20, "what is sent is not collected to large frames"
+
+
+def test_a_file_that_is_truncated_while_it_is_compared_is_changed(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", random_bytes(8 * CHUNK))
+    have = wire.pack_chunks([(CHUNK, bytes(32))])
+    with opened(path) as content:
+        parts = content.parts(wire.BASIS, have, announced=8 * CHUNK)
+        os.truncate(path, 10)
+        with pytest.raises(Changed):
+            list(parts)
 
 
 def test_a_file_at_rest_is_told_from_one_that_was_changed(tmp_path: Path) -> None:
