@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypedDict, cast
 
 from farhand_client.arguments import as_bytes, as_count, as_str, shortened, type_error
 from farhand_files.options import MAX_OPTION_NUMBER, TransferOptions
-from farhand_files.wire import MAX_PATH
+from farhand_files.wire import MAX_PATH, WireError
 from farhand_protocol.sentences import closest
 
 
@@ -72,7 +72,19 @@ def transfer_options(
     values = {name: _CONVERTERS[name](value) for name, value in keywords.items()}
     if values.get("into") is None:
         values["into"] = several
-    return TransferOptions(operation=operation, paths=paths, **{"delta": sync} | values)
+    options = TransferOptions(operation=operation, paths=paths, **{"delta": sync} | values)
+    if options.excludes:
+        _check_excludes(options)
+    return options
+
+
+def _check_excludes(options: TransferOptions) -> None:
+    from farhand_files.selection import Selection  # pathspec takes some milliseconds to import
+
+    try:
+        Selection(options)
+    except WireError as error:
+        raise ValueError(str(error)) from None
 
 
 def is_pattern(path: bytes) -> bool:

@@ -53,7 +53,7 @@ def local_path(value: object, where: str) -> bytes:
 
 def local_sources(value: Any, where: str) -> tuple[bytes | OpenFile, ...]:
     """Return one or several paths on this machine or files that are open here. Raises TypeError and ValueError."""
-    if isinstance(value, str | bytes | os.PathLike | int) or hasattr(value, "read"):
+    if isinstance(value, str | bytes | os.PathLike | int | Remote) or hasattr(value, "read"):
         return (_local_source(value, where),)
     return tuple(_local_source(each, f"{where}[{at}]") for at, each in enumerate(_several(value, where)))
 
