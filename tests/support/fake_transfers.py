@@ -22,7 +22,7 @@ class FakeTransferClient:
         self.transferred = Transferred()
         self.error: Exception | None = None
         self.endless = False
-        self.on_endless: Callable[[], None] | None = None
+        self.on_endless: Callable[[], object] | None = None
         self.hosts: list[str] = []
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 

@@ -85,7 +85,7 @@ async def _transfer(options: argparse.Namespace, request: TypedTransfer, outage:
         )
     signals = SignalHandler()
     try:
-        with signals, signals.interrupts_to(signals.end), report.shown(outage):
+        with signals, signals.interrupts_to(signals.end), report.shown(outage.through):
             transferred = await start_transfer(
                 client, request, progress=report.note, check=False, **transfer_keywords(options)
             )

@@ -31,6 +31,7 @@ from .output import terminal_columns
 from .runner import Interrupted
 from .session import ReplSession
 from .shell_state import SHELL_OWNED
+from .transfers import get, put
 
 VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 """A name that a shell accepts for a variable (XCU 8.1)."""
@@ -250,10 +251,12 @@ ACTIONS: Final[dict[str, Action]] = {
     "cd": _cd,
     "detach": _detach,
     "env": _env,
+    "get": get,
     "help": _help,
     "host": _host,
     "jobs": _jobs,
     "kill": _kill,
+    "put": put,
     "quit": _quit,
 }
 """The action of each command, by its name without the colon."""

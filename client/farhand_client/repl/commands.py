@@ -9,14 +9,18 @@ from typing import Final, Literal, TypeAlias
 from farhand_client.ui.text import wrap_words
 from farhand_protocol.sentences import closest
 
-ArgumentKind: TypeAlias = Literal["", "commands", "directories", "hosts", "runs", "variables"]
-"""What the arguments of a command are, for their completion."""
+ArgumentKind: TypeAlias = Literal["", "commands", "directories", "fetched", "hosts", "runs", "sent", "variables"]
+"""What the arguments of a command are, for their completion. Of files that are sent the first one is here, and of those
+that are fetched it is there; later ones may be on either side."""
 
 COMMAND_LINE: Final = re.compile(r"[ \t\n]*:([A-Za-z][\w-]*)(?=\s|$)(.*)", re.DOTALL)
 """A colon and a letter, which is no command of any shell: a shell's own `:` is a word by itself."""
 
 PARTIAL_COMMAND: Final = re.compile(r"[ \t\n]*:([\w-]*)(?:[ \t]+(.*))?", re.ASCII)
 """The beginning of a command, up to the cursor."""
+
+FIRST_WORD: Final = re.compile(r"""\s*(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"\\])+\s""", re.DOTALL)
+"""A word that is complete, because something follows it."""
 
 COMMAND_PREFIX: Final = re.compile(r"[ \t\n]*:[A-Za-z]")
 
@@ -64,10 +68,12 @@ REPL_COMMANDS: Final = {
     "cd": ReplCommand("[DIR]", "change to DIR, taken literally; alone: print the directory", 0, 1, "directories"),
     "detach": ReplCommand("[ID]", "do not report a job's outcome; alone: how to leave a program", 0, 1, "runs"),
     "env": ReplCommand("[NAME=VALUE | -NAME]…", "set and unset variables; alone: list them", 0, None, "variables"),
+    "get": ReplCommand("SRC… [DEST]", "fetch files; alone, SRC is placed in the directory here", 1, None, "fetched"),
     "help": ReplCommand("[COMMAND]", "explain the commands", 0, 1, "commands"),
     "host": ReplCommand("[[+|-]HOST]", "switch to a host, add (+) or remove (-) one; alone: list them", 0, 1, "hosts"),
     "jobs": ReplCommand("[-a]", "list runs in the background; -a: also those that have ended", 0, 1),
     "kill": ReplCommand("ID…", "stop runs and everything they started", 1, None, "runs"),
+    "put": ReplCommand("SRC… [DEST]", "send files; alone, SRC is placed in the directory there", 1, None, "sent"),
     "quit": ReplCommand("", "leave, with the last line's exit code, as exit and Ctrl-D do"),
 }
 
@@ -132,6 +138,12 @@ def completion_target(before: str) -> CompletionTarget | None:
         return None  # the shell's own `:`
     command = REPL_COMMANDS.get(name)
     return CompletionTarget(command.completes if command is not None else "", re.split(r"\s", words)[-1], words)
+
+
+def has_word_before(words: str) -> bool:
+    """Return whether the last word of `words`, which may be empty, is not the first one. Words are quoted as in a
+    shell."""
+    return FIRST_WORD.match(words) is not None
 
 
 def suggest(name: str) -> str:

@@ -19,9 +19,10 @@ from farhand_client.ui.text import truncate
 from farhand_protocol.limits import KiB
 from farhand_protocol.sentences import printable
 
-from .commands import REPL_COMMANDS, CompletionTarget, completion_target
-from .completion import MAX_NAMES, CompletionQuery, completion_query, query_argv
+from .commands import REPL_COMMANDS, CompletionTarget, completion_target, has_word_before
+from .completion import MAX_NAMES, CompletionAnswer, CompletionQuery, completion_query, query_argv
 from .lines import decode, encode
+from .transfers import local_names
 
 if TYPE_CHECKING:
     from .hosts import Hosts, ReplHost
@@ -100,6 +101,10 @@ class RemoteCompleter(Completer):
             query = completion_query(before)
         elif target.kind == "directories":
             query = completion_query(f"cd {target.words}")
+        elif target.kind in ("fetched", "sent"):
+            async for completion in self._paths(target, host):
+                yield completion
+            return
         else:
             for text, meta in await self._candidates(target, hosts):
                 if text.startswith(target.begin):
@@ -111,8 +116,21 @@ class RemoteCompleter(Completer):
         if query.bash is not None and (host.name, query.bash.words[0]) in self._slow:
             query = query.without_bash()
         for answer in query.answers(await self._ask(query, host)):
-            meta = truncate(printable(answer.description), MAX_META_COLUMNS)
-            yield Completion(answer.text, -query.typed, display=printable(answer.shown), display_meta=meta)
+            yield _completion(query, answer, answer.description)
+
+    async def _paths(self, target: CompletionTarget, host: ReplHost) -> AsyncIterator[Completion]:
+        """Yield paths on the side where the word at the cursor belongs, or on both if it may be on either."""
+        query = completion_query(f"cat {target.words}")
+        if query is None or query.kind not in ("arguments", "paths"):
+            return
+        query = query.without_bash()
+        either = has_word_before(target.words)
+        if target.kind == "sent" or either:
+            for answer in query.answers(await asyncio.to_thread(local_names, query)):
+                yield _completion(query, answer, "here" if either else "")
+        if target.kind == "fetched" or either:
+            for answer in query.answers(await self._ask(query, host)):
+                yield _completion(query, answer, "there" if either else "")
 
     async def _candidates(self, target: CompletionTarget, hosts: Hosts) -> list[tuple[str, str]]:
         """Return all arguments of the kind of `target`, and the text to show beside each."""
@@ -174,6 +192,11 @@ class RemoteCompleter(Completer):
         lasting = query.about_options and complete
         self._cache.put(key, query.begin, printed, loop.time(), complete=complete, lasting=lasting)
         return printed
+
+
+def _completion(query: CompletionQuery, answer: CompletionAnswer, meta: str) -> Completion:
+    shown_meta = truncate(printable(meta), MAX_META_COLUMNS)
+    return Completion(answer.text, -query.typed, display=printable(answer.shown), display_meta=shown_meta)
 
 
 def _configured() -> Iterable[str]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved, Removed, Skipped, Trouble
@@ -19,8 +20,8 @@ from .text import format_bytes, format_time
 
 if TYPE_CHECKING:
     from farhand_client.transferred import Transferred
-    from farhand_client.ui.outages import OutageNotice
 
+    from .outages import ShowNotice
     from .transfer_bars import TransferBars
 
 MAX_FAILURES: Final = 20
@@ -72,14 +73,17 @@ class TransferReport:
         self._failures = 0
 
     @contextlib.contextmanager
-    def shown(self, outage: OutageNotice) -> Iterator[None]:
-        """Show progress inside the block, if there is a terminal for it."""
+    def shown(self, through: Callable[[ShowNotice], AbstractContextManager[None]]) -> Iterator[None]:
+        """Show progress inside the block, if there is a terminal for it.
+
+        `through` returns a context in which messages about the connection are shown as its argument says.
+        """
         if self._quiet or self._digests != 1 or not has_progress():
             yield
             return
         from .transfer_bars import TransferBars
 
-        with TransferBars(sys.stderr) as self._bars, outage.through(self._bars.show_notice):
+        with TransferBars(sys.stderr) as self._bars, through(self._bars.show_notice):
             yield
 
     def note(self, event: Event) -> None:
@@ -138,7 +142,7 @@ class JsonReport:
     """Prints each event as a line of JSON on stdout."""
 
     @contextlib.contextmanager
-    def shown(self, outage: OutageNotice) -> Iterator[None]:
+    def shown(self, through: Callable[[ShowNotice], AbstractContextManager[None]]) -> Iterator[None]:
         """Do nothing: there is no progress to be shown."""
         yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 import pytest
 
@@ -10,13 +11,16 @@ from farhand_client.cli.values import (
     MAX_DURATION,
     duration,
     escape_character,
+    file_mode,
     limits,
+    moment,
     new_run_id,
     positive_duration,
     run_id,
     size,
     speed,
     terminal_size,
+    transfer_rate,
     variable,
 )
 from farhand_protocol.model import MAX_SECONDS
@@ -125,3 +129,49 @@ def test_escape_characters_are_single_or_control_characters_or_none() -> None:
     assert [escape_character(text) for text in ("~", "^]", "none")] == [ord("~"), 0x1D, None]
     with pytest.raises(argparse.ArgumentTypeError):
         escape_character("ab")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1K", 1024), ("10M/s", 10 << 20), ("5", 5)])
+def test_a_rate_is_a_size_each_second(text: str, value: int) -> None:
+    assert transfer_rate(text) == value
+
+
+def test_a_rate_is_more_than_nothing() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="must be more than 0 bytes a second"):
+        transfer_rate("0/s")
+
+
+@pytest.mark.parametrize(("text", "value"), [("644", 0o644), ("0755", 0o755), ("04755", 0o4755), ("0", 0)])
+def test_a_mode_is_octal(text: str, value: int) -> None:
+    assert file_mode(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "u=rw", "0o644", "888", "10000", "-1", "000000644"])
+def test_other_modes_are_refused_with_what_may_be_typed(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a mode; write it in octal, as 644 or 0755"):
+        file_mode(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("@1900000000", 1.9e9),
+        ("@0.5", 0.5),
+        ("2030-06-30T08:00+00:00", 1909036800),
+        ("2030-06-30T08:00:00.5Z", 1909036800.5),
+    ],
+)
+def test_a_moment_is_a_time_since_the_epoch(text: str, value: float) -> None:
+    assert moment(text) == value
+
+
+def test_a_moment_may_be_some_time_ago_or_a_local_date() -> None:
+    before = time.time()
+    assert before - 7200 <= moment("2h") <= time.time() - 7200
+    assert moment("2030-06-30") == time.mktime((2030, 6, 30, 0, 0, 0, 0, 0, -1))
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "@x", "2030-13-01", "1969-12-30", "@-1", "@1e20", "@nan", "400000d"])
+def test_other_moments_are_refused_with_what_may_be_typed(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a moment; write how long ago it was, as 90m or 2d"):
+        moment(text)

@@ -33,6 +33,9 @@ def terminal() -> Iterator[int]:
         "ps web",
         "logs -f web 01",
         "wait web 01 --timeout 5",
+        "put web a b",
+        "get web a -",
+        "sync a web:b",
     ],
 )
 def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal: int) -> None:
@@ -49,6 +52,8 @@ def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal:
         "shell web",
         "attach web 01",
         "replay web 01",
+        "put web - b",
+        "cp - web:b",
     ],
 )
 def test_what_reads_keys_is_served_only_without_a_terminal(command: str, terminal: int) -> None:

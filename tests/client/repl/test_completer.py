@@ -49,6 +49,20 @@ async def test_names_in_the_directory_of_the_first_host_are_completed(
     assert await completed(completer, ":cd a") == [":cd a\\ b/"]
 
 
+async def test_files_to_send_are_completed_here_and_files_to_fetch_there(
+    completer: RemoteCompleter, session: ReplSession, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "here/some dir").mkdir(parents=True)
+    (home / "there").mkdir()
+    (home / "there/some file").touch()
+    monkeypatch.chdir(home / "here")
+    session.hosts.active[0].state.directory = bytes(home / "there")
+    assert await completed(completer, ":put so") == [":put some\\ dir/"]
+    assert await completed(completer, ":get so") == [":get some\\ file "]
+    assert await completed(completer, ":put a so") == [":put a some\\ dir/", ":put a some\\ file "]
+    assert await completed(completer, ":get $x") == []
+
+
 async def test_a_longer_beginning_is_answered_from_the_cache_until_a_line_runs(
     completer: RemoteCompleter, service: FakeService, home: Path
 ) -> None:

@@ -20,6 +20,7 @@ from farhand_client.ui.printing import (
     discard_buffer,
     flush_messages,
     flush_output,
+    print_bytes,
     print_gap,
     print_json,
     print_message,
@@ -32,6 +33,13 @@ from farhand_client.ui.printing import (
 def test_a_message_with_a_newline_cannot_look_like_two_messages(capsys: pytest.CaptureFixture[str]) -> None:
     print_message("no\nfarhand: yes\x07")
     assert capsys.readouterr().err == "farhand: no\n  farhand: yes\\x07\n"
+
+
+def test_names_of_files_are_printed_as_they_are(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    print_output("first")
+    print_bytes(b"\xff\n")
+    print_bytes(b"\xfe\n", 2)
+    assert capfdbinary.readouterr() == (b"first\n\xff\n", b"\xfe\n")
 
 
 def test_results_are_printed_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:

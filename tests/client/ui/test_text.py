@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.ui.text import display_width, format_size, format_span, format_time, truncate
+from farhand_client.ui.text import (
+    display_width,
+    format_bytes,
+    format_size,
+    format_span,
+    format_time,
+    truncate,
+    truncate_start,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +82,26 @@ def test_a_long_text_is_looked_at_only_once_or_twice(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("text", "columns"), [("plain", 5), ("日本", 4), ("e\u0301", 1), ("", 0)])
 def test_wide_characters_take_two_columns_and_combining_ones_none(text: str, columns: int) -> None:
     assert display_width(text) == columns
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1536, "1.5 KiB"),
+        (12 << 20, "12 MiB"),
+        (3.5 * (1 << 30), "3.5 GiB"),
+    ],
+)
+def test_sizes_in_sentences_have_units(count: float, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "end"),
+    [("/srv/a", 6, "/srv/a"), ("/srv/a", 4, "…v/a"), ("/srv/a", 1, "…"), ("漢字漢", 4, "…漢"), ("漢字", 4, "漢字")],
+)
+def test_the_end_of_a_path_is_kept(text: str, columns: int, end: str) -> None:
+    assert truncate_start(text, columns) == end

@@ -1,0 +1,167 @@
+"""`:put` and `:get` move files between the directory here and that of the remote shell."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from farhand_client.errors import FarhandError
+from farhand_client.repl.actions import perform
+from farhand_client.repl.commands import has_word_before, parse_command
+from farhand_client.repl.completion import MAX_NAMES, completion_query
+from farhand_client.repl.host_connection import HostConnection
+from farhand_client.repl.runner import Interrupted, InterruptGroup
+from farhand_client.repl.session import ReplSession
+from farhand_client.repl.transfers import STOPPED_TRANSFER, local_names, local_paths, remote_path
+from farhand_client.transferred import Transferred
+from farhand_files.events import Trouble
+from tests.support.fake_transfers import FakeTransferClient
+
+
+@pytest.fixture
+def transfers(session: ReplSession, home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTransferClient:
+    """What the session's hosts are connected to, in a directory with some files."""
+    fake = FakeTransferClient()
+
+    async def connect(self: HostConnection) -> FakeTransferClient:
+        fake.hosts.append(self.name)
+        return fake
+
+    monkeypatch.setattr(HostConnection, "connect", connect)
+    monkeypatch.chdir(home)
+    for name in ("a.log", "b.log", ".hidden"):
+        (home / name).touch()
+    (home / "sub").mkdir()
+    return fake
+
+
+async def command(session: ReplSession, line: str) -> int | None:
+    with session.interrupts_to_command():
+        return await perform(session, parse_command(line))
+
+
+async def test_files_are_put_into_the_directory_of_the_shell(
+    session: ReplSession, transfers: FakeTransferClient
+) -> None:
+    assert await command(session, ":put a.log") == 0
+    session.hosts.active[0].state.directory = b"/srv"
+    assert await command(session, ":put *.log") == 0
+    assert await command(session, ":put a.log 'b c' sub/") == 0
+    assert [call[1] for call in transfers.calls] == [
+        ([b"a.log"], b"."),
+        ([b"a.log", b"b.log"], b"/srv/."),
+        ([b"a.log", b"b c"], b"/srv/sub/"),
+    ]
+
+
+async def test_files_are_got_into_the_directory_here(session: ReplSession, transfers: FakeTransferClient) -> None:
+    session.hosts.active[0].state.directory = b"/srv"
+    assert await command(session, ":get *.gz") == 0
+    assert await command(session, ":get ~/x /etc/hosts ~/logs") == 0
+    assert [call[1] for call in transfers.calls] == [
+        ([b"/srv/*.gz"], b"."),
+        ([b"x", b"/etc/hosts"], bytes(Path("~/logs").expanduser())),
+    ]
+
+
+async def test_files_are_put_to_all_active_hosts_and_got_from_one(
+    session: ReplSession, transfers: FakeTransferClient
+) -> None:
+    await command(session, ":host +db")
+    transfers.hosts.clear()
+    assert await command(session, ":put a.log") == 0
+    assert transfers.hosts == ["web", "db"]
+    with pytest.raises(ValueError, match="from one host; :host NAME switches to it"):
+        await command(session, ":get a.log")
+
+
+async def test_failures_are_named(
+    session: ReplSession, transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transfers.events = [Trouble(b"/srv/a", 13, "permission denied", True)]
+    transfers.transferred = Transferred(failed=1)
+    assert await command(session, ":put a.log") == 1
+    assert capfd.readouterr().err == "farhand: web:/srv/a: permission denied\nfarhand: 1 file failed\n"
+
+
+async def test_an_error_of_this_machine_leaves_the_repl(session: ReplSession, transfers: FakeTransferClient) -> None:
+    transfers.error = OSError(28, "No space left on device")
+    with pytest.raises(FarhandError, match="No space left on device"):
+        await command(session, ":get a.log")
+    with pytest.raises(ValueError, match="a path is empty"):
+        await command(session, ":get ''")
+
+
+async def test_ctrl_c_stops_the_transfer_only(
+    session: ReplSession,
+    transfers: FakeTransferClient,
+    interrupts: InterruptGroup,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    transfers.endless = True
+    transfers.on_endless = lambda: asyncio.get_running_loop().call_soon(interrupts)
+    with pytest.raises(Interrupted):
+        await command(session, ":put a.log")
+    assert capfd.readouterr().err == f"farhand: {STOPPED_TRANSFER}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "directory", "path"),
+    [
+        ("a", None, b"a"),
+        ("a", b"/srv", b"/srv/a"),
+        ("/a", b"/srv", b"/a"),
+        ("~", b"/srv", b"."),
+        ("~/a", b"/srv", b"a"),
+        ("~ann", None, b"~ann"),
+        ("\udcff", b"/\xfe", b"/\xfe/\xff"),
+    ],
+)
+def test_remote_paths_begin_where_the_shell_is(word: str, directory: bytes | None, path: bytes) -> None:
+    assert remote_path(word, directory) == path
+
+
+def test_a_pattern_stands_for_what_matches_unless_a_file_has_that_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    (home / "b[1]").touch()
+    (home / "b1").touch()
+    (home / "b2").touch()
+    assert local_paths("b[1]") == [b"b[1]"]
+    assert local_paths("b?") == [b"b1", b"b2"]
+    assert local_paths("none*") == [b"none*"]
+    assert local_paths("~/b1") == [bytes(home / "b1")]
+
+
+def test_names_here_are_completed_as_names_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    (home / "sub dir").mkdir()
+    (home / "sub dir/.hidden").touch()
+    (home / "sub dir/shown").touch()
+    (home / "surface").symlink_to("missing")
+
+    def completed(words: str) -> list[str]:
+        query = completion_query(f"cat {words}")
+        assert query is not None
+        query = query.without_bash()
+        return [answer.text for answer in query.answers(local_names(query))]
+
+    assert completed("su") == ["sub\\ dir/", "surface"]
+    assert completed("sub\\ dir/") == ["shown "]
+    assert completed("'sub dir/.") == [".hidden' "]
+    assert completed("~/sub\\ dir/s") == ["shown "]
+    assert completed("missing/") == []
+    for number in range(MAX_NAMES + 10):
+        (home / f"m{number}").touch()
+    assert len(completed("m")) == MAX_NAMES
+
+
+@pytest.mark.parametrize(
+    ("words", "before"),
+    [("", False), ("a", False), ("'a b", False), ("a\\ b", False), ("a ", True), ("'a b' c", True), (" a b", True)],
+)
+def test_the_first_word_is_told_from_later_ones(words: str, before: bool) -> None:
+    assert has_word_before(words) is before
