@@ -8,11 +8,16 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
+from farhand_protocol.errors import RemoteProtocolError
+from farhand_protocol.limits import Limits
+from farhand_protocol.strict_json import parse_json
 from farhand_protocol.values import MAX_PATHS, BadValue, argument_from_json, bytes_to_json
 
 from .wire import MAX_PATH, WireError
 
 MAX_OPTION_NUMBER: Final = (1 << 63) - 1
+
+_LIMITS: Final = Limits()
 
 
 class TransferOptions(NamedTuple):
@@ -103,11 +108,11 @@ class Ready(NamedTuple):
 
 
 def parse_object(text: bytes, what: str) -> dict[str, Any]:
-    """Return the JSON object in `text`. Raises `WireError`."""
+    """Return the JSON object in `text`. Raises `WireError`; also for a name that is in it twice."""
     try:
-        told = json.loads(text)
-    except (ValueError, RecursionError):
-        raise WireError(f"the {what} of a transfer are not JSON") from None
+        told = parse_json(text, _LIMITS)
+    except RemoteProtocolError as error:
+        raise WireError(f"{what} of a transfer: {error}") from None
     if not isinstance(told, dict):
         raise WireError(f"the {what} of a transfer are not a JSON object")
     return told

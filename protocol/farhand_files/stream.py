@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -40,7 +41,7 @@ class FrameReader:
 
     @property
     def waiting(self) -> bool:
-        """Whether `read` would have to wait for bytes, because no complete frame has arrived."""
+        """Whether `read` would have to wait for bytes, as no complete frame has arrived. Raises `wire.WireError`."""
         have = self._end - self._start
         if have < wire.TRANSFER_HEADER.size:
             return True
@@ -57,6 +58,10 @@ class FrameReader:
         return wire.decode(kind, self._buffer[begin : self._start])
 
     def _fill(self, size: int) -> None:
+        if self._start == self._end:
+            self._start = self._end = (
+                0  # small frames stay in the same part of the buffer, and of the processor's cache
+            )
         if len(self._buffer) - self._start < size:
             have = self._end - self._start
             self._buffer[:have] = self._buffer[self._start : self._end]
@@ -76,6 +81,7 @@ class FrameWriter:
         self._lock = threading.Lock()
         self._collected: list[bytes] = []
         self._size = 0
+        self._failed = False
 
     def write(self, frame: wire.Frame, *, flush: bool = False) -> None:
         """Write a frame, or collect it until there are enough or `flush` is called. Raises OSError."""
@@ -96,7 +102,7 @@ class FrameWriter:
                 self._size += len(head) + len(data)
                 return
             self._write_collected()
-            self._stream.write(data)
+            self._write(data)
 
     def flush(self) -> None:
         """Write what was collected. Call it before waiting for anything. Raises OSError."""
@@ -106,7 +112,16 @@ class FrameWriter:
     def _write_collected(self) -> None:
         if self._collected:
             collected, self._collected, self._size = b"".join(self._collected), [], 0
-            self._stream.write(collected)
+            self._write(collected)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._failed:
+            raise BrokenPipeError(errno.EPIPE, "writing to the other side has failed before")
+        try:
+            self._stream.write(data)
+        except BaseException:
+            self._failed = True  # perhaps in the middle of a frame: what followed would be taken for the rest of it
+            raise
 
 
 Report = Callable[[object], None]

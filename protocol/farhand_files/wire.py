@@ -354,21 +354,21 @@ def decode(kind: int, payload: memoryview) -> Frame:
     try:
         values: list[Any] = list(fixed.unpack_from(payload))
     except struct.error:
-        raise WireError(f"a {made.__name__} of {len(payload)} bytes is too short") from None
+        raise WireError(f"{made.__name__}: {len(payload)} bytes are too few") from None
     at = fixed.size
     for _ in range(variable - 1):
         if len(payload) - at < _U32.size:
-            raise WireError(f"a {made.__name__} ends in the middle of a field")
+            raise WireError(f"{made.__name__}: it ends in the middle of a field")
         (size,) = _U32.unpack_from(payload, at)
         at += _U32.size
         if size > len(payload) - at:
-            raise WireError(f"a {made.__name__} ends in the middle of a field")
+            raise WireError(f"{made.__name__}: it ends in the middle of a field")
         values.append(bytes(payload[at : at + size]))
         at += size
     if variable:
         values.append(payload[at:] if kind == TransferFrame.DATA else bytes(payload[at:]))
     elif at != len(payload):
-        raise WireError(f"{len(payload) - at} bytes follow a {made.__name__}")
+        raise WireError(f"{made.__name__}: {len(payload) - at} bytes follow it")
     frame = made(*values)
     problem = _problem(frame)
     if problem is not None:
@@ -379,31 +379,31 @@ def decode(kind: int, payload: memoryview) -> Frame:
 def _problem(frame: Frame) -> str | None:
     match frame:
         case Data(data=data):
-            return None if 0 < len(data) <= CHUNK else f"a Data of {len(data)} bytes; 1 to {CHUNK} are allowed"
+            return None if 0 < len(data) <= CHUNK else f"Data: {len(data)} bytes; 1 to {CHUNK} are allowed"
         case Entry():
             if frame.kind > HARDLINK:
-                return f"there is no entry of kind {frame.kind}"
+                return f"Entry: there is no kind {frame.kind}"
             if frame.mode > 0o7777:
-                return f"{frame.mode:#o} is no mode"
+                return f"Entry: {frame.mode:#o} is no mode"
             if frame.size < -1:
-                return f"a size of {frame.size} bytes"
+                return f"Entry: a size of {frame.size} bytes"
             if frame.kind == HARDLINK and not (frame.target.isdigit() and len(frame.target) <= 10):
-                return "a hard link to no entry"
+                return "Entry: a hard link to no entry"
             return None
         case Want():
             if frame.basis > BASIS or frame.last > 1:
-                return "a Want of an unknown kind"
+                return "Want: an unknown basis"
             if len(frame.have) % CHUNK_SIZE or len(frame.have) > MAX_DIGESTS * CHUNK_SIZE:
-                return f"{len(frame.have)} bytes of digests"
+                return f"Want: {len(frame.have)} bytes of digests"
             return None
         case FileEnd():
             if len(frame.blake3) != DIGEST or len(frame.sha256) not in (0, DIGEST):
-                return "an FileEnd without a digest"
+                return "FileEnd: no digest"
             return None
         case FileDone():
-            return None if len(frame.blake3) == DIGEST else "a FileDone without a digest"
+            return None if len(frame.blake3) == DIGEST else "FileDone: no digest"
         case Listed() | Walked():
-            return None if frame.complete <= 1 else "neither complete nor incomplete"
+            return None if frame.complete <= 1 else f"{type(frame).__name__}: neither complete nor incomplete"
         case _:
             return None
 
