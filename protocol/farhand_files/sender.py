@@ -47,6 +47,9 @@ FLUSH_INTERVAL: Final = 0.02
 """Seconds for which entries may be collected while the walk is slow."""
 
 
+_WITH_CONTENT: Final = (Readable, Piped)
+
+
 class Sender:
     """Sends files to a `receiver.Receiver` at the other end of a stream. `run` does all of it, once."""
 
@@ -149,7 +152,7 @@ class Sender:
 
     def _send_step(self, step: WalkStep) -> None:
         frame: wire.Frame
-        if isinstance(step, (Readable, Piped)):
+        if isinstance(step, _WITH_CONTENT):
             frame = step.entry
             self._answers.expect(PendingFile(step))
             self._report(events.Found(frame.path, wire.REGULAR, frame.size))

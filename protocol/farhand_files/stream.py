@@ -45,15 +45,18 @@ class FrameReader:
         have = self._end - self._start
         if have < wire.TRANSFER_HEADER.size:
             return True
-        size, _ = wire.check_header(self._buffer[self._start : self._start + wire.TRANSFER_HEADER.size])
+        size, _ = wire.check_header(self._buffer, self._start)
         return have < wire.TRANSFER_HEADER.size + size
 
     def read(self) -> wire.Frame:
         """Return the next frame. Raises `StreamEnded`, `wire.WireError`, OSError."""
-        self._fill(wire.TRANSFER_HEADER.size)
-        size, kind = wire.check_header(self._buffer[self._start : self._start + wire.TRANSFER_HEADER.size])
-        self._fill(wire.TRANSFER_HEADER.size + size)
-        begin = self._start + wire.TRANSFER_HEADER.size
+        header = wire.TRANSFER_HEADER.size
+        if self._end - self._start < header:
+            self._fill(header)
+        size, kind = wire.check_header(self._buffer, self._start)
+        if self._end - self._start < header + size:
+            self._fill(header + size)
+        begin = self._start + header
         self._start = begin + size
         return wire.decode(kind, self._buffer[begin : self._start])
 
