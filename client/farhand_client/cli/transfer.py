@@ -14,7 +14,7 @@ from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.outages import OutageNotice
 from farhand_client.ui.printing import print_json, print_message, require_stdin, require_stdout
-from farhand_client.ui.transfer_report import JsonReport, TransferReport
+from farhand_client.ui.transfer_printer import JsonPrinter, TransferPrinter
 
 from .connection import run_with_client
 from .host_paths import STANDARD, remote_bytes
@@ -70,12 +70,12 @@ def check_standard(parser: argparse.ArgumentParser, options: argparse.Namespace,
 
 
 async def _transfer(options: argparse.Namespace, request: TypedTransfer, outage: OutageNotice, client: Client) -> int:
-    report: TransferReport | JsonReport
+    report: TransferPrinter | JsonPrinter
     if options.json:
-        report = JsonReport()
+        report = JsonPrinter()
     else:
         to_stdout = request.operation == "get" and request.is_pipe
-        report = TransferReport(
+        report = TransferPrinter(
             request.host,
             verbose=options.verbose,
             quiet=options.quiet,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.ui.failures import unforeseen
-from farhand_client.ui.transfer_report import TransferReport
+from farhand_client.ui.transfer_printer import TransferPrinter
 
 from .completion import MAX_NAMES, CompletionQuery
 from .lines import encode
@@ -105,7 +105,7 @@ def _expanded(word: str) -> str:
 
 
 async def _transfer(session: ReplSession, host: ReplHost, start: Callable[[Client, OnEvent], Transfer]) -> int:
-    report = TransferReport(host.name)
+    report = TransferPrinter(host.name)
 
     async def transferred() -> int:
         client = await host.connection.connect()

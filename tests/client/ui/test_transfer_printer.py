@@ -10,10 +10,10 @@ import pytest
 
 from farhand_client.transferred import Transferred
 from farhand_client.ui.outages import OutageNotice
-from farhand_client.ui.transfer_report import (
+from farhand_client.ui.transfer_printer import (
     MAX_FAILURES,
-    JsonReport,
-    TransferReport,
+    JsonPrinter,
+    TransferPrinter,
     checksum_name,
     event_report,
     failure_sentence,
@@ -35,7 +35,7 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda fd: True)
 
 
-def reported(report: TransferReport, *events: Event, transferred: Transferred | None = None) -> int:
+def reported(report: TransferPrinter, *events: Event, transferred: Transferred | None = None) -> int:
     with report.shown(OutageNotice("web").through):
         for event in events:
             report.note(event)
@@ -77,26 +77,26 @@ def test_names_are_escaped_as_sha256sum_does(path: bytes, name: bytes, begin: by
 
 
 def test_success_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    assert reported(TransferReport("web"), Finished(b"a", 1, 1, 0, DIGEST), Removed(b"b")) == 0
+    assert reported(TransferPrinter("web"), Finished(b"a", 1, 1, 0, DIGEST), Removed(b"b")) == 0
     assert capfd.readouterr() == ("", "")
 
 
 def test_failures_are_bounded_and_counted(capfd: pytest.CaptureFixture[str]) -> None:
-    assert reported(TransferReport("web", quiet=True), *[FAILURE] * (MAX_FAILURES + 5)) == 1
+    assert reported(TransferPrinter("web", quiet=True), *[FAILURE] * (MAX_FAILURES + 5)) == 1
     lines = capfd.readouterr().err.splitlines()
     assert lines[:-2] == ["farhand: web:/srv/x: no space left on device"] * MAX_FAILURES
     assert lines[-2:] == ["farhand: … and 5 more", f"farhand: {MAX_FAILURES + 5} files failed"]
 
 
 def test_a_failure_of_the_other_side_counts_without_an_event(capfd: pytest.CaptureFixture[str]) -> None:
-    assert reported(TransferReport("web"), transferred=Transferred(failed=1)) == 1
+    assert reported(TransferPrinter("web"), transferred=Transferred(failed=1)) == 1
     assert capfd.readouterr().err == "farhand: 1 file failed\n"
 
 
 def test_verbose_lines_go_where_they_were_directed(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     finished = Finished(b"a\xff", 1, 1, 0, DIGEST, DIGEST)
-    reported(TransferReport("web", verbose=True, sha256=True), finished, Removed(b"b"))
-    reported(TransferReport("web", sha256=True, digests=2), finished)
+    reported(TransferPrinter("web", verbose=True, sha256=True), finished, Removed(b"b"))
+    reported(TransferPrinter("web", sha256=True, digests=2), finished)
     out, err = capfdbinary.readouterr()
     line = DIGEST.hex().encode() + b"  a\xff\n"
     assert out == b"BLAKE3 " + line + line + b"deleted b\n"
@@ -104,14 +104,14 @@ def test_verbose_lines_go_where_they_were_directed(capfdbinary: pytest.CaptureFi
 
 
 def test_a_dry_run_lists_what_would_be_done(capfd: pytest.CaptureFixture[str]) -> None:
-    reported(TransferReport("web", dry_run=True, verbose=True), Finished(b"a", 1, 0, 0, b""), Removed(b"b"))
+    reported(TransferPrinter("web", dry_run=True, verbose=True), Finished(b"a", 1, 0, 0, b""), Removed(b"b"))
     assert capfd.readouterr().out == "would send a\nwould delete b\n"
 
 
 @pytest.mark.usefixtures("at_terminal")
 @virtual_time
 async def test_progress_is_shown_on_a_terminal_and_lines_stay_above_it(capfd: pytest.CaptureFixture[str]) -> None:
-    report = TransferReport("web", verbose=True)
+    report = TransferPrinter("web", verbose=True)
     with report.shown(OutageNotice("web").through):
         report.note(Found(b"a", REGULAR, 1))
         report.note(Finished(b"\x1b", 1, 1, 0, DIGEST))
@@ -146,7 +146,7 @@ def test_there_is_no_progress_unless_stdout_and_stderr_are_terminals(
 
 
 def test_events_and_totals_are_json(capfd: pytest.CaptureFixture[str]) -> None:
-    report = JsonReport()
+    report = JsonPrinter()
     with report.shown(lambda show: contextlib.nullcontext()):
         report.note(Moved(b"a", 2, 1))
     assert report.finish(Transferred()) == 0

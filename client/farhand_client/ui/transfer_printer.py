@@ -47,7 +47,7 @@ def has_progress() -> bool:
     return os.isatty(1) and os.isatty(2) and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
-class TransferReport:
+class TransferPrinter:
     """Shows a transfer with the service that the user calls `host`: call `note` with each event, `finish` at the end.
 
     `digests` is the descriptor to which the lines of `verbose` and `sha256` are written.
@@ -138,7 +138,7 @@ class TransferReport:
         return printable(os.fsdecode(path)).encode() if os.isatty(self._digests) else path
 
 
-class JsonReport:
+class JsonPrinter:
     """Prints each event as a line of JSON on stdout."""
 
     @contextlib.contextmanager
