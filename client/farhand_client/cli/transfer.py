@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from farhand_client.errors import ConnectionLost, FarhandError, TransferInterrupted
+from farhand_client.errors import ConnectionLost, FarhandError
 from farhand_client.ui.exitcodes import error_exit_code
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import SignalHandler
@@ -94,9 +94,11 @@ async def _transfer(options: argparse.Namespace, request: TypedTransfer, outage:
             raise
         print_message("stopped" if request.is_pipe else f"stopped; to go on, {AGAIN}")
         return 128 + signals.ended_by
+    except BrokenPipeError:
+        raise  # nobody reads stdout any more
     except (FarhandError, OSError) as error:
         failure = unforeseen(error)
-        resumes = isinstance(failure, ConnectionLost | TransferInterrupted) and not request.is_pipe
+        resumes = isinstance(failure, ConnectionLost) and not request.is_pipe
         if options.json:
             print_json({"event": "error", **error_report(failure)["error"]})
         else:

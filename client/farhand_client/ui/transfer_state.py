@@ -31,6 +31,13 @@ class TransferState:
     def __init__(self) -> None:
         self.under_way: Final[dict[bytes, MovingFile]] = {}
         """In the order in which they have started."""
+        self._moved = 0
+        self._samples: deque[tuple[float, int]] = deque(maxlen=MAX_SAMPLES)
+        self._begin_walk(None)
+
+    def _begin_walk(self, first: bytes | None) -> None:
+        self._first = first
+        self.under_way.clear()
         self.files = 0
         """Regular files found."""
         self.size = 0
@@ -45,8 +52,6 @@ class TransferState:
         self.deleted = 0
         self._settled = 0
         self._moving = 0
-        self._moved = 0
-        self._samples: deque[tuple[float, int]] = deque(maxlen=MAX_SAMPLES)
 
     @property
     def done(self) -> int:
@@ -59,6 +64,8 @@ class TransferState:
             case Moved():
                 self._advance(event.path, event.done)
             case Found():
+                if self._first is None or event.path == self._first:
+                    self._begin_walk(event.path)  # another attempt finds everything again
                 if event.kind == REGULAR:
                     self.files += 1
                     self.size += max(event.size, 0)

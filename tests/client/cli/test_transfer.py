@@ -123,7 +123,7 @@ def test_events_are_lines_of_json(transfers: FakeTransferClient, capfd: pytest.C
     ("error", "hint"),
     [
         (ConnectionLost("the connection was lost"), True),
-        (TransferInterrupted("the worker was killed", transferred=Transferred()), True),
+        (TransferInterrupted("the worker was killed", transferred=Transferred()), False),
         (TransferRefused("not allowed", transferred=Transferred()), False),
     ],
 )
@@ -157,3 +157,12 @@ def test_a_signal_stops_the_transfer_and_the_user_learns_how_to_go_on(
     transfers.on_endless = lambda: os.kill(os.getpid(), number)
     assert run_command([*line]) == 128 + number
     assert capfd.readouterr().err == f"farhand: {said}\n"
+
+
+def test_a_reader_of_stdout_that_is_gone_ends_it_silently(
+    transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transfers.error = BrokenPipeError(32, "Broken pipe")
+    with pytest.raises(BrokenPipeError):
+        run_command([*LINE])
+    assert capfd.readouterr().err == ""
