@@ -82,7 +82,12 @@ def test_a_file_that_starts_again_begins_again() -> None:
 
 
 def test_what_another_attempt_finds_again_counts_once() -> None:
-    found: list[Event] = [Found(b"d", DIRECTORY, 0), Found(b"d/a", REGULAR, 5), Found(b"d/b", REGULAR, 7), FoundAll(3, 12)]
+    found: list[Event] = [
+        Found(b"d", DIRECTORY, 0),
+        Found(b"d/a", REGULAR, 5),
+        Found(b"d/b", REGULAR, 7),
+        FoundAll(3, 12),
+    ]
     state = state_after(*found, Finished(b"d/a", 5, 5, 0, DIGEST), Begun(b"d/b", 7, 0), *found, Skipped(b"d/a", 5))
     assert (state.files, state.size, state.over, state.done, state.under_way) == (2, 12, 1, 5, {})
 
