@@ -201,7 +201,7 @@ class ClientAttachment:
         """Return how many bytes of stdin may be sent now."""
         return 0 if self._session is None else self._session.room_for(self, "stdin")
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send bytes of stdin."""
         assert self._session is not None
         self._session.send_data(self, "stdin", data)

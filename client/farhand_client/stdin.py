@@ -34,8 +34,8 @@ class StdinChannel(Protocol):
     def room(self) -> int:
         """Return how many bytes may be sent now. After a 0, `InputStream.pump` is called when there is room."""
 
-    def send(self, data: bytes) -> None:
-        """Send 1 to `room()` bytes."""
+    def send(self, data: bytes | memoryview) -> None:
+        """Send 1 to `room()` bytes, which will not change."""
 
     def flush(self) -> None:
         """Send what is queued now, not at the end of this turn of the event loop."""
@@ -54,10 +54,10 @@ class InputStream:
     def __init__(self, channel: StdinChannel, offset: int = 0) -> None:
         self._channel = channel
         self._home = HomeLoop()
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[bytes | memoryview] = deque()
         self._unsent_size = 0
         self._sent_of_first = 0  # bytes of the first unsent chunk that were sent
-        self._unacknowledged: deque[bytes] = deque()
+        self._unacknowledged: deque[bytes | memoryview] = deque()
         self._acknowledged = offset
         self._closing = False
         self._end_sent = False
@@ -147,8 +147,9 @@ class InputStream:
             if not room:
                 return
             chunk = self._unsent[0]
+            part: bytes | memoryview
             if self._sent_of_first or len(chunk) > room:
-                part = bytes(memoryview(chunk)[self._sent_of_first : self._sent_of_first + room])
+                part = memoryview(chunk)[self._sent_of_first : self._sent_of_first + room]
             else:
                 part = chunk
             self._channel.send(part)

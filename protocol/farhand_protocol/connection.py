@@ -148,9 +148,9 @@ class Connection:
         window = state.send_window(stream)
         return 0 if window is None else min(window.credit, self.peer_limits.data)
 
-    def send_data(self, channel: int, stream: m.Stream, data: bytes) -> None:
-        """Queue 1 to `room()` bytes of `stream`. Raises `LocalProtocolError` for more bytes, and for an empty
-        `data`."""
+    def send_data(self, channel: int, stream: m.Stream, data: bytes | memoryview) -> None:
+        """Queue 1 to `room()` bytes of `stream`, which must not change. Raises `LocalProtocolError` for more bytes, and
+        for an empty `data`."""
         state, peer, size = self._channels.get(channel), self.peer_limits, len(data)
         window = None if state is None or peer is None else state.send_window(stream)
         if window is None or peer is None or not 0 < size <= peer.data or size > window.credit:
@@ -185,7 +185,7 @@ class Connection:
         if self.phase is not Phase.CLOSED:
             self.send(0, m.Error(code=code, message=reason))
 
-    def data_to_send(self) -> list[bytes]:
+    def data_to_send(self) -> list[bytes | memoryview]:
         """Remove and return the queued bytes, control frames first. The caller must send all of them, in this order."""
         self._held_openings.clear()
         return self._queue.take()

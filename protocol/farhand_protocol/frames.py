@@ -167,7 +167,7 @@ class SendQueue:
         # Lists, because an empty deque takes 620 bytes, and most connections are idle.
         self._control: list[bytes] = []
         self._pongs: list[bytes] = []
-        self._data: list[bytes] = []
+        self._data: list[bytes | memoryview] = []
         self.bytes = 0
         """Bytes in both queues."""
         self.answer_bytes = 0
@@ -194,7 +194,7 @@ class SendQueue:
         self._pongs.append(encode_frame(Kind.MESSAGE, 0, payload))
         self.bytes += len(self._pongs[-1])
 
-    def put_data(self, kind: Kind, channel: int, data: bytes) -> None:
+    def put_data(self, kind: Kind, channel: int, data: bytes | memoryview) -> None:
         """Queue a data frame. Header and payload remain two buffers, so that the payload is not copied, unless it is
         small."""
         size = len(data)
@@ -205,7 +205,7 @@ class SendQueue:
             self._data.append(data)
         self.bytes += FRAME_HEADER_SIZE + size
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[bytes | memoryview]:
         """Remove and return all buffers in sending order, control frames first. The caller must send them all."""
         if self._control or self._pongs:
             out = [*self._control, *self._pongs, *self._data]

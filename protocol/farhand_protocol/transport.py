@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -191,11 +191,11 @@ class ConnectionTransport(asyncio.BufferedProtocol):
             elif not self._flooded and not self._reserving:
                 self._resume_reading()
 
-    def _write(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
+    def _write(self, transport: asyncio.Transport, buffers: list[bytes | memoryview]) -> None:
         if len(buffers) == 1:
             transport.write(buffers[0])
             return
-        rest: list[bytes] | list[memoryview] = buffers
+        rest: Sequence[bytes | memoryview] = buffers
         if self._descriptor >= 0 and not transport.get_write_buffer_size():
             rest = write_at_once(self._descriptor, buffers)
         if rest:

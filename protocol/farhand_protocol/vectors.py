@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 MAX_VECTORS: Final = 64
@@ -10,7 +11,7 @@ MAX_VECTORS: Final = 64
 `transport.WRITE_HIGH` holds."""
 
 
-def write_at_once(descriptor: int, buffers: list[bytes]) -> list[bytes] | list[memoryview]:
+def write_at_once(descriptor: int, buffers: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
     """Write as much as a non-blocking descriptor accepts now, without copying, and return the rest.
 
     An error is not raised: then everything is left, and whoever writes it will meet the error.

@@ -158,7 +158,7 @@ class ClientSession:
         if self.connection.acknowledge(endpoint.number, stream, count):
             self.flush_soon()
 
-    def send_data(self, endpoint: ChannelEndpoint, stream: m.Stream, data: bytes) -> None:
+    def send_data(self, endpoint: ChannelEndpoint, stream: m.Stream, data: bytes | memoryview) -> None:
         """Send 1 to `room_for` bytes of `stream`."""
         self.connection.send_data(endpoint.number, stream, data)
         if self._transport is not None:

@@ -34,7 +34,7 @@ class Channel:
     def room(self) -> int:
         return self.credit
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         self.credit -= len(data)
         self.received += data
 

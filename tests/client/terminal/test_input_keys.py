@@ -57,7 +57,7 @@ class Program:
     def room(self) -> int:
         return self.left
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         self.received += data
         self.left -= len(data)
         self.stdin.acknowledge(len(data))
