@@ -27,7 +27,7 @@ from .times import STOP_MARGIN
 if TYPE_CHECKING:
     from .connection.reconnecting import ReconnectingConnection
     from .connection.session import ClientSession
-    from .output import Receiver
+    from .output import OutputReceiver
 
 
 class ClientAttachment:
@@ -100,7 +100,7 @@ class ClientAttachment:
         except FarhandError as error:
             self.fail(error)
 
-    def deliver_to(self, stream: m.Output, receiver: Receiver, offset: int = 0) -> None:
+    def deliver_to(self, stream: m.Output, receiver: OutputReceiver, offset: int = 0) -> None:
         """Deliver the bytes of `stream` from `offset` on to `receiver`. Call this before `begin`."""
         self._streams.add(stream, receiver, offset)
 

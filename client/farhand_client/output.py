@@ -1,7 +1,7 @@
 """A run's output on the client: streams that a reader consumes, and collectors that keep the beginning.
 
-The connection calls the methods of a `Receiver` as output arrives. An `OutputStream` keeps it until it is read; an
-`OutputCollector` keeps the first bytes and throws the rest away. Both return credit for what was consumed, which is
+The connection calls the methods of an `OutputReceiver` as output arrives. An `OutputStream` keeps it until it is read,
+an `OutputCollector` keeps the first bytes and throws the rest away. Both return credit for what was consumed, which is
 what makes the remote writer wait for a slow reader.
 """
 
@@ -50,7 +50,7 @@ OnGap: TypeAlias = Callable[[Gap], None]
 """Called when a reader comes to a gap: after it has received the bytes before the gap, and before those after it."""
 
 
-class Receiver(Protocol):
+class OutputReceiver(Protocol):
     """Where the bytes of one output stream are delivered. The connection calls these methods; they must not block."""
 
     def feed(self, chunk: bytes) -> None:
@@ -97,7 +97,7 @@ class OutputStream:
         self._waiter: asyncio.Future[None] | None = None
         self._callback: Callable[[], None] | None = None
 
-    # Implements Receiver.
+    # Implements OutputReceiver.
 
     def feed(self, chunk: bytes) -> None:
         """Keep bytes for the reader."""
@@ -318,7 +318,7 @@ class LineSplitter:
 
 
 class OutputCollector:
-    """A `Receiver` that keeps the first `limit` bytes and throws the rest away, so that the program can continue."""
+    """An `OutputReceiver` that keeps the first `limit` bytes and throws away the rest: the program can continue."""
 
     def __init__(self, consumed: Callable[[int], None], limit: int, on_gap: OnGap | None = None) -> None:
         self._consumed = consumed

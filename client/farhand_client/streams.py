@@ -9,7 +9,7 @@ from farhand_protocol import messages as m
 from .output import Gap
 
 if TYPE_CHECKING:
-    from .output import Receiver
+    from .output import OutputReceiver
 
 
 class _StreamState:
@@ -17,7 +17,7 @@ class _StreamState:
 
     __slots__ = ("ended", "expected", "lost", "receiver", "unconsumed", "without_credit")
 
-    def __init__(self, offset: int, receiver: Receiver) -> None:
+    def __init__(self, offset: int, receiver: OutputReceiver) -> None:
         self.receiver = receiver
         self.expected = offset
         """The offset of the next byte to arrive."""
@@ -38,7 +38,7 @@ class AttachmentStreams:
         self._tolerant = tolerant
         self._discarding = False
 
-    def add(self, stream: m.Output, receiver: Receiver, offset: int) -> None:
+    def add(self, stream: m.Output, receiver: OutputReceiver, offset: int) -> None:
         """Deliver the bytes of `stream` from `offset` on to `receiver`."""
         self._streams[stream] = _StreamState(offset, receiver)
 

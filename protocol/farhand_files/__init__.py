@@ -27,10 +27,18 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `rate`       at most so many bytes each second
 `answers`    what the sender knows of the receiver
 `sender`     the sender
+`destination` where entries go, and whether they were requested
 `temporary`  temporary files beside their targets, and those left by transfers that were cut off
 `writing`    the content of one file being received
+`attributes` sets owner, mode, times and extended attributes
+`arriving`   a file that is to be received, and what is open for it
+`placing`    what is looked up, made and replaced below the destination
+`preparing`  what the receiver has already of a file
+`durability` syncs files and directories, many at once
 `commit`     makes received files durable, and puts them in place
+`spill`      records that are needed at the end, in a file without a name
 `deleting`   what --delete removes, once all else has worked
+`causes`     why something could not be written, for people; no I/O
 `receiver`   the receiver
 
 Nothing here imports pydantic or asyncio: a transfer worker starts in some ten milliseconds. Both sides trust nothing

@@ -103,6 +103,10 @@ class Leftovers:
             finally:
                 os.close(fd)
 
+    def has(self, target: bytes) -> bool:
+        """Return whether anything was left for a target, which `take` may nevertheless not accept."""
+        return bool(self._names) and _prefix(target) in self._names
+
     def take(self, target: bytes) -> Temporary | None:
         """Return the largest that was left for a target, locked, and remove the others. None if there is none."""
         best: Temporary | None = None

@@ -55,7 +55,7 @@ class LineLimit(Protocol):
 class Logger:
     """Writes events to a sink, adding the logger's own fields to each, as far as `limit` admits them."""
 
-    def __init__(self, sink: "Sink", fields: Mapping[str, LogValue], limit: LineLimit | None = None) -> None:
+    def __init__(self, sink: "LogSink", fields: Mapping[str, LogValue], limit: LineLimit | None = None) -> None:
         self._sink = sink
         self._fields = fields
         self._limit = limit
@@ -97,7 +97,7 @@ class Logger:
             self._sink.log(level, event, {**self._fields, **fields, **counted})
 
 
-class Sink:
+class LogSink:
     """Writes lines to a file descriptor through a bounded queue and a thread.
 
     Until `start` it writes directly, in the default format.
@@ -240,7 +240,7 @@ def _plain(value: object) -> object:
 class _LoggingHandler(logging.Handler):
     """Forwards events from the standard library's `logging`, through which asyncio reports unretrieved exceptions."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: LogSink) -> None:
         super().__init__(logging.WARNING)
         self._sink = sink
 

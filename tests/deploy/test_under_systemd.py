@@ -27,9 +27,9 @@ def test_a_script_that_does_not_end_is_killed_at_the_timeout() -> None:
 # A minimal service that uses only our modules: it writes what it receives from systemd to the journal.
 SERVICE = """
 import os, signal, sys
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.systemd import Notifier, listen_sockets
-sink = Sink()
+sink = LogSink()
 sink.configure()
 log = Logger(sink, {})
 sockets = listen_sockets()

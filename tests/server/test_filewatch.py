@@ -12,11 +12,11 @@ import pytest
 
 from farhand_server import filewatch
 from farhand_server.filewatch import FileWatch, parse_events
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from tests.support.client import TIMEOUT
 from tests.support.history import LogFile
 
-LOG = Logger(Sink(), {})
+LOG = Logger(LogSink(), {})
 
 
 class Watched:

@@ -21,7 +21,7 @@ from farhand_server.config import ServiceConfig, load
 from farhand_server.history import StateDirectoryInUse
 from farhand_server.history.writer import HistoryWriter
 from farhand_server.ledger import Ledger, open_ledger
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.runs.plan import Origin, RunResult, TerminalPlan
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.process.usage import ResourceUsage
@@ -32,7 +32,7 @@ from tests.support.client import new_id
 from tests.support.history import LogFile
 
 ORIGIN = Origin("key", "SHA256:one", "192.0.2.7:50214", b'{"command": "make all", "on_disconnect": "keep"}')
-LOG = Logger(Sink(), {})
+LOG = Logger(LogSink(), {})
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.logs import MAX_QUEUED_LINES, MAX_VALUE, Logger, Sink, quote
+from farhand_server.logs import MAX_QUEUED_LINES, MAX_VALUE, Logger, LogSink, quote
 
 
 class Pipe:
@@ -20,7 +20,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
-        self.sink = Sink(self.writer)
+        self.sink = LogSink(self.writer)
         self.log = Logger(self.sink, {})
 
     def lines(self) -> list[str]:
@@ -66,7 +66,7 @@ def test_lines_for_the_journal_have_a_priority_prefix_and_no_time() -> None:
     ours, journal = socket.socketpair()
     with ours, journal:
         status = os.fstat(ours.fileno())
-        sink = Sink(ours.fileno())
+        sink = LogSink(ours.fileno())
         sink.configure(environ={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
         Logger(sink, {}).warning("login refused", source="192.0.2.1")
         assert journal.recv(1000) == b'<4>msg="login refused" source=192.0.2.1\n'
@@ -172,7 +172,7 @@ def test_closing_does_not_wait_for_a_stuck_reader(pipe: Pipe) -> None:
 def test_a_closed_stderr_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    Logger(Sink(writer), {}).info("nobody reads this")
+    Logger(LogSink(writer), {}).info("nobody reads this")
     os.close(writer)
 
 

@@ -17,7 +17,7 @@ from farhand_server.config import ConfigError, ServiceConfig, load
 from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
 from farhand_server.listen.unix import ListenError, SocketAccess, bind_unix
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.loopwatch import Holds, LoopWatch
 from farhand_server.policy import policy_in_force
 from farhand_server.runs.process.cgroup import own_cgroup
@@ -26,7 +26,7 @@ from farhand_server.systemd import Notifier
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import children, reaped
 
-LOG = Logger(Sink(), {})
+LOG = Logger(LogSink(), {})
 
 
 class Running:

@@ -12,7 +12,7 @@ from unittest import mock
 from farhand_server.config import HistorySettings
 from farhand_server.history import History, RunRecord, database
 from farhand_server.history.retention import SystemClock
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 
 EXITED = b'{"status":"exited","code":0}'
 
@@ -87,7 +87,7 @@ class LogFile:
     def __init__(self, directory: Path) -> None:
         self._file = directory / "log"
         self._descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
-        self.logger = Logger(Sink(self._descriptor), {})
+        self.logger = Logger(LogSink(self._descriptor), {})
 
     def __str__(self) -> str:
         return self._file.read_text()

@@ -17,7 +17,7 @@ from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
 from farhand_server.lingering import lingering_warning
 from farhand_server.listen.edge_child import EdgeChild, LaunchedEdge, bind_tcp
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.loopwatch import LoopWatch
 from farhand_server.policy import policy_in_force
 from farhand_server.runtime import freeze_loaded_objects
@@ -35,7 +35,7 @@ async def run_core(
     edge_command: Sequence[str],
     launched: LaunchedEdge | None,
     log: Logger,
-    sink: Sink,
+    sink: LogSink,
     notifier: Notifier,
     terminal: OwnTerminal,
     watch: LoopWatch,

@@ -19,7 +19,7 @@ from farhand_server.hangup import OwnTerminal
 from farhand_server.hostkey import PRIVATE_KEY_FILE, HostKeyFileError
 from farhand_server.listen.edge_child import bind_tcp, receive_sockets
 from farhand_server.listen.unix import ListenError
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.runtime import UNTIL_HANDLED, freeze_loaded_objects, reset_signals
 from farhand_server.systemd import Notifier, listen_sockets
 
@@ -38,7 +38,7 @@ def edge(options: argparse.Namespace) -> int:
         raise CommandFailed(str(error)) from None
     config = configuration(options)
     child: bool = options.child
-    sink = Sink()
+    sink = LogSink()
     sink.configure(config.log.format, config.log.level)
 
     def reload() -> None:
@@ -79,7 +79,7 @@ def _work(
     options: argparse.Namespace, config: ServiceConfig, sockets: list[socket.socket], reports: WorkerReports
 ) -> int:
     """Serve, in a process of its own."""
-    sink = Sink()
+    sink = LogSink()
     sink.configure(config.log.format, config.log.level)
 
     def reload() -> EdgeSettings:

@@ -14,7 +14,7 @@ from farhand_server.hangup import OwnTerminal
 from farhand_server.hostkey import HostKeyFileError
 from farhand_server.listen.edge_child import EdgeFailed, LaunchedEdge
 from farhand_server.listen.unix import ListenError
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.loopwatch import LoopWatch
 from farhand_server.runs.process import slot, subreaper
 from farhand_server.runtime import UNTIL_HANDLED, reset_signals
@@ -41,7 +41,7 @@ def serve(options: argparse.Namespace) -> int:
         previous = take_snapshot(options.resume)
     notifier = Notifier.from_environment()
     config = configuration(options)
-    sink = Sink()
+    sink = LogSink()
     sink.configure(config.log.format, config.log.level)
     log = Logger(sink, {})
     watch = LoopWatch(log)

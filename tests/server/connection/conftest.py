@@ -23,7 +23,7 @@ from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.context import OpenSessions
 from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.clients import LocalConnection
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.policy import Policy, policy_in_force
 from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.directory import SpoolDirectory
@@ -71,7 +71,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
     faults: list[Exception] = []
     descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    log = Logger(Sink(descriptor), {})
+    log = Logger(LogSink(descriptor), {})
     async with open_ledger(config, log) as ledger:
         registry = Registry(
             ledger,

@@ -23,7 +23,7 @@ from farhand_server.connection.channels.waiting import MAX_WAITS, WaitChannel
 from farhand_server.connection.context import SessionContext
 from farhand_server.connection.dispatch import DispatchSession, dispatch
 from farhand_server.connection.login import LoginExchange
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.policy import Action
 from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.run import AnyRun, LiveRun
@@ -117,7 +117,7 @@ class Session(FakeSession):
         config = load(None, overrides={"state_dir": str(directory)})
         config = config.model_copy(update={"runs": config.runs.model_copy(update={"max_runs_per_connection": 2})})
         self.context = cast(SessionContext, SimpleNamespace(config=config, registry=NoRuns()))
-        self.log = Logger(Sink(), {})
+        self.log = Logger(LogSink(), {})
         self.login = cast(LoginExchange, None)
         self.admission = admission
         self.channels: dict[int, ChannelHandler] = {}

@@ -25,7 +25,7 @@ from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, O
 from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.sharing import ShareBounds
 from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
@@ -64,7 +64,7 @@ class Session:
         self.config: ServiceConfig = load(None, overrides={})
         self.judge = None if verdict is None else Judge(verdict)
         self.entries: list[AuditEntry] = []
-        self.log = Logger(Sink(), {})
+        self.log = Logger(LogSink(), {})
         self.connection = Connection(Side.SERVER)
         self.client = Connection(Side.CLIENT)
         self.reports: list[bool] = []

@@ -23,7 +23,7 @@ from farhand_protocol.transport import QUIET_PERIOD, ConnectionTransport
 from farhand_server.connection import session as session_module
 from farhand_server.connection.channels.run import RunChannel
 from farhand_server.connection.session import ServerSession
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.policy import Policy, Rule
 from farhand_server.runs.process.process import Process
 from farhand_server.throttle import BURST
@@ -370,7 +370,7 @@ async def test_strangers_with_addresses_of_one_network_have_one_share_of_the_loo
     shares = []
     with (tmp_path / "log").open("ab") as log:
         for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
-            session = ServerSession(core, Logger(Sink(log.fileno()), {}), address=IPv6Address(address))
+            session = ServerSession(core, Logger(LogSink(log.fileno()), {}), address=IPv6Address(address))
             carrier = ConnectionTransport(session.connection, session)
             session.connected(carrier)
             shares.append(carrier.loop_time)

@@ -19,7 +19,7 @@ from farhand_server.edge.tls import server_context
 from farhand_server.listen import proxy
 from farhand_server.listen.feed import FromCore, encode_record
 from farhand_server.listen.proxy import ProxyHeader
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 
 TEST_TIMEOUT = 10.0
 """Seconds after which a test stops waiting."""
@@ -203,7 +203,7 @@ async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: boo
     listening = socket.create_server(("127.0.0.1", 0), backlog=256)
     with (tmp_path / "log").open("wb") as log:
         context = server_context(hostkey.ensure_host_key(tmp_path))
-        edge = Edge(loop, [listening], core.path, context, settings, Logger(Sink(log.fileno()), {}))
+        edge = Edge(loop, [listening], core.path, context, settings, Logger(LogSink(log.fileno()), {}))
         running = RunningEdge(edge, core, listening.getsockname()[1], tmp_path / "log")
         feed = asyncio.create_task(edge.verdict_feed.run())
         if with_core:

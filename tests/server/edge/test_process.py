@@ -28,7 +28,7 @@ import uvloop
 from farhand_server import acceptor
 from farhand_server.edge.process import serve_edge
 from farhand_server.config import EdgeSettings
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.edge.reports import WorkerReports
 
 acceptor.ACCEPT_RETRY_DELAY = 0.2
@@ -41,7 +41,7 @@ def read_settings():
 
 uvloop.run(serve_edge(
     sockets=[socket.socket(fileno=int(descriptor))], core_socket=pathlib.Path(core), host_key=pathlib.Path(key),
-    settings=read_settings(), log=Logger(Sink(), {}), ready=lambda: print("ready", flush=True),
+    settings=read_settings(), log=Logger(LogSink(), {}), ready=lambda: print("ready", flush=True),
     reports=WorkerReports(socket.socket(fileno=int(supervisor))), reload=read_settings, child=child == "child",
 ))
 """

@@ -17,7 +17,7 @@ from farhand_server.edge import reports, supervisor
 from farhand_server.edge.reports import WorkerReports
 from farhand_server.edge.supervisor import Supervisor
 from farhand_server.hangup import OwnTerminal
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.systemd import Notifier
 from tests.server.edge.harness import TEST_TIMEOUT
 
@@ -117,7 +117,7 @@ def supervise(
     supervising = Supervisor(
         2,
         work or workers.work,
-        Logger(Sink(log), {}),
+        Logger(LogSink(log), {}),
         notifier or Notifier(),
         terminal=OwnTerminal(ends_service=False),
         ready=ready.set,
@@ -191,7 +191,7 @@ def test_a_worker_that_fails_at_the_first_start_ends_the_edge(workers: Workers) 
     supervising = Supervisor(
         2,
         work,
-        Logger(Sink(), {}),
+        Logger(LogSink(), {}),
         Notifier(),
         terminal=OwnTerminal(ends_service=False),
         ready=lambda: ready.append(None),

@@ -16,7 +16,7 @@ from farhand_server.config import HistorySettings
 from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, StateDirectoryInUse, UnknownRun
 from farhand_server.history.database import LOCK_FILE
 from farhand_server.history.store import CHECKPOINT_EVERY
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from tests.support.history import HistoryDirectory, record, running, uuid4, uuid7
 
 
@@ -45,7 +45,7 @@ def test_runs_of_a_dead_service_are_lost_and_listed_until_their_processes_have_e
 
 def start_and_wait(state: Path, ready: Connection) -> None:
     """Record two starts, flush only the first, and wait to be killed."""
-    history = History.open(state, HistorySettings(), Logger(Sink(), {}))
+    history = History.open(state, HistorySettings(), Logger(LogSink(), {}))
     history.starting(record(uuid4(1)))
     history.flush()
     history.starting(record(uuid4(2)))

@@ -29,7 +29,7 @@ from farhand_server.listen.clients import LocalConnection, ProxiedConnection
 from farhand_server.listen.feed import FromCore, encode_record
 from farhand_server.listen.feeds import VerdictFeeds
 from farhand_server.listen.proxy import MAX_HEADER, SIGNATURE, ProxyHeader, encode
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.policy import Policy
 from tests.support.feeds import fed
 from tests.support.pairs import hello
@@ -127,7 +127,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def local(context: Context) -> LocalConnection:
-    return LocalConnection(cast(SessionContext, context), Logger(Sink(), {}))
+    return LocalConnection(cast(SessionContext, context), Logger(LogSink(), {}))
 
 
 OTHER = 65534  # nobody: an account that every machine has
@@ -170,7 +170,7 @@ class Edges:
 
     def connect(self) -> contextlib.AbstractAsyncContextManager[Peer]:
         context = cast(SessionContext, self.context)
-        return connected(lambda: ProxiedConnection(context, Logger(Sink(), {}), self.feeds))
+        return connected(lambda: ProxiedConnection(context, Logger(LogSink(), {}), self.feeds))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from farhand_server.listen.edge_child import (
     send_sockets,
 )
 from farhand_server.listen.unix import ListenError
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.runs.process.process import prepare_loop
 from tests.support.client import TIMEOUT
 
@@ -64,7 +64,7 @@ async def test_an_edge_that_cannot_be_started_is_retried(
         return await create(*command, pass_fds=[inherited], **options)
 
     monkeypatch.setattr("asyncio.create_subprocess_exec", with_log)
-    child = EdgeChild(["-c", EDGE.format(log=inherited)], [], Logger(Sink(writing), {}))
+    child = EdgeChild(["-c", EDGE.format(log=inherited)], [], Logger(LogSink(writing), {}))
     await child.start()
     try:
         first = int((await line(lines, "edge ")).split()[1])
@@ -88,7 +88,7 @@ STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + RE
 
 def child(code: str, *sockets: socket.socket, before: int | None = None) -> EdgeChild:
     prepare_loop()
-    return EdgeChild(["-c", code], sockets, Logger(Sink(), {}), before=before)
+    return EdgeChild(["-c", code], sockets, Logger(LogSink(), {}), before=before)
 
 
 async def test_an_edge_that_exits_before_it_is_ready_has_failed() -> None:
@@ -130,7 +130,7 @@ async def test_an_edge_inherits_the_sockets_and_a_stop_ends_it_and_closes_them()
 async def test_an_edge_that_was_launched_early_is_the_one_that_is_started() -> None:
     prepare_loop()
     launched = await LaunchedEdge.launch(["-c", "import os; os.read(0, 1); " + READY])
-    edge = EdgeChild(["-c", "raise SystemExit(3)"], [], Logger(Sink(), {}), launched=launched)
+    edge = EdgeChild(["-c", "raise SystemExit(3)"], [], Logger(LogSink(), {}), launched=launched)
     await edge.start()
     assert edge.pid == launched.process.pid
     await edge.stop()
@@ -139,7 +139,7 @@ async def test_an_edge_that_was_launched_early_is_the_one_that_is_started() -> N
 async def test_an_edge_that_was_launched_in_vain_is_killed() -> None:
     prepare_loop()
     launched = await LaunchedEdge.launch(["-c", STUBBORN])
-    edge = EdgeChild(["-c", READY], [], Logger(Sink(), {}), launched=launched)
+    edge = EdgeChild(["-c", READY], [], Logger(LogSink(), {}), launched=launched)
     await edge.stop()
     assert launched.process.returncode == -signal.SIGKILL
 

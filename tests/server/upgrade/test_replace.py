@@ -18,7 +18,7 @@ from farhand_server.ledger import Ledger, open_ledger
 from farhand_server.listen.edge_child import EdgeChild
 from farhand_server.listen.keeper import SocketKeeper
 from farhand_server.listen.unix import UnixListener
-from farhand_server.logs import Logger, Sink
+from farhand_server.logs import Logger, LogSink
 from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
@@ -39,7 +39,7 @@ class Core:
     def __init__(self, config: ServiceConfig, ledger: Ledger, directory: Path) -> None:
         self.config = config
         self.ledger = ledger
-        self.log = Logger(Sink(), {})
+        self.log = Logger(LogSink(), {})
         self.notifier = Notifier()
         self.terminal = OwnTerminal(ends_service=False)
         self.sessions = OpenSessions()
@@ -66,7 +66,7 @@ class Core:
 async def core(tmp_path: Path) -> AsyncIterator[Core]:
     prepare_loop()
     config = load(None, overrides={"socket": str(tmp_path / "s"), "state_dir": str(tmp_path)})
-    async with open_ledger(config, Logger(Sink(), {})) as ledger:
+    async with open_ledger(config, Logger(LogSink(), {})) as ledger:
         one = Core(config, ledger, tmp_path)
         await one.listeners[0].open()
         yield one

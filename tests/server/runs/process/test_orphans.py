@@ -196,9 +196,9 @@ async def test_a_service_started_inside_a_lost_run_does_not_end_itself(tmp_path:
     code = (
         "import asyncio, sys\n"
         "from farhand_server.runs.process.orphans import end_orphans\n"
-        "from farhand_server.logs import Logger, Sink\n"
+        "from farhand_server.logs import Logger, LogSink\n"
         "from tests.support.history import record\n"
-        f"print(asyncio.run(end_orphans([record({ID!r})], Logger(Sink(), {{}}))).ended)\n"
+        f"print(asyncio.run(end_orphans([record({ID!r})], Logger(LogSink(), {{}}))).ended)\n"
     )
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", '"$0" -c "$1"; echo shell continues', sys.executable, code),

@@ -1,0 +1,89 @@
+"""A regular file that is to be received, and what is open for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from enum import Enum, auto
+from typing import Final
+
+from . import wire
+from .opening import join
+from .planning import Action
+from .temporary import Temporary
+from .writing import ArrivingContent, Basis
+
+IN_PLACE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""O_NONBLOCK: a FIFO that has come into the place of the file blocks nobody."""
+
+
+class Stage(Enum):
+    """How far a file is. Content may only come for one that is `WANTED` or `RECEIVING`."""
+
+    DECIDED = auto()
+    WANTED = auto()
+    RECEIVING = auto()
+    COMPLETE = auto()
+
+
+class ArrivingFile:
+    """A regular file without an answer. `place` is its path below the destination."""
+
+    __slots__ = (
+        "action",
+        "basis",
+        "begun",
+        "entry",
+        "incoming",
+        "names",
+        "place",
+        "prepared",
+        "spent",
+        "stage",
+        "temporary",
+    )
+
+    def __init__(self, entry: wire.Entry) -> None:
+        self.entry = entry
+        self.place: tuple[bytes, ...] = ()
+        self.action = Action.WANT_ALL
+        self.stage = Stage.DECIDED
+        self.incoming: ArrivingContent | None = None
+        self.temporary: Temporary | None = None
+        """What its content is written to: a temporary file, or the file itself if it is written in place."""
+        self.basis: list[Basis] = []
+        self.spent: Temporary | None = None
+        """What an earlier attempt has left, if it is only read."""
+        self.prepared = False
+        self.names: list[wire.Entry] = []
+        """Its further names, which are made once it is in place."""
+        self.begun = 0.0
+
+    def release(self) -> None:
+        """Close what was read, and remove what an earlier attempt has left. May be called twice."""
+        spent, self.spent = self.spent, None
+        for basis in self.basis:
+            if spent is None or basis.fd != spent.fd:
+                with contextlib.suppress(OSError):
+                    os.close(basis.fd)
+        self.basis = []
+        if spent is not None:
+            spent.remove()
+
+    def discard(self, *, in_place: bool, keep: bool = False) -> None:
+        """Close everything. The temporary file is removed, unless it is to be kept for another attempt."""
+        temporary, self.temporary = self.temporary, None
+        if temporary is not None:
+            if in_place or keep:
+                temporary.close()
+            else:
+                temporary.remove()
+        if keep and self.spent is not None:
+            self.spent.close()
+            self.spent = None
+            self.basis = self.basis[:-1]
+        self.release()
+
+    def path(self, top: bytes) -> bytes:
+        """Return its path for people on this side."""
+        return join(top, *self.place)
