@@ -74,7 +74,8 @@ def test_the_installed_program_is_a_copy_of_the_project(installation: Installati
 def test_every_module_is_compiled(installation: Installation) -> None:
     """The accounts of the service cannot write byte code, and would compile the sources at each start."""
     [packages] = installation.program.glob("lib/python*/site-packages")
-    for package in ("farhand_server", "farhand_protocol", "farhand_client", "pydantic", "cryptography"):
+    ours = ("farhand_server", "farhand_protocol", "farhand_files", "farhand_client")
+    for package in (*ours, "pydantic", "cryptography"):
         for source in (packages / package).rglob("*.py"):
             compiled = list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc"))
             assert compiled, source

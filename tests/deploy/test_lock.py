@@ -31,7 +31,8 @@ def test_every_locked_package_has_a_hash(lock: str) -> None:
 
 def test_the_lock_has_every_dependency_in_a_version_that_the_project_allows() -> None:
     packages = locked("requirements.lock")
-    for requirement in PROJECT["project"]["dependencies"]:
+    project = PROJECT["project"]
+    for requirement in project["dependencies"] + project["optional-dependencies"]["delta"]:
         name, lowest = requirement.replace("_", "-").split(">=")
         assert numbers(packages[name][0]) >= numbers(lowest), name
 

@@ -27,6 +27,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 PACKAGES: Final = {
     "protocol/farhand_protocol": "tests/protocol",
+    "protocol/farhand_files": "tests/files",
     "server/farhand_server": "tests/server",
     "client/farhand_client": "tests/client",
 }
