@@ -49,6 +49,8 @@ _SPECIAL: Final = {
 _PSEUDO: Final = (b"proc", b"sysfs", b"debugfs", b"tracefs", b"cgroup", b"cgroup2", b"configfs", b"securityfs")
 """File systems whose files have content that their size does not tell."""
 
+_MEETS: Final = "another source goes to the same directory; with delete, transfer one at a time"
+
 _PSEUDO_SIZES: Final = (0, 4096)
 
 _KEPT_XATTRS: Final = ("user.", "system.posix_acl_")
@@ -151,6 +153,7 @@ class Walk:
             self._selection = Selection(options)
         self._hardlinks: dict[tuple[int, int], tuple[int, int]] = {}
         self._scans = 0
+        self._delete = options.delete
         self._names: set[bytes] = set()
         self._pseudo: frozenset[int] | None = None
         self._found: list[WalkStep] = []
@@ -208,6 +211,10 @@ class Walk:
         path = b"" if only_content else name
         if self._selection is not None and not self._selection.takes(path, True):
             return None
+        if self._delete and self._meets_another(path):
+            self._add_failure(errno.EINVAL, source, _MEETS)
+            return None
+        self._names.add(path)
         xattrs = self._xattrs_of(b"/proc/self/fd/%d" % directory.fd, source, follow=True) if self._xattrs else b""
         entry = self._entry(wire.DIRECTORY, os.fstat(directory.fd), path, xattrs=xattrs)
         self._found.append(entry)
@@ -226,6 +233,8 @@ class Walk:
             self._add_failure(errno.EOPNOTSUPP, source, f"this is {special}, which is not transferred")
         elif not stat.S_ISREG(status.st_mode):
             self._add_failure(errno.ESTALE, source, "this was replaced while it was being opened")
+        elif self._delete and self._meets_another(name):
+            self._add_failure(errno.EINVAL, source, _MEETS)
         elif name in self._names:
             self._add_failure(errno.EEXIST, source, "another source has the same name")
         else:
@@ -233,6 +242,10 @@ class Walk:
             self._add_file(
                 SourceDirectory(OpenDirectories(directory), (), directory.path), name, real, status, directory.fd
             )
+
+    def _meets_another(self, path: bytes) -> bool:
+        """Return whether another source goes to the same directory: what one of them lacks the other may have."""
+        return path in self._names or b"" in self._names or (not path and bool(self._names))
 
     def _tree(self, top: _Visit) -> Generator[list[WalkStep], None, None]:
         stack = [top]

@@ -114,7 +114,7 @@ class ArrivingContent:
             os.ftruncate(self.fd, 0)
         self._restarted = True
         self._basis, self._basis_size, self._unwritten = (), 0, 0
-        self.at = self.sent = self.kept = 0
+        self.at = self.kept = 0  # what was sent, was sent
         self.hashes = Hashes(self._sha256)
 
     def end(self, size: int, *, resize: bool = True) -> None:

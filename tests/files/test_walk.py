@@ -232,6 +232,16 @@ def test_two_sources_with_one_name_are_not_mixed_up(top: bytes) -> None:
     assert found.problems == [(errno.EEXIST, top + b"/d/../a", "another source has the same name")]
 
 
+@pytest.mark.parametrize("sources", [(b"/", b"/d/"), (b"/d", b"/../src/d"), (b"/a", b"/d/"), (b"/d/", b"/a")])
+def test_with_delete_two_sources_do_not_go_to_one_directory(top: bytes, sources: tuple[bytes, bytes]) -> None:
+    one, two = (top + source for source in sources)
+    found = Walked(one, two, options=OPTIONS._replace(delete=True))
+    assert [each[:2] for each in found.problems] == [(errno.EINVAL, two)]
+    assert not found.walk.complete
+    assert Walked(top + b"/d", top + b"/empty", options=OPTIONS._replace(delete=True)).walk.complete
+    assert Walked(top + b"/", top + b"/d/").walk.complete
+
+
 def test_patterns_are_expanded_only_if_that_is_meant(top: bytes) -> None:
     assert Walked(top + b"/[ab]", patterns=True).paths == [b"a", b"b"]
     assert Walked(top + b"/[ab]").problems == [(errno.ENOENT, top + b"/[ab]", "No such file or directory")]
