@@ -143,10 +143,12 @@ class TransferState:
 
     def _give_up(self, named: bytes) -> None:
         # The path is as its own side would name it: it ends with the path under which the file travels.
-        for path in self.under_way:
-            if named == path or named.endswith(b"/" + path):
-                file = self._drop(path)
-                assert file is not None
-                self._settled += max(file.size, file.done)
-                self.over += 1
+        at = 0
+        while named[at:] not in self.under_way:
+            at = named.find(b"/", at) + 1
+            if not at:
                 return
+        file = self._drop(named[at:])
+        assert file is not None
+        self._settled += max(file.size, file.done)
+        self.over += 1
