@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import CommandError, ConnectError, sync
+from farhand_client import CommandError, ConnectError, Remote, RequestRefused, sync
 from farhand_protocol import messages as m
 from farhand_protocol.outcome import Exited, Killed
 from tests.support.fake_service import FakeRun
@@ -95,6 +95,17 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
         outputs = list(pool.map(lambda n: client.run(["cat"], input=b"%d" % n).stdout, range(50)))
         assert outputs == [b"%d" % n for n in range(50)]
         assert len(service.connections) == 1
+
+
+def test_files_are_moved_by_calls_that_wait(tmp_path: Path) -> None:
+    with serving(tmp_path, shell) as service, sync.connect(service.host) as client:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'recursive'"):
+            client.put("a", "b", recursive=True)  # type: ignore[call-arg]  # as for scp
+        for call in (client.put, client.get):
+            with pytest.raises(RequestRefused, match="cannot transfer files: its farhandd is older"):
+                call(tmp_path / "a", "b")
+        with pytest.raises(RequestRefused, match="cannot transfer files"):
+            client.sync("a", Remote("b"), delete=True)
 
 
 SCRIPT = """

@@ -20,7 +20,7 @@ from typing import Any, Literal, assert_type
 import farhand_client
 from farhand_client import (
     DEVNULL, PIPE, STDOUT, Client, CommandError, CommandTimeout, Completed, Outcome, Run, RunInfo, RunOptions,
-    RunWithStdin, TerminalRequest, connect, sync,
+    Event, Remote, RunWithStdin, TerminalRequest, Transfer, Transferred, connect, sync,
 )
 from farhand_client import Chunk, Gap, Result
 from farhand_client.stdin import InputStream
@@ -56,6 +56,16 @@ async def output(client: Client, text: bool, out: Path, size: TerminalRequest) -
     await client.run(None)  # type: ignore[call-overload]
 
 
+async def files(client: Client, out: Path) -> None:
+    assert_type(await client.put("a", "b"), Transferred)
+    with out.open("wb") as file:
+        assert_type(client.get("a", file, check=False), Transfer)
+    async with client.sync(Remote("a"), out, delete=True) as transfer:
+        async for event in transfer:
+            assert_type(event, Event)
+    client.put("a", "b", delete=True)  # type: ignore[call-arg]
+
+
 async def runs(client: Client, text: bool, terminal: TerminalRequest) -> None:
     async with client.start(["cat"], stdin=PIPE) as fed:
         assert_type(fed, RunWithStdin)
@@ -81,6 +91,8 @@ def blocking(client: sync.Client, out: Path) -> None:
     assert_type(client.run("true", text=True, check=True), Completed[str])
     assert_type(client.run("true", stdout=DEVNULL), Completed[bytes | None])
     assert_type(client.run("true", encoding="ascii", stderr=STDOUT), Completed[str | None])
+    assert_type(client.put(["a", b"b"], Path("c"), excludes=["*.o"]), Transferred)
+    assert_type(client.sync("a", Remote("b"), delete=True), Transferred)
     assert_type(client.ping(), float)
     with client.start(["cat"], stdin=PIPE) as fed:
         fed.stdin.write(b"x")

@@ -109,6 +109,7 @@ async def attempt(connection: ReconnectingConnection, moving: Moving) -> Totals:
         if not thread.has_ended:
             moving.release()
             thread.cancel()
+            attachment.stdin.close()  # a worker that waits for us ends at once
         stream.stop()
         feeding.cancel()
         try:

@@ -39,7 +39,11 @@ def receiving(destination: bytes | OpenFile, base: bytes) -> MakeMover:
     """Return what makes a `Receiver` to the destination; a relative path begins at `base`."""
 
     def make(options: TransferOptions, stream: ByteStream, report: Callable[[Event], None]) -> Mover:
-        raise NotImplementedError(f"{destination!r} {base!r}")
+        from farhand_files.receiver import Receiver, Sink
+
+        with contextlib.ExitStack() as stack:
+            own = Sink(_duplicate(destination, stack)) if isinstance(destination, OpenFile) else destination
+            return _Closing(Receiver(own, options, Area(None, base), stream, report), stack.pop_all())
 
     return make
 

@@ -6,10 +6,10 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from farhand_client.transferred import Transferred
-from farhand_files.events import Event, Finished, Moved, Removed, Skipped, Totals, Trouble
+from farhand_files.events import Begun, Event, Finished, Moved, Removed, Skipped, Totals, Trouble
 
 MAX_QUEUED_EVENTS: Final = 4096
 """Events that wait for a reader; then the transfer waits, too. About 1 MiB, and a second of many small files."""
@@ -19,6 +19,13 @@ MAX_REPORTED_DIGESTS: Final = 10_000
 
 MAX_REPORTED_ERRORS: Final = 100
 """Errors that are kept for the result: more than a person reads. A program that needs more follows the events."""
+
+
+class _Unfinished(NamedTuple):
+    """A file that is being transferred: the bytes of it that the receiver had, and those that were sent since."""
+
+    kept: int
+    sent: int
 
 
 class Reports:
@@ -34,12 +41,14 @@ class Reports:
         self._digests: dict[bytes, str] = {}
         self._sha256: dict[bytes, str] = {}
         self._before = Transferred()  # what the earlier attempts have done
-        self._sent_before = 0  # bytes that they have sent of files that they have not put in place
+        self._interrupted: dict[bytes, _Unfinished] = {}  # what they had begun, and no later one has
+        self._sent_before = 0  # bytes of files that they had begun and have not put in place
+        self._kept_again = 0  # those of them that were kept
         self._begin_attempt()
 
     def _begin_attempt(self) -> None:
         self._files = self._bytes = self._sent = self._kept = self._skipped = self._deleted = 0
-        self._sent_of_unfinished: dict[bytes, int] = {}
+        self._unfinished: dict[bytes, _Unfinished] = {}
         self._errors: list[Trouble] = []
         self._more_errors = 0
         self._progressed = False
@@ -68,12 +77,20 @@ class Reports:
 
     def _count(self, event: Event) -> None:
         match event:
+            case Begun():
+                self._unfinished[event.path] = _Unfinished(event.kept, 0)
+                if (before := self._interrupted.pop(event.path, None)) is not None:
+                    # More has arrived than was reported: `Moved` comes 20 times a second.
+                    arrived = max(0, event.kept - before.kept)
+                    self._kept_again += arrived
+                    self._sent_before += max(0, arrived - before.sent)
             case Moved():
                 self._progressed = self._progressed or event.sent > 0
-                self._sent_of_unfinished[event.path] = event.sent
+                begun = self._unfinished.get(event.path)
+                self._unfinished[event.path] = _Unfinished(0 if begun is None else begun.kept, event.sent)
             case Finished():
                 self._progressed = True
-                self._sent_of_unfinished.pop(event.path, None)
+                self._unfinished.pop(event.path, None)
                 self._files += 1
                 self._bytes += event.size
                 self._sent += event.sent
@@ -87,7 +104,8 @@ class Reports:
             case Removed():
                 self._deleted += 1
             case Trouble():
-                self._sent += self._sent_of_unfinished.pop(event.path, 0)
+                begun = self._unfinished.pop(event.path, None)
+                self._sent += 0 if begun is None else begun.sent
                 if len(self._errors) < MAX_REPORTED_ERRORS:
                     self._errors.append(event)
                 else:
@@ -127,15 +145,15 @@ class Reports:
         """Note that this attempt is over and another one may follow; return whether it has done anything."""
         with self._changed:
             before = self._before
-            unfinished = sum(self._sent_of_unfinished.values())
+            self._interrupted |= self._unfinished
+            self._sent_before += sum(each.sent for each in self._unfinished.values())
             self._before = Transferred(
                 files=before.files + self._files,
                 bytes=before.bytes + self._bytes,
-                sent=before.sent + self._sent + unfinished,
+                sent=before.sent + self._sent,
                 kept=before.kept + self._kept,
                 deleted=before.deleted + self._deleted,
             )
-            self._sent_before += unfinished
             progressed = self._progressed
             self._begin_attempt()
             return progressed
@@ -153,8 +171,8 @@ class Reports:
             return Transferred(
                 files=now.files + again,
                 bytes=now.bytes + (before.bytes * again // before.files if again else 0),
-                sent=now.sent + before.sent,
-                kept=before.kept + max(0, now.kept - self._sent_before),
+                sent=now.sent + before.sent + self._sent_before,
+                kept=before.kept + max(0, now.kept - self._kept_again),
                 skipped=max(0, now.skipped - again),
                 others=now.others,
                 deleted=now.deleted + before.deleted,
@@ -169,6 +187,6 @@ class Reports:
     def _so_far(self) -> Totals:
         totals = Totals()
         totals.files, totals.bytes, totals.kept, totals.deleted = self._files, self._bytes, self._kept, self._deleted
-        totals.sent = self._sent + sum(self._sent_of_unfinished.values())
+        totals.sent = self._sent + sum(each.sent for each in self._unfinished.values())
         totals.skipped, totals.failed = self._skipped, len(self._errors) + self._more_errors
         return totals

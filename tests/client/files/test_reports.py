@@ -139,15 +139,27 @@ def test_a_file_that_an_earlier_attempt_has_put_in_place_counts_once_and_as_tran
     reports = Following(on=False).reports
     reports.report(Skipped(b"old", 1))
     reports.report(finished(b"a", 10))
-    reports.report(Moved(b"b", 700, 700))
     assert reports.attempt_failed(), "it has done something"
     reports.report(Skipped(b"old", 1))
     reports.report(Skipped(b"a", 10))
-    reports.report(finished(b"b", 1000, sent=400))
-    done = reports.result(totals(files=1, bytes=1000, sent=400, kept=600, skipped=2), 0)
-    assert (done.files, done.bytes, done.skipped) == (2, 1010, 1)
-    assert (done.sent, done.kept) == (10 + 700 + 400, 0)
+    reports.report(finished(b"b", 1000))
+    done = reports.result(totals(files=1, bytes=1000, sent=1000, skipped=2), 0)
+    assert (done.files, done.bytes, done.sent, done.skipped) == (2, 1010, 1010, 1)
     assert set(done.digests) == {b"a", b"b"}
+
+
+def test_what_earlier_attempts_have_sent_of_a_file_counts_as_sent_and_not_as_kept() -> None:
+    reports = Following(on=False).reports
+    for kept, moved in ((100, 300), (500, 100)):  # 400 had arrived of the first attempt, and 100 of the second
+        reports.report(Begun(b"b", 1000, kept))
+        reports.report(Moved(b"b", kept + moved, moved))
+        reports.attempt_failed()
+    reports.report(Begun(b"c", 10, 0))
+    reports.attempt_failed()
+    reports.report(Begun(b"b", 1000, 590))  # the end of the second attempt has not arrived
+    reports.report(finished(b"b", 1000, sent=410))
+    done = reports.result(totals(files=1, bytes=1000, sent=410, kept=590), 0)
+    assert (done.sent, done.kept) == (400 + 100 + 410, 100)
 
 
 def test_a_file_that_is_sent_again_counts_once() -> None:
