@@ -38,6 +38,8 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `commit`     makes received files durable, and puts them in place
 `spill`      records that are needed at the end, in a file without a name
 `deleting`   what --delete removes, once all else has worked
+`results`    which files have no answer yet, what was answered, and totals
+`contents`   the content of all files: which frames are due
 `causes`     why something could not be written, for people; no I/O
 `receiver`   the receiver
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from enum import Enum, auto
 from typing import Final
 
@@ -33,11 +34,12 @@ class ArrivingFile:
         "action",
         "basis",
         "begun",
+        "content",
         "entry",
-        "incoming",
         "names",
         "place",
         "prepared",
+        "slot",
         "spent",
         "stage",
         "temporary",
@@ -48,19 +50,29 @@ class ArrivingFile:
         self.place: tuple[bytes, ...] = ()
         self.action = Action.WANT_ALL
         self.stage = Stage.DECIDED
-        self.incoming: ArrivingContent | None = None
+        self.content: ArrivingContent | None = None
         self.temporary: Temporary | None = None
         """What its content is written to: a temporary file, or the file itself if it is written in place."""
         self.basis: list[Basis] = []
         self.spent: Temporary | None = None
         """What an earlier attempt has left, if it is only read."""
         self.prepared = False
+        self.slot: threading.Semaphore | None = None
+        """What lets the next file be prepared."""
         self.names: list[wire.Entry] = []
         """Its further names, which are made once it is in place."""
         self.begun = 0.0
 
+    def arriving(self) -> ArrivingContent:
+        """Return its content, which has begun to arrive."""
+        assert self.content is not None
+        return self.content
+
     def release(self) -> None:
         """Close what was read, and remove what an earlier attempt has left. May be called twice."""
+        slot, self.slot = self.slot, None
+        if slot is not None:
+            slot.release()
         spent, self.spent = self.spent, None
         for basis in self.basis:
             if spent is None or basis.fd != spent.fd:

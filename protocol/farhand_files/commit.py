@@ -23,14 +23,12 @@ descriptors."""
 
 class Received(NamedTuple):
     """A file whose content is complete and verified. `number` is that of its entry. With `in_place` it has its name
-    already. `size`, `sent`, `kept`, `blake3` and `sha256` are for `events.Finished`."""
+    already."""
 
     number: int
     file: Temporary
     in_place: bool
     size: int
-    sent: int
-    kept: int
     blake3: bytes
     sha256: bytes
 

@@ -45,6 +45,10 @@ class Destination:
         self._used = True
         return (self._name,)
 
+    def placed(self, components: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return where an entry is whose place was returned before."""
+        return components if self._name is None else (self._name,)
+
     def open_directories(self) -> OpenDirectories | None:
         """Return the directories below `top`, None if there is none. Each thread needs its own."""
         if self.top is None:

@@ -6,6 +6,7 @@ holds open what was read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -19,6 +20,7 @@ from .arriving import IN_PLACE_FLAGS, ArrivingFile, Stage
 from .opening import Directory, OpenDirectories
 from .options import TransferOptions
 from .planning import WANTED, Action
+from .stream import FrameWriter
 from .temporary import Leftovers, Temporary
 from .writing import Basis
 
@@ -34,12 +36,12 @@ class Preparer:
         self,
         options: TransferOptions,
         directories: OpenDirectories,
-        write: Callable[[wire.Want], None],
+        writer: FrameWriter,
         failed: Callable[[ArrivingFile, OSError], None],
     ) -> None:
         self._options = options
         self._directories = directories
-        self._write = write
+        self._writer = writer
         self._failed = failed
         self._queue: queue.SimpleQueue[ArrivingFile | None] = queue.SimpleQueue()
         self._free = threading.Semaphore(MAX_PREPARED)
@@ -50,10 +52,6 @@ class Preparer:
     def put(self, file: ArrivingFile) -> None:
         """Prepare and request this file. There are at most `wire.MAX_UNANSWERED`."""
         self._queue.put(file)
-
-    def release(self) -> None:
-        """A file that was prepared is over."""
-        self._free.release()
 
     def close(self) -> None:
         """End the thread. May be called twice."""
@@ -69,10 +67,12 @@ class Preparer:
             if file is None or self._over.is_set():
                 return
             file.prepared = True
-            try:
-                self._prepare(file)
-            except OSError as error:
-                self._failed(file, error)
+            file.slot = self._free
+            with contextlib.suppress(OSError):  # of the stream: the thread that reads will find out
+                try:
+                    self._prepare(file)
+                except OSError as error:
+                    self._failed(file, error)
 
     def _prepare(self, file: ArrivingFile) -> None:
         directory = self._directories.get(file.place[:-1])
@@ -92,11 +92,11 @@ class Preparer:
                 if self._over.is_set():
                     return
                 if len(have) == wire.MAX_DIGESTS:
-                    self._write(wire.Want(file.entry.number, basis, 0, wire.pack_chunks(have)))
+                    self._writer.write(wire.Want(file.entry.number, basis, 0, wire.pack_chunks(have)), flush=True)
                     have = []
                 have.append(chunk)
         file.stage = Stage.WANTED
-        self._write(wire.Want(file.entry.number, basis, 1, wire.pack_chunks(have)))
+        self._writer.write(wire.Want(file.entry.number, basis, 1, wire.pack_chunks(have)), flush=True)
 
     def _open(self, file: ArrivingFile, directory: Directory, name: bytes) -> Iterator[tuple[int, bytes]] | None:
         """Open what there is, and return its chunks; None if it has gone."""

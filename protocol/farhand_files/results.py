@@ -1,0 +1,179 @@
+"""Which files of a transfer have no answer yet, what was answered, and its totals.
+
+Several threads of the receiver answer. What is written to the other side is told to this side, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from . import events, wire
+from .arriving import ArrivingFile
+from .causes import cause
+from .events import Event, Totals
+from .opening import join
+from .options import TransferOptions
+from .spill import Spill
+from .stream import FrameWriter
+
+NO_POSITION: Final = (1 << 64) - 1
+"""The position of the path of an entry that is not in place."""
+
+
+class Results:
+    """Answers for entries. Its methods may be called by any thread, if they do not say otherwise."""
+
+    def __init__(
+        self, options: TransferOptions, writer: FrameWriter, report: Callable[[Event], None], destination: bytes
+    ) -> None:
+        self.totals = Totals()
+        self.files: dict[int, ArrivingFile] = {}
+        self.ready: deque[tuple[wire.Entry, bool]] = deque()
+        """Further names of files that have their answer, and whether the file is in place."""
+        self.writer = writer
+        self.report = report
+        self.silent = False
+        """Nothing is written any more: the other side is not there, or does not listen."""
+        self._options = options
+        self._destination = destination
+        self._lock = threading.Lock()
+        self._positions = array("Q")
+        self._paths: Spill | None = None
+
+    def note_paths(self, paths: Spill) -> None:
+        """Note where regular files are, for their further names."""
+        self._paths = paths
+
+    def expect(self, entry: wire.Entry) -> ArrivingFile | None:
+        """An entry has come; return its file if it needs an answer. Raises `wire.WireError`. For one thread."""
+        self._positions.append(NO_POSITION)
+        self.report(events.Found(entry.path, entry.kind, entry.size if entry.kind == wire.REGULAR else 0))
+        if entry.kind != wire.REGULAR:
+            return None
+        if len(self.files) >= wire.MAX_UNANSWERED:
+            raise wire.WireError(f"more than {wire.MAX_UNANSWERED} files without an answer")
+        file = self.files[entry.number] = ArrivingFile(entry)
+        return file
+
+    def place(self, number: int, place: tuple[bytes, ...]) -> None:
+        """This is where a file will be. Raises OSError. For one thread."""
+        if self._paths is not None:
+            self._positions[number] = self._paths.append(b"/".join(place))
+
+    def place_of(self, number: int) -> tuple[bytes, ...]:
+        """Return where a file is. Raises OSError: it was not transferred. For one thread."""
+        position = self._positions[number]
+        if position == NO_POSITION or self._paths is None:
+            raise OSError(errno.ENOENT, "the file of which this is another name was not transferred")
+        return tuple(self._paths.read(position).split(b"/"))
+
+    def add_name(self, entry: wire.Entry) -> bool:
+        """Keep a further name of a file until that is in place; return False if it has its answer. Raises OSError."""
+        with self._lock:
+            file = self.files.get(int(entry.target))
+            if file is None:
+                return False
+            if len(file.names) >= wire.MAX_UNANSWERED:
+                raise OSError(errno.EMLINK, "too many names of a file that is still being received")
+            file.names.append(entry)
+            return True
+
+    def skip(self, entry: wire.Entry, *, counted: bool) -> None:
+        """A file stays as it is; `counted` if it is up to date."""
+        with self._lock:
+            file = self.files.pop(entry.number)
+            self.ready.extend((each, True) for each in file.names)
+            self.totals.skipped += counted
+        self._write(wire.Skip(entry.number))
+        if counted:
+            self.report(events.Skipped(entry.path, entry.size))
+
+    def finish(self, file: ArrivingFile, size: int, digest: bytes, sha256: bytes = b"") -> None:
+        """A file is in place, or with `dry_run` would be."""
+        content = file.content
+        sent, kept = (content.sent, content.kept) if content is not None else (0, 0)
+        number = file.entry.number
+        file.release()
+        totals = self.totals
+        with self._lock:
+            del self.files[number]
+            totals.files += 1
+            totals.bytes += size
+            totals.sent += sent
+            totals.kept += kept
+            totals.digest = digest.hex() if totals.files == 1 and not self._options.dry_run else ""
+            if file.names:
+                self.ready.extend((each, True) for each in file.names)
+        self._write(wire.FileDone(number, digest))
+        self.report(events.Finished(file.entry.path, size, sent, kept, digest, sha256))
+
+    def fail(self, entry: wire.Entry, error: OSError, *, remote: bool = False) -> None:
+        """An entry could not be written, or with `remote` not be read."""
+        sentence, number = cause(error), error.errno or errno.EIO
+        with self._lock:
+            file = self.files.pop(entry.number, None)
+            self._positions[entry.number] = NO_POSITION
+            self.totals.failed += 1
+            if file is not None:
+                self.ready.extend((each, False) for each in file.names)
+        self._write(wire.Failed(entry.number, number, sentence.encode()[: wire.MAX_SENTENCE_SIZE]))
+        self.report(events.Trouble(entry.path if remote else self.shown(entry.path), number, sentence, remote))
+
+    def make(self) -> None:
+        """A directory or link was made."""
+        with self._lock:
+            self.totals.others += 1
+
+    def delete(self, path: bytes) -> None:
+        """A path was deleted, or with `dry_run` would have been."""
+        with self._lock:
+            self.totals.deleted += 1
+        self._write(wire.Deleted(path))
+        self.report(events.Removed(path))
+
+    def trouble(self, path: bytes, error: OSError) -> None:
+        """Something is not as requested that is about no entry. Only a failed system call is counted."""
+        sentence, number = cause(error), error.errno or 0
+        if number:
+            with self._lock:
+                self.totals.failed += 1
+        self._write(wire.Problem(number, path[: wire.MAX_PATH], sentence.encode()[: wire.MAX_SENTENCE_SIZE]))
+        self.report(events.Trouble(path, number, sentence, False))
+
+    def note_problem(self, frame: wire.Problem) -> None:
+        """The other side could not read something."""
+        if frame.errno:
+            with self._lock:
+                self.totals.failed += 1
+        self.report(events.Trouble(frame.path, frame.errno, text_of(frame.sentence), True))
+
+    def summarize(self) -> None:
+        """Everything is over."""
+        self._write(wire.Summary(json.dumps(self.totals.to_json()).encode()))
+        self.writer.flush()
+
+    def shown(self, path: bytes) -> bytes:
+        """Return a path below the destination for people on this side."""
+        return join(self._destination, path) if path else self._destination
+
+    def flush(self) -> None:
+        """Write what was collected, in a thread that does not read."""
+        with contextlib.suppress(OSError):  # the thread that reads will find out
+            if not self.silent:
+                self.writer.flush()
+
+    def _write(self, frame: wire.Frame) -> None:
+        if not self.silent:
+            self.writer.write(frame)
+
+
+def text_of(sentence: bytes) -> str:
+    """Return a sentence of the other side."""
+    return sentence[: wire.MAX_SENTENCE_SIZE].decode("utf-8", "replace")
