@@ -180,7 +180,8 @@ class Walk:
     def _add_pipe(self, pipe: Pipe) -> None:
         now = time.time_ns()
         name = pipe.name or b"-"
-        entry = wire.Entry(self._number(), wire.REGULAR, PIPE_MODE, os.geteuid(), os.getegid(), now, -1, name)
+        entry = wire.Entry(self.entries, wire.REGULAR, PIPE_MODE, os.geteuid(), os.getegid(), now, -1, name)
+        self.entries += 1
         self._found.append(Piped(entry, pipe))
 
     def _expand(self, pattern: bytes) -> list[bytes]:
@@ -332,7 +333,7 @@ class Walk:
 
     def _add_file(self, place: SourceDirectory, path: bytes, name: bytes, status: os.stat_result, fd: int) -> None:
         size = status.st_size
-        if size in _PSEUDO_SIZES and os.major(status.st_dev) == 0 and self._is_pseudo(status.st_dev):
+        if size in _PSEUDO_SIZES and self._is_pseudo(status.st_dev):
             size = -1
         if self._selection is not None and not self._selection.takes(path, False, size, status.st_mtime_ns):
             return
@@ -397,15 +398,20 @@ class Walk:
         target: bytes = b"",
         xattrs: bytes = b"",
     ) -> wire.Entry:
-        mode = status.st_mode & 0o7777
-        return wire.Entry(
-            self._number(), kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, size, path, target, xattrs
-        )
-
-    def _number(self) -> int:
         number = self.entries
-        self.entries += 1
-        return number
+        self.entries = number + 1
+        return wire.Entry(
+            number,
+            kind,
+            status.st_mode & 0o7777,
+            status.st_uid,
+            status.st_gid,
+            status.st_mtime_ns,
+            size,
+            path,
+            target,
+            xattrs,
+        )
 
     def _add_error(self, error: OSError, path: bytes) -> None:
         self._add_failure(error.errno or errno.EIO, path, error.strerror or str(error))

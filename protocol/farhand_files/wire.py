@@ -308,7 +308,6 @@ their length, in 4 bytes; the last extends to the end of the payload."""
 _RANGES: Final = frozenset(
     {
         TransferFrame.DATA,
-        TransferFrame.ENTRY,
         TransferFrame.WANT,
         TransferFrame.FILE_END,
         TransferFrame.FILE_DONE,
@@ -319,6 +318,7 @@ _RANGES: Final = frozenset(
 """The kinds about which `_problem` has something to say."""
 
 _ENTRY: Final = struct.Struct(">IB" + "IBIIIqq" + "I")
+_ENTRY_PAYLOAD: Final = struct.Struct(">IBIIIqq" + "I")
 _ENTRY_SIZE: Final = _ENTRY.size - TRANSFER_HEADER.size + _U32.size
 _ENTRY_KIND: Final = int(TransferFrame.ENTRY)
 
@@ -379,6 +379,8 @@ def decode(kind: int, payload: memoryview) -> Frame:
     Only the form is checked, and that numbers are in their ranges; `names` judges paths, and sender and receiver judge
     what is due.
     """
+    if kind == _ENTRY_KIND:
+        return _decode_entry(payload)
     made, fixed, variable = _LAYOUT[kind]
     try:
         values: list[Any] = list(fixed.unpack_from(payload))
@@ -406,20 +408,37 @@ def decode(kind: int, payload: memoryview) -> Frame:
     return frame
 
 
+def _decode_entry(payload: memoryview) -> Entry:
+    """Return an entry. `decode` would do the same in twice the time; there may be a million."""
+    total = len(payload)
+    try:
+        number, kind, mode, uid, gid, mtime, size, length = _ENTRY_PAYLOAD.unpack_from(payload)
+    except struct.error:
+        raise WireError(f"Entry: {total} bytes are too few") from None
+    end = _ENTRY_PAYLOAD.size + length
+    at = end + _U32.size
+    length = _U32.unpack_from(payload, end)[0] if at <= total else total
+    if at + length > total:
+        raise WireError("Entry: it ends in the middle of a field")
+    path = payload[_ENTRY_PAYLOAD.size : end].tobytes()
+    target = payload[at : at + length].tobytes() if length else b""
+    at += length
+    xattrs = payload[at:].tobytes() if at < total else b""
+    if kind > HARDLINK:
+        raise WireError(f"Entry: there is no kind {kind}")
+    if mode > 0o7777:
+        raise WireError(f"Entry: {mode:#o} is no mode")
+    if size < -1:
+        raise WireError(f"Entry: a size of {size} bytes")
+    if kind == HARDLINK and not (target.isdigit() and len(target) <= 10):
+        raise WireError("Entry: a hard link to no entry")
+    return Entry(number, kind, mode, uid, gid, mtime, size, path, target, xattrs)
+
+
 def _problem(frame: Frame) -> str | None:
     match frame:
         case Data(data=data):
             return None if 0 < len(data) <= CHUNK else f"Data: {len(data)} bytes; 1 to {CHUNK} are allowed"
-        case Entry():
-            if frame.kind > HARDLINK:
-                return f"Entry: there is no kind {frame.kind}"
-            if frame.mode > 0o7777:
-                return f"Entry: {frame.mode:#o} is no mode"
-            if frame.size < -1:
-                return f"Entry: a size of {frame.size} bytes"
-            if frame.kind == HARDLINK and not (frame.target.isdigit() and len(frame.target) <= 10):
-                return "Entry: a hard link to no entry"
-            return None
         case Want():
             if frame.basis > BASIS or frame.last > 1:
                 return "Want: an unknown basis"
