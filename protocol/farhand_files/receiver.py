@@ -258,6 +258,8 @@ class Receiver:
         if self._listings is not None and self._directories is not None:
             try:
                 self._listings.finish(frame.number, bool(frame.complete), self._directories)
+            except FileNotFoundError:
+                pass  # with dry_run it was not made, and otherwise that has failed: there is nothing to delete in it
             except OSError as error:
                 self._results.trouble(self._destination.path, error)
 
