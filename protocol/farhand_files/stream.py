@@ -31,6 +31,24 @@ class Cancelled(Exception):
     """`cancel` was called, of a sender or receiver."""
 
 
+def read_exactly_one(stream: ByteStream) -> wire.Frame:
+    """Read a frame, and no byte of what follows: that belongs to the sender or receiver. Raises `StreamEnded`,
+    `wire.WireError`, OSError."""
+    size, kind = wire.check_header(_read(stream, wire.TRANSFER_HEADER.size))
+    return wire.decode(kind, memoryview(_read(stream, size)))
+
+
+def _read(stream: ByteStream, size: int) -> bytes:
+    buffer = bytearray(size)
+    left = memoryview(buffer)
+    while left:
+        count = stream.readinto(left)
+        if not count:
+            raise StreamEnded
+        left = left[count:]
+    return bytes(buffer)
+
+
 class FrameReader:
     """Reads frames. The data of a `wire.Data` are valid until the next call only."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from farhand_files import wire
 from farhand_files.options import Ready, TransferOptions
-from farhand_files.stream import ByteStream, StreamEnded
+from farhand_files.stream import ByteStream, read_exactly_one
 
 
 class OptionsRefused(Exception):
@@ -30,20 +30,3 @@ def agree(options: TransferOptions, stream: ByteStream) -> TransferOptions:
             raise OptionsRefused(f"{named}: {sentence}" if named else sentence, problem.errno)
         case frame:
             raise wire.WireError(f"the answer to the options is a {type(frame).__name__}")
-
-
-def read_exactly_one(stream: ByteStream) -> wire.Frame:
-    """Read a frame, and no byte of what follows: that belongs to the sender or receiver."""
-    size, kind = wire.check_header(_read(stream, wire.TRANSFER_HEADER.size))
-    return wire.decode(kind, memoryview(_read(stream, size)))
-
-
-def _read(stream: ByteStream, size: int) -> bytes:
-    buffer = bytearray(size)
-    left = memoryview(buffer)
-    while left:
-        count = stream.readinto(left)
-        if not count:
-            raise StreamEnded
-        left = left[count:]
-    return bytes(buffer)

@@ -11,8 +11,8 @@ from typing import Final
 
 from .order import ORDER_VARIABLE
 
-_PACKAGES: Final = ("farhand_server", "farhand_files", "farhand_protocol", "blake3", "pyfastcdc")
-"""What a worker imports besides Python's own modules. The last one may be missing."""
+_PACKAGES: Final = ("farhand_server", "farhand_files", "farhand_protocol", "blake3", "pathspec", "re2", "pyfastcdc")
+"""What a worker imports besides Python's own modules, with what these import. The last one may be missing."""
 
 _CODE: Final = b"import sys; sys.path += sys.argv[1:]; from farhand_server.files.worker import main; main()"
 

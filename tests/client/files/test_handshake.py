@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from farhand_client.files.handshake import OptionsRefused, agree, read_exactly_one
+from farhand_client.files.handshake import OptionsRefused, agree
 from farhand_files import wire
 from farhand_files.options import Ready, TransferOptions
-from farhand_files.stream import StreamEnded
+from farhand_files.stream import StreamEnded, read_exactly_one
 from farhand_files.wire import WireError
 
 OPTIONS = TransferOptions("put", (b"there",), delta=True, checksum=True)
