@@ -18,7 +18,7 @@ from . import events, wire
 from .events import Event, Totals
 from .opening import join
 from .options import TransferOptions, parse_object
-from .stream import Cancelled, FrameReader
+from .stream import ByteStream, Cancelled, FrameReader
 from .walk import Piped, Readable
 
 MAX_HAVE: Final = 8 << 20
@@ -68,7 +68,7 @@ class Answers:
     """Files without an answer, and what the receiver has answered. `take_all` is for a thread of its own."""
 
     def __init__(
-        self, reader: FrameReader, options: TransferOptions, report: Callable[[Event], None], *, pipes: bool
+        self, stream: ByteStream, options: TransferOptions, report: Callable[[Event], None], *, pipes: bool
     ) -> None:
         """`pipes`: `wait_for_pipe` will be used."""
         self.entries = 0
@@ -78,7 +78,7 @@ class Answers:
         self.summary: Totals | None = None
         self.finished = False
         self.cancelled = threading.Event()
-        self._reader = reader
+        self._reader = FrameReader(stream, self._rouse)
         self._options = options
         self._report = report
         self._others: dict[int, bytes] = {}
@@ -165,8 +165,6 @@ class Answers:
                 if taker is None:
                     raise wire.WireError(f"a receiver has sent {type(frame).__name__}")
                 taker(frame)
-                if self._reader.waiting:
-                    self._rouse()
         except BaseException as error:  # noqa: BLE001 - raised by run
             self._broken = error
         self._rouse()
@@ -177,7 +175,7 @@ class Answers:
         if self._pipe_wake is not None:
             self._pipe_wake.rouse()
 
-    def _known(self, frame: wire.Skip | wire.Want | wire.FileDone) -> PendingFile:
+    def _known(self, frame: wire.Want | wire.FileDone) -> PendingFile:
         file = self.files.get(frame.number)
         if file is None:
             raise wire.WireError(
@@ -186,12 +184,13 @@ class Answers:
         return file
 
     def _skip(self, frame: wire.Skip) -> None:
-        file = self._known(frame)
-        if file.state != LISTED:
-            raise wire.WireError(f"a Skip of entry {frame.number}, which was wanted")
-        del self.files[frame.number]
-        self.totals.skipped += 1
-        self._report(events.Skipped(file.entry.path, file.entry.size))
+        for number in range(frame.number, frame.number + frame.files):
+            file = self.files.pop(number, None)
+            if file is None or file.state != LISTED:
+                what = "is no file without an answer" if file is None else "was wanted"
+                raise wire.WireError(f"a Skip of entry {number}, which {what}")
+            self.totals.skipped += 1
+            self._report(events.Skipped(file.entry.path, file.entry.size))
 
     def _want(self, frame: wire.Want) -> None:
         file = self._known(frame)

@@ -58,10 +58,9 @@ class Receiver:
         self._selection = Selection(options)
         self._durability = Durability()
         self._placing = Placing(options, self._durability)
-        self._reader = FrameReader(stream)
-        self._writer = FrameWriter(stream)
         self._cancelled = threading.Event()
-        self._results = Results(options, self._writer, report, path)
+        self._results = Results(options, FrameWriter(stream), report, path)
+        self._reader = FrameReader(stream, self._results.write_collected)
         self._contents = Contents(
             options, self._results, self._placing, self._durability, self._sink, self._cancelled.is_set
         )
@@ -104,8 +103,6 @@ class Receiver:
         while True:
             if results.ready:
                 self._make_names()
-            if reader.waiting:
-                self._writer.flush()
             frame = reader.read()
             if self._cancelled.is_set():
                 raise Cancelled
@@ -206,12 +203,14 @@ class Receiver:
             self._results.finish(file, max(0, entry.size), bytes(wire.DIGEST))
         elif action is Action.WANT_ALL:
             file.stage = Stage.WANTED
-            self._writer.write(wire.Want(entry.number, wire.NOTHING, 1))
+            self._results.writer.write(wire.Want(entry.number, wire.NOTHING, 1))
         else:
             if self._preparer is None:
                 directories = self._destination.open_directories()
                 assert directories is not None
-                self._preparer = Preparer(self._options, directories, self._writer, self._contents.lose_unprepared)
+                self._preparer = Preparer(
+                    self._options, directories, self._results.writer, self._contents.lose_unprepared
+                )
             self._preparer.put(file)
 
     def _make(self, entry: wire.Entry, place: tuple[bytes, ...]) -> None:

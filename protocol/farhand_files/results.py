@@ -26,6 +26,9 @@ from .stream import FrameWriter
 NO_POSITION: Final = (1 << 64) - 1
 """The position of the path of an entry that is not in place."""
 
+SKIPPED_TOGETHER: Final = 512
+"""Files in one `wire.Skip`: a quarter of `wire.MAX_UNANSWERED`, so that the sender goes on while these are judged."""
+
 
 class Results:
     """Answers for entries. Its methods may be called by any thread, if they do not say otherwise."""
@@ -46,6 +49,8 @@ class Results:
         self._lock = threading.Lock()
         self._positions = array("Q")
         self._paths: Spill | None = None
+        self._skipped: wire.Skip | None = None
+        """What is not written yet, as more files may follow."""
 
     def note_paths(self, paths: Spill) -> None:
         """Note where regular files are, for their further names."""
@@ -91,7 +96,17 @@ class Results:
             file = self.files.pop(entry.number)
             self.ready.extend((each, True) for each in file.names)
             self.totals.skipped += counted
-        self._write(wire.Skip(entry.number))
+            skipped, full = self._skipped, False
+            if skipped is not None and entry.number == skipped.number + skipped.files:
+                self._skipped = wire.Skip(skipped.number, skipped.files + 1)
+                full = self._skipped.files == SKIPPED_TOGETHER
+                skipped = None
+            else:
+                self._skipped = wire.Skip(entry.number)
+        if skipped is not None:
+            self._write(skipped)
+        elif full:
+            self.write_collected()
         if counted:
             self.report(events.Skipped(entry.path, entry.size))
 
@@ -154,8 +169,18 @@ class Results:
                 self.totals.failed += 1
         self.report(events.Trouble(frame.path, frame.errno, text_of(frame.sentence), True))
 
+    def write_collected(self) -> None:
+        """Write what was collected, before a wait for the other side. Raises OSError."""
+        with self._lock:
+            skipped, self._skipped = self._skipped, None
+        if skipped is not None:
+            self._write(skipped)
+        if not self.silent:
+            self.writer.flush()
+
     def summarize(self) -> None:
         """Everything is over."""
+        self.write_collected()
         self._write(wire.Summary(json.dumps(self.totals.to_json()).encode()))
         self.writer.flush()
 

@@ -29,7 +29,7 @@ from .opening import Area
 from .options import TransferOptions
 from .rate import ContentRate
 from .reading import SMALL, Changed, Content, Part, read_small
-from .stream import ByteStream, FrameReader, FrameWriter
+from .stream import ByteStream, FrameWriter
 from .walk import Pipe, Piped, Readable, SourceDirectory, Walk, WalkStep
 
 __all__ = ["Pipe", "Sender"]
@@ -73,7 +73,7 @@ class Sender:
         self._flushed = 0.0
         self._failed = 0
         pipes = any(isinstance(source, Pipe) for source in sources)
-        self._answers = Answers(FrameReader(stream), options, report, pipes=pipes)
+        self._answers = Answers(stream, options, report, pipes=pipes)
         self._rate = ContentRate(options.rate, time.monotonic, self._answers.cancelled.wait) if options.rate else None
 
     def cancel(self) -> None:

@@ -52,19 +52,12 @@ def _read(stream: ByteStream, size: int) -> bytes:
 class FrameReader:
     """Reads frames. The data of a `wire.Data` are valid until the next call only."""
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, before_wait: Callable[[], None] = lambda: None) -> None:
+        """`before_wait` is called before each wait for bytes: what it sends may be what the other side waits for."""
         self._stream = stream
+        self._before_wait = before_wait
         self._buffer = memoryview(bytearray(2 * (wire.MAX_TRANSFER_PAYLOAD + wire.TRANSFER_HEADER.size)))
         self._start = self._end = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether `read` would have to wait for bytes, as no complete frame has arrived. Raises `wire.WireError`."""
-        have = self._end - self._start
-        if have < wire.TRANSFER_HEADER.size:
-            return True
-        size, _ = wire.check_header(self._buffer, self._start)
-        return have < wire.TRANSFER_HEADER.size + size
 
     def read(self) -> wire.Frame:
         """Return the next frame. Raises `StreamEnded`, `wire.WireError`, OSError."""
@@ -88,6 +81,7 @@ class FrameReader:
             self._buffer[:have] = self._buffer[self._start : self._end]
             self._start, self._end = 0, have
         while self._end - self._start < size:
+            self._before_wait()
             got = self._stream.readinto(self._buffer[self._end :])
             if not got:
                 raise StreamEnded

@@ -149,9 +149,10 @@ class Walked(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """Receiver to sender: this file is up to date, or is not wanted."""
+    """Receiver to sender: this file, and the `files` - 1 that have the next numbers, are up to date, or not wanted."""
 
     number: int
+    files: int = 1
 
 
 class Want(NamedTuple):
@@ -288,7 +289,7 @@ _LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
     TransferFrame.PROBLEM: (Problem, struct.Struct(">I"), 2),
     TransferFrame.LISTED: (Listed, struct.Struct(">IB"), 0),
     TransferFrame.WALKED: (Walked, struct.Struct(">QQB"), 0),
-    TransferFrame.SKIP: (Skip, _U32, 0),
+    TransferFrame.SKIP: (Skip, struct.Struct(">II"), 0),
     TransferFrame.WANT: (Want, struct.Struct(">IBB"), 1),
     TransferFrame.DATA: (Data, struct.Struct(">IQ"), 1),
     TransferFrame.HOLE: (Hole, struct.Struct(">IQQ"), 0),
@@ -312,6 +313,7 @@ _RANGES: Final = frozenset(
         TransferFrame.FILE_END,
         TransferFrame.FILE_DONE,
         TransferFrame.LISTED,
+        TransferFrame.SKIP,
         TransferFrame.WALKED,
     }
 )
@@ -439,6 +441,8 @@ def _problem(frame: Frame) -> str | None:
     match frame:
         case Data(data=data):
             return None if 0 < len(data) <= CHUNK else f"Data: {len(data)} bytes; 1 to {CHUNK} are allowed"
+        case Skip():
+            return None if 0 < frame.files <= MAX_UNANSWERED else f"Skip: {frame.files} files"
         case Want():
             if frame.basis > BASIS or frame.last > 1:
                 return "Want: an unknown basis"

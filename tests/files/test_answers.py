@@ -11,7 +11,7 @@ from farhand_files import answers, events, wire
 from farhand_files.answers import ABORTED, QUEUED, SENDING, SENT, Answers, PendingFile, check_have
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
-from farhand_files.stream import Cancelled, FrameReader, StreamEnded
+from farhand_files.stream import Cancelled, StreamEnded
 from farhand_files.walk import Pipe, Piped, Walk
 from tests.support.fake_receiver import SocketStream
 
@@ -30,7 +30,7 @@ class Received:
     def __init__(self, options: TransferOptions = OPTIONS) -> None:
         self.mine, self.other = socket.socketpair()
         self.events: list[events.Event] = []
-        self.answers = Answers(FrameReader(SocketStream(self.mine)), options, self.events.append, pipes=True)
+        self.answers = Answers(SocketStream(self.mine), options, self.events.append, pipes=True)
         for number in range(3):
             self.answers.expect(pending(number))
         self.answers.expect_other(wire.Entry(3, wire.DIRECTORY, 0, 0, 0, 0, 0, b"directory"))
@@ -72,6 +72,7 @@ def test_each_file_is_answered_once() -> None:
     assert "no file without an answer" in refusal(wire.Failed(0, 5, b""), WANT)
     assert "wanted before" in refusal(WANT, WANT)
     assert "which was wanted" in refusal(WANT, wire.Skip(0))
+    assert "entry 3, which is no file without an answer" in refusal(wire.Skip(0, 4))
 
 
 @pytest.mark.parametrize("state", [QUEUED, SENDING, ABORTED])

@@ -107,17 +107,18 @@ def test_a_bad_header_is_refused_before_anything_follows(content: bytes, what: s
         FrameReader(Source(content)).read()
 
 
-def test_a_reader_says_whether_it_has_to_wait() -> None:
+def test_what_is_to_be_done_before_a_wait_is_done_then_and_only_then() -> None:
     content = wire.encode(FRAMES[2]) + wire.encode(FRAMES[3])
-    reader = FrameReader(Source(content[:-1]))
-    assert reader.waiting
+    waits: list[int] = []
+    source = Source(content, [len(content) - 1])
+    reader = FrameReader(source, lambda: waits.append(len(waits)))
     reader.read()
-    assert reader.waiting  # the last byte of the header is missing
-    reader = FrameReader(Source(content))
+    assert waits == [0]
     reader.read()
-    assert not reader.waiting
-    reader.read()
-    assert reader.waiting
+    assert waits == [0, 1]  # the last byte was missing
+    with pytest.raises(StreamEnded):
+        reader.read()
+    assert waits == [0, 1, 2]
 
 
 def test_small_frames_are_written_together_and_at_a_flush() -> None:

@@ -84,6 +84,8 @@ def test_a_field_that_is_longer_than_its_frame_is_refused(size: int) -> None:
         (ENTRY._replace(kind=wire.HARDLINK, target=b"-1"), "a hard link to no entry"),
         (ENTRY._replace(kind=wire.HARDLINK, target="²".encode()), "a hard link to no entry"),
         (ENTRY._replace(kind=wire.HARDLINK, target=b"12345678901"), "a hard link to no entry"),
+        (wire.Skip(1, 0), "Skip: 0 files"),
+        (wire.Skip(1, wire.MAX_UNANSWERED + 1), "Skip: 2049 files"),
         (wire.Want(1, 3, 1), "an unknown basis"),
         (wire.Want(1, wire.PARTIAL, 2), "an unknown basis"),
         (wire.Want(1, wire.PARTIAL, 1, b"x" * 35), "35 bytes of digests"),

@@ -75,8 +75,8 @@ class FakeReceiver:
         self.most_unfinished = 0
         self.error: BaseException | None = None
         self.summary = wire.Summary(b"")
-        self._reader = FrameReader(stream)
         self._writer = FrameWriter(stream)
+        self._reader = FrameReader(stream, self._writer.flush)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -115,8 +115,7 @@ class FakeReceiver:
     def _run(self) -> None:
         try:
             while self._take(self._reader.read()):
-                if self._reader.waiting:
-                    self._writer.flush()
+                pass
             self._writer.flush()
         except (StreamEnded, ConnectionError):
             pass

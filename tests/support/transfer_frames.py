@@ -39,7 +39,7 @@ FRAMES: dict[type, st.SearchStrategy[Any]] = {
     wire.Problem: st.builds(wire.Problem, U32, BYTES, BYTES),
     wire.Listed: st.builds(wire.Listed, U32, FLAG),
     wire.Walked: st.builds(wire.Walked, U64, U64, FLAG),
-    wire.Skip: st.builds(wire.Skip, U32),
+    wire.Skip: st.builds(wire.Skip, U32, st.integers(1, wire.MAX_UNANSWERED)),
     wire.Want: st.builds(wire.Want, U32, st.integers(0, 2), FLAG, chunks()),
     wire.Data: st.builds(wire.Data, U32, U64, st.binary(min_size=1, max_size=20)),
     wire.Hole: st.builds(wire.Hole, U32, U64, U64),
