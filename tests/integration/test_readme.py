@@ -44,6 +44,7 @@ async def test_every_transcript_is_true(tmp_path: Path) -> None:
     config.mkdir(parents=True)
     key = home / ".ssh/id_ed25519"
     key.parent.mkdir(mode=0o700, parents=True)
+    (tmp_path / "srv/www").mkdir(parents=True)
     installed = home / ".local/lib/farhand/bin/python"
     installed.parent.mkdir(parents=True)
     installed.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -55,6 +56,7 @@ async def test_every_transcript_is_true(tmp_path: Path) -> None:
         # The reader has the fingerprint that the service has just printed.
         line = command.replace("SHA256:…", "$(farhandd host-key | tail -n 1)")
         line = line.replace("'ssh-ed25519 AAAA…'", '"$(cat ~/.ssh/id_ed25519.pub)"')
+        line = line.replace("/srv/", f"{tmp_path}/srv/")  # not this machine's own
         return subprocess.run(
             ["bash", "-c", f"exec 2>&1; {line}"],
             cwd=tmp_path,
