@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ def has_progress() -> bool:
 class TransferPrinter:
     """Shows a transfer with the service that the user calls `host`: call `note` with each event, `finish` at the end.
 
-    `digests` is the descriptor to which the lines of `verbose` and `sha256` are written.
+    `digests` is the descriptor to which the lines of `verbose` and `sha256` are written: not stdout if a file is.
     """
 
     def __init__(
@@ -91,6 +92,11 @@ class TransferPrinter:
         if self._bars is not None:
             self._bars.note(event)
         match event:
+            case Trouble(remote=False) if self._digests != 1:
+                self._failures += 1
+                if event.errno == errno.EPIPE:
+                    raise BrokenPipeError(errno.EPIPE, event.sentence)  # as for any other output
+                self._write(lambda: print_message(f"stdout: {event.sentence}"))
             case Trouble():
                 self._failures += 1
                 if self._failures <= MAX_FAILURES:
@@ -191,7 +197,10 @@ def summary(transferred: Transferred) -> str:
 def failure_sentence(trouble: Trouble, host: str) -> str:
     """Return what has failed, with the path as the user would write it."""
     where = f"{host}:" if trouble.remote else ""
-    return f"{where}{printable(os.fsdecode(trouble.path))}: {trouble.sentence}"
+    sentence = trouble.sentence
+    if sentence[1:2].islower():  # a text of the C library, unlike EIO's
+        sentence = sentence[:1].lower() + sentence[1:]
+    return f"{where}{printable(os.fsdecode(trouble.path))}: {sentence}"
 
 
 def checksum_name(path: bytes) -> tuple[bytes, bytes]:

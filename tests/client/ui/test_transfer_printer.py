@@ -93,6 +93,14 @@ def test_a_failure_of_the_other_side_counts_without_an_event(capfd: pytest.Captu
     assert capfd.readouterr().err == "farhand: 1 file failed\n"
 
 
+def test_what_cannot_be_written_to_stdout_is_named_as_that(capfd: pytest.CaptureFixture[str]) -> None:
+    trouble = Trouble(b"-/a", 28, "no space left on device", False)
+    assert reported(TransferPrinter("web", digests=2), trouble) == 1
+    assert capfd.readouterr().err == "farhand: stdout: no space left on device\nfarhand: 1 file failed\n"
+    with pytest.raises(BrokenPipeError):
+        TransferPrinter("web", digests=2).note(trouble._replace(errno=32))
+
+
 def test_verbose_lines_go_where_they_were_directed(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     finished = Finished(b"a\xff", 1, 1, 0, DIGEST, DIGEST)
     reported(TransferPrinter("web", verbose=True, sha256=True), finished, Removed(b"b"))
