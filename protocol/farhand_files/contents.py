@@ -245,3 +245,4 @@ class Contents:
         file.temporary = None
         self._let_go(file)
         self._results.fail(file.entry, error)
+        self._results.flush()
