@@ -43,9 +43,6 @@ MAX_SENTENCE_SIZE: Final = 2048
 DIGEST: Final = 32
 """Bytes of a BLAKE3 or SHA-256 digest."""
 
-NO_ENTRY: Final = 0xFFFFFFFF
-"""The number of a problem that belongs to no entry."""
-
 TRANSFER_HEADER: Final = struct.Struct(">IB")
 
 # Kinds of entries
@@ -89,7 +86,7 @@ class WireError(ValueError):
 
 
 class OptionsFrame(NamedTuple):
-    """Client to worker, first. `text` is the JSON of `options.TransferOptions`."""
+    """Client to worker: how the transfer is done. `text` is the JSON of `options.TransferOptions`."""
 
     text: bytes
 
@@ -282,7 +279,7 @@ _CHUNK: Final = struct.Struct(">I32s")
 CHUNK_SIZE: Final = _CHUNK.size
 """Bytes of a length and a digest in the field `have` of `Want`."""
 
-_LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
+TRANSFER_LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
     TransferFrame.OPTIONS: (OptionsFrame, struct.Struct(">"), 1),
     TransferFrame.READY: (ReadyFrame, struct.Struct(">"), 1),
     TransferFrame.ENTRY: (Entry, struct.Struct(">IBIIIqq"), 3),
@@ -324,7 +321,7 @@ _ENTRY_PAYLOAD: Final = struct.Struct(">IBIIIqq" + "I")
 _ENTRY_SIZE: Final = _ENTRY.size - TRANSFER_HEADER.size + _U32.size
 _ENTRY_KIND: Final = int(TransferFrame.ENTRY)
 
-_KINDS: Final = {kind: number for number, (kind, _, _) in _LAYOUT.items()}
+_KINDS: Final = {kind: number for number, (kind, _, _) in TRANSFER_LAYOUT.items()}
 
 
 def encode(frame: Frame) -> bytes:
@@ -333,7 +330,7 @@ def encode(frame: Frame) -> bytes:
     if isinstance(frame, Entry):
         return _encode_entry(frame)
     number = _KINDS[type(frame)]
-    _, fixed, variable = _LAYOUT[number]
+    _, fixed, variable = TRANSFER_LAYOUT[number]
     if not variable:
         payload = fixed.pack(*frame)
     else:
@@ -361,14 +358,14 @@ def _encode_entry(entry: Entry) -> bytes:
 
 def encode_data(number: int, offset: int, data: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
     """Return a `DATA` frame as what precedes the data, and the data themselves, which are not copied."""
-    head = _LAYOUT[TransferFrame.DATA][1].pack(number, offset)
+    head = TRANSFER_LAYOUT[TransferFrame.DATA][1].pack(number, offset)
     return TRANSFER_HEADER.pack(len(head) + len(data), TransferFrame.DATA) + head, data
 
 
 def check_header(buffer: bytes | memoryview, offset: int = 0) -> tuple[int, int]:
     """Return the length of the payload and the kind that a header announces. Raises `WireError`."""
     size, kind = TRANSFER_HEADER.unpack_from(buffer, offset)
-    if kind not in _LAYOUT:
+    if kind not in TRANSFER_LAYOUT:
         raise WireError(f"there is no frame of kind {kind}")
     if size > MAX_TRANSFER_PAYLOAD:
         raise WireError(f"a payload of {size} bytes was announced; the maximum is {MAX_TRANSFER_PAYLOAD}")
@@ -383,7 +380,7 @@ def decode(kind: int, payload: memoryview) -> Frame:
     """
     if kind == _ENTRY_KIND:
         return _decode_entry(payload)
-    made, fixed, variable = _LAYOUT[kind]
+    made, fixed, variable = TRANSFER_LAYOUT[kind]
     try:
         values: list[Any] = list(fixed.unpack_from(payload))
     except struct.error:
