@@ -57,6 +57,11 @@ EXCEPTIONS: Final[dict[str, str]] = {
 """Modules whose own tests run fewer lines, and what tests them instead."""
 
 ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
+    # The parts of the receiver that decide nothing on their own are tested with a sender at the other end.
+    **{
+        f"protocol/farhand_files/{name}.py": ("tests/files/test_contents.py", "tests/files/test_receiver.py")
+        for name in ("arriving", "placing", "results")
+    },
     # What changes the process itself is tested in forked children, which are not measured.
     "client/farhand_client/ui/process.py": ("tests/client/cli/test_main.py",),
     "server/farhand_server/cli/process.py": ("tests/server/cli/test_main.py",),
