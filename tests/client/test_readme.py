@@ -29,6 +29,7 @@ async def test_every_example_runs(service: Service, example: str) -> None:
     config.write_text(f'[hosts.web]\naddress = "{service.host}"\n')
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
+        cwd=service.directory,
         env=service.environment,
         timeout=30,
         capture_output=True,
