@@ -116,6 +116,29 @@ async def test_a_run_has_no_privileges_beyond_the_users(machine: Machine) -> Non
     assert (await machine.run(ADA, "ls", str(machine.homes / "locked"))).code != 0
 
 
+async def test_files_are_transferred_with_the_users_rights_and_no_others(machine: Machine, tmp_path: Path) -> None:
+    home, secret = machine.homes / "ada", machine.homes / "locked" / "secret"
+    (tmp_path / "here").write_bytes(b"hello")
+    (tmp_path / "here").chmod(0o640)
+    secret.write_bytes(b"secret")
+    put = ("put", "--accept-new", f"ada@{machine.host}")
+    done = await farhand(*put, str(tmp_path / "here"), "there", env=machine.env)
+    assert (done.code, done.stderr) == (0, b"")
+    found = (home / "there").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (ADA.uid, ADA.gid, 0o640)
+    for target in (secret, Path("/etc/farhand-test")):
+        refused = await farhand(*put, str(tmp_path / "here"), str(target), env=machine.env)
+        assert refused.code != 0
+        assert b"permission denied" in refused.stderr.lower()
+    assert secret.read_bytes() == b"secret"
+    get = ("get", "--accept-new", f"ada@{machine.host}")
+    refused = await farhand(*get, str(secret), str(tmp_path / "got"), env=machine.env)
+    assert refused.code != 0
+    assert b"permission denied" in refused.stderr.lower()
+    assert (await farhand(*get, "~/there", str(tmp_path / "got"), env=machine.env)).code == 0
+    assert (tmp_path / "got").read_bytes() == b"hello"
+
+
 async def test_the_requested_environment_does_not_reach_programs_that_run_as_root(machine: Machine) -> None:
     """With these variables the dynamic linker writes a file, which belongs to the user who runs the program."""
     home = machine.homes / "ada"

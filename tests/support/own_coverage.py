@@ -51,6 +51,8 @@ EXCEPTIONS: Final[dict[str, str]] = {
     "server/farhand_server/cli/edge.py": "tests/server/edge/test_process.py and tests/deploy: an edge started for real",
     "server/farhand_server/cli/serve.py": "tests/integration/test_upgrade.py: what follows an execve is not measured",
     "server/farhand_server/runs/process/childwatcher.py": "one half is for Python 3.14 and later",
+    "server/farhand_server/files/worker.py": "its own tests run it in a process of its own, which is not measured",
+    "server/farhand_server/worker/identity.py": "tests/server/files/test_worker.py: it cannot be undone here",
     "server/farhand_server/worker/spawner.py": "its own tests run it in a process of its own, which is not measured",
     "server/farhand_server/edge/process.py": "tests/server/edge/test_process.py starts it unmeasured",
 }
