@@ -15,6 +15,7 @@ from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.outages import OutageNotice
 from farhand_client.ui.printing import print_json, print_message, require_stdin, require_stdout
 from farhand_client.ui.transfer_printer import JsonPrinter, TransferPrinter
+from farhand_protocol.values import MAX_PATHS
 
 from .connection import run_with_client
 from .host_paths import STANDARD, remote_bytes
@@ -45,6 +46,9 @@ class TypedTransfer(NamedTuple):
 
 def run_transfer(parser: argparse.ArgumentParser, options: argparse.Namespace, request: TypedTransfer) -> int:
     """Do the transfer, and return the exit code."""
+    if request.operation == "get" and len(request.sources) > MAX_PATHS:
+        number = len(request.sources)
+        parser.error(f"{number} SRC are more than {MAX_PATHS}; use a pattern in quotes, which {request.host} expands")
     check_standard(parser, options, request)
     options.host = request.host
     outage = OutageNotice(request.host)

@@ -55,7 +55,7 @@ def local_sources(value: Any, where: str) -> tuple[bytes | OpenFile, ...]:
     """Return one or several paths on this machine or files that are open here. Raises TypeError and ValueError."""
     if isinstance(value, str | bytes | os.PathLike | int | Remote) or hasattr(value, "read"):
         return (_local_source(value, where),)
-    return tuple(_local_source(each, f"{where}[{at}]") for at, each in enumerate(_several(value, where)))
+    return tuple(_local_source(each, f"{where}[{at}]") for at, each in enumerate(_several(value, where, None)))
 
 
 def local_destination(value: Any, where: str) -> bytes | OpenFile:
@@ -71,13 +71,14 @@ def _local_source(value: Any, where: str) -> bytes | OpenFile:
     return open_file(value, where, os.O_RDONLY)
 
 
-def _several(value: Any, where: str) -> Sequence[Any]:
+def _several(value: Any, where: str, limit: int | None = MAX_PATHS) -> Sequence[Any]:
     try:
         several = list(value)
     except TypeError:
         raise type_error(where, value, "a path, an open file, or several of them in a list") from None
-    if not 0 < len(several) <= MAX_PATHS:
-        raise ValueError(f"{where} has {len(several)} elements; it must have 1 to {MAX_PATHS}")
+    if not several or (limit is not None and len(several) > limit):
+        wanted = "at least 1" if limit is None else f"1 to {limit}"
+        raise ValueError(f"{where} has {len(several)} elements; it must have {wanted}")
     return several
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client.cli.commands import run_command
+from farhand_protocol.values import MAX_PATHS
 from tests.support.fake_transfers import FakeTransferClient
 
 
@@ -82,6 +83,17 @@ def test_what_is_typed_as_for_scp_is_answered_with_what_to_type(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(capsys, *line.split()) == said
+
+
+def test_the_paths_that_go_to_the_service_are_bounded_and_those_here_are_not(
+    transfers: FakeTransferClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"f{number}" for number in range(MAX_PATHS + 1)]
+    assert run_command(["put", "web", *names, "d/"]) == 0
+    assert transfers.calls[0][1] == (names, b"d/")
+    assert refused(capsys, "get", "web", *names, "d/") == (
+        "1025 SRC are more than 1024; use a pattern in quotes, which web expands"
+    )
 
 
 @pytest.mark.usefixtures("transfers")

@@ -19,7 +19,6 @@ from farhand_client.files.places import (
     remote_path,
     remote_paths,
 )
-from farhand_protocol.values import MAX_PATHS
 
 
 def test_paths_are_bytes_whatever_they_hold() -> None:
@@ -60,8 +59,7 @@ def test_an_open_file_is_written_after_what_python_has_written(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("value", "kind", "text"),
     [
-        ([], ValueError, r"sources has 0 elements; it must have 1 to"),
-        (["a"] * (MAX_PATHS + 1), ValueError, "sources has 1025 elements"),
+        ([], ValueError, r"sources has 0 elements; it must have at least 1"),
         ("", ValueError, "sources is an empty path"),
         (["a", ""], ValueError, r"sources\[1\] is an empty path"),
         ("a\0b", ValueError, "sources contains a NUL byte"),
