@@ -32,6 +32,7 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `writing`    the content of one file being received
 `attributes` sets owner, mode, times and extended attributes
 `arriving`   a file that is to be received, and what is open for it
+`unchanged`  which files plainly are up to date
 `placing`    what is looked up, made and replaced below the destination
 `preparing`  what the receiver has already of a file
 `durability` syncs files and directories, many at once

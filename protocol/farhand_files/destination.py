@@ -45,6 +45,11 @@ class Destination:
         self._used = True
         return (self._name,)
 
+    @property
+    def is_directory(self) -> bool:
+        """Whether entries are placed below it under their own paths. It is known after the first `place`."""
+        return self._known and self._name is None
+
     def placed(self, components: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return where an entry is whose place was returned before."""
         return components if self._name is None else (self._name,)

@@ -33,6 +33,7 @@ from .results import Results
 from .selection import Selection
 from .spill import Spill
 from .stream import ByteStream, Cancelled, FrameReader, FrameWriter, StreamEnded
+from .unchanged import Unchanged
 
 __all__ = ["Receiver", "Sink"]
 
@@ -66,6 +67,7 @@ class Receiver:
         )
         self._directories: OpenDirectories | None = None
         self._listings: Listings | None = None
+        self._unchanged: Unchanged | None = None
         self._preparer: Preparer | None = None
         self._spills: list[Spill] = []
         self._candidates: Spill | None = None
@@ -120,6 +122,9 @@ class Receiver:
         if entry.number != self._entries or self._walked is not None:
             raise wire.WireError(f"entry {entry.number} after {self._entries}, or after the last one")
         self._entries += 1
+        if entry.kind == wire.REGULAR and self._unchanged is not None and self._unchanged.includes(entry):
+            self._results.skip_at_once(entry)
+            return
         file = self._results.expect(entry)
         try:
             components = check_path(entry.path)
@@ -151,6 +156,9 @@ class Receiver:
         if self._options.delete:
             self._candidates = self._spill()
             self._listings = Listings(self._selection, self._candidates)
+        if self._destination.is_directory and Unchanged.applies_to(self._options):
+            note = self._listings.add if self._listings is not None else None
+            self._unchanged = Unchanged(self._options, self._requested, self._directories, note)
 
     def _spill(self) -> Spill:
         assert self._destination.top is not None

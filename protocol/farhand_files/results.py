@@ -95,20 +95,35 @@ class Results:
         with self._lock:
             file = self.files.pop(entry.number)
             self.ready.extend((each, True) for each in file.names)
+        self._add_skipped(entry.number, counted)
+        if counted:
+            self.report(events.Skipped(entry.path, entry.size))
+
+    def skip_at_once(self, entry: wire.Entry) -> None:
+        """A file is up to date about which nothing else has to be known: this instead of `expect`. For one thread."""
+        position = NO_POSITION
+        if self._paths is not None:
+            with contextlib.suppress(OSError):  # then its further names fail
+                position = self._paths.append(entry.path)
+        self._positions.append(position)
+        self.report(events.Found(entry.path, entry.kind, entry.size))
+        self._add_skipped(entry.number, True)
+        self.report(events.Skipped(entry.path, entry.size))
+
+    def _add_skipped(self, number: int, counted: bool) -> None:
+        with self._lock:
             self.totals.skipped += counted
             skipped, full = self._skipped, False
-            if skipped is not None and entry.number == skipped.number + skipped.files:
+            if skipped is not None and number == skipped.number + skipped.files:
                 self._skipped = wire.Skip(skipped.number, skipped.files + 1)
                 full = self._skipped.files == SKIPPED_TOGETHER
                 skipped = None
             else:
-                self._skipped = wire.Skip(entry.number)
+                self._skipped = wire.Skip(number)
         if skipped is not None:
             self._write(skipped)
         elif full:
             self.write_collected()
-        if counted:
-            self.report(events.Skipped(entry.path, entry.size))
 
     def finish(self, file: ArrivingFile, size: int, digest: bytes, sha256: bytes = b"") -> None:
         """A file is in place, or with `dry_run` would be."""

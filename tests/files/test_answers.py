@@ -156,6 +156,13 @@ def test_a_stream_that_ends_early_is_an_error() -> None:
         result.wait_for_summary()
 
 
+def test_files_that_follow_each_other_are_skipped_together() -> None:
+    received = Received()
+    assert received.after(wire.Skip(0, 3)).totals.skipped == 3
+    assert received.events == [events.Skipped(b"file %d" % number, 3 * wire.CHUNK) for number in range(3)]
+    assert "entry 3" in refusal(wire.Skip(1, 3))
+
+
 def test_what_happens_at_the_receiver_is_reported() -> None:
     received = Received()
     received.answers.files[2].state = ABORTED

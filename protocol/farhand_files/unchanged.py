@@ -1,0 +1,84 @@
+"""Finds files that plainly are up to date, quickly: most are when a tree is transferred again.
+
+What is not plain is left to `planning.decide`. The two agree: a file that is skipped here would be skipped there, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from typing import Final
+
+from . import wire
+from .destination import Requested
+from .names import BadName, check_path
+from .opening import Directory, OpenDirectories
+from .options import TransferOptions
+
+_PLAIN_NAME: Final = re.compile(rb"[^./\0][^/\0]{0,254}")
+"""A name that needs no further check. Others may be good ones, too."""
+
+
+class Unchanged:
+    """Tells which entries are of files that are up to date below a destination. For one thread."""
+
+    def __init__(
+        self,
+        options: TransferOptions,
+        requested: Requested,
+        directories: OpenDirectories,
+        note: Callable[[tuple[bytes, ...]], None] | None,
+    ) -> None:
+        """`note` is called with the place of each file that is up to date."""
+        self._mode = options.mode
+        self._requested = requested
+        self._directories = directories
+        self._note = note
+        self._above: bytes | None = None
+        self._components: tuple[bytes, ...] = ()
+        self._directory: Directory | None = None
+
+    @staticmethod
+    def applies_to(options: TransferOptions) -> bool:
+        """Return whether sizes and times decide what is up to date, and nothing else."""
+        return not options.checksum and options.max_size is None and options.newer_than is None
+
+    def includes(self, entry: wire.Entry) -> bool:
+        """Return whether a regular file plainly is up to date."""
+        path = entry.path
+        above, _, name = path.rpartition(b"/")
+        if above != self._above:
+            self._above = above
+            self._directory = self._open(above)
+        if self._directory is None or _PLAIN_NAME.fullmatch(name) is None or len(path) > wire.MAX_PATH:
+            return False
+        if not above and (path != name or not self._requested.includes((name,))):
+            return False
+        try:
+            status = os.lstat(name, dir_fd=self._directory.fd)
+        except OSError:
+            self._directory = None  # where one file is missing others will be: do not look twice for each
+            return False
+        mode = entry.mode if self._mode is None else self._mode
+        if (
+            status.st_size != entry.size
+            or status.st_mtime_ns != entry.mtime
+            or not stat.S_ISREG(status.st_mode)
+            or (status.st_mode ^ mode) & 0o777
+        ):
+            return False
+        if self._note is not None:
+            self._note((*self._components, name))
+        return True
+
+    def _open(self, above: bytes) -> Directory | None:
+        """Open a directory; None if that is not plain."""
+        try:
+            self._components = check_path(above)
+            if above and not self._requested.includes(self._components):
+                return None
+            return self._directories.get(self._components)
+        except (BadName, OSError):
+            return None
