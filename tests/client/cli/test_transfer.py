@@ -173,8 +173,8 @@ def test_a_reader_of_stdout_that_is_gone_ends_it_silently(
 
 def test_what_draws_progress_is_imported_for_a_terminal_only(tmp_path: Path) -> None:
     code = (
-        "import sys; from farhand_client.cli.commands import run_command; "
-        f"code = run_command(['put', 'unix:{tmp_path}/none', 'a', 'b']); "
+        "import sys; from farhand_client.cli.main import main; "
+        f"code = main(['put', 'unix:{tmp_path}/none', 'a', 'b']); "
         "sys.exit(code if 'rich' not in sys.modules else 'rich was imported')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
