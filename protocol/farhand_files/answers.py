@@ -10,7 +10,7 @@ import contextlib
 import os
 import select
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -54,7 +54,7 @@ class PendingFile:
         self.entry = origin.entry
         self.state = LISTED
         self.basis = wire.NOTHING
-        self.have = b""
+        self.have = bytearray()
         self.full = self.failed = False
         self.size = self.sent = self.kept = 0
         self.blake3 = self.sha256 = b""
@@ -81,8 +81,8 @@ class Answers:
         self._reader = FrameReader(stream, self._rouse)
         self._options = options
         self._report = report
-        self._others: dict[int, bytes] = {}
-        self._have = 0
+        self._others: OrderedDict[int, bytes] = OrderedDict()
+        self._have_kept = self._have_let_go = 0  # each is changed by one thread only
         self._broken: BaseException | None = None
         self._wake = threading.Event()
         self._pipe_wake = _PipeWake() if pipes else None
@@ -105,13 +105,13 @@ class Answers:
         """An entry without content will be sent: the receiver may fail with it."""
         self._others[entry.number] = entry.path
         if len(self._others) > MAX_OTHERS:
-            del self._others[next(iter(self._others))]
+            self._others.popitem(last=False)
         self.entries = entry.number + 1
 
     def let_go(self, file: PendingFile) -> None:
-        """The digests of a file are not needed any more."""
-        self._have -= len(file.have)
-        file.have = b""
+        """The digests of a file that was in `jobs` are not needed any more."""
+        self._have_let_go += len(file.have)
+        file.have = bytearray()
 
     def cancel(self) -> None:
         """Make `check` and all that wait raise `Cancelled`."""
@@ -206,11 +206,11 @@ class Answers:
     def _keep_have(self, file: PendingFile, have: bytes) -> None:
         """Keep digests, as long as there are not too many: what the others are about is sent."""
         check_have(file.basis, file.entry.size, len(file.have), have)
-        if file.full or self._have + len(have) > MAX_HAVE:
+        if file.full or self._have_kept - self._have_let_go + len(have) > MAX_HAVE:
             file.full = True
             return
         file.have += have
-        self._have += len(have)
+        self._have_kept += len(have)
 
     def _done(self, frame: wire.FileDone) -> None:
         file = self._known(frame)
@@ -235,6 +235,8 @@ class Answers:
             raise wire.WireError(f"a Failed of entry {frame.number}, which was not sent")
         if file is not None:
             file.failed = True
+            if file.state == WANTED:
+                self._have_kept -= len(file.have)
             if file.state == ABORTED:
                 return  # it was reported when this side aborted it
         path = file.entry.path if file is not None else self._others.get(frame.number, b"")

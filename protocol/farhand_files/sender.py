@@ -177,7 +177,7 @@ class Sender:
         if file.failed:
             return
         file.state = SENDING
-        kept = sum(length for length, _ in wire.unpack_chunks(file.have)) if file.basis == wire.PARTIAL else 0
+        kept = sum(length for length, _ in wire.unpack_chunks(bytes(file.have))) if file.basis == wire.PARTIAL else 0
         self._report(events.Begun(file.entry.path, file.entry.size, kept))
         try:
             if isinstance(file.origin, Piped):
@@ -253,13 +253,12 @@ class Sender:
         file.size = content.size
         file.blake3, file.sha256 = content.hashes.blake3(), content.hashes.sha256()
         file.state = SENT
-        self._writer.write(
-            wire.FileEnd(file.entry.number, content.size, content.mtime, content.mode, file.blake3, file.sha256)
-        )
+        mode = file.entry.mode if isinstance(file.origin, Piped) else content.mode
+        self._writer.write(wire.FileEnd(file.entry.number, content.size, content.mtime, mode, file.blake3, file.sha256))
 
     def _send_parts(self, file: PendingFile, content: Content) -> bool:
         """Send the content. Return False if the receiver has failed, and was told that nothing follows."""
-        parts = content.parts(file.basis, file.have, announced=file.entry.size, sha256=self._options.sha256)
+        parts = content.parts(file.basis, bytes(file.have), announced=file.entry.size, sha256=self._options.sha256)
         reported = time.monotonic()
         with contextlib.closing(parts):
             while True:

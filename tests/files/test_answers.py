@@ -118,7 +118,7 @@ def test_digests_come_in_several_wants() -> None:
     have = wire.pack_chunks([(wire.CHUNK, DIGEST)])
     result = Received().after(wire.Want(0, wire.PARTIAL, 0, have), wire.Want(0, wire.PARTIAL, 1, have))
     (job,) = result.jobs
-    assert (job.have, job.basis, job.state) == (have * 2, wire.PARTIAL, QUEUED)
+    assert (bytes(job.have), job.basis, job.state) == (have * 2, wire.PARTIAL, QUEUED)
 
 
 def test_more_digests_than_are_held_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,27 @@ def test_more_digests_than_are_held_are_left_out(monkeypatch: pytest.MonkeyPatch
         wire.Want(0, wire.PARTIAL, 1, one * 2), wire.Want(1, wire.BASIS, 0, one * 2), wire.Want(1, wire.BASIS, 1, one)
     )
     assert [job.have for job in result.jobs] == [one * 2, b""]
-    result.let_go(result.jobs[0])
-    assert result.jobs[0].have == b""
+
+
+def test_digests_that_are_let_go_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = wire.pack_chunks([(wire.CHUNK, DIGEST)])
+    monkeypatch.setattr(answers, "MAX_HAVE", 2 * len(one))
+    received = Received()
+    received.other.sendall(wire.encode(wire.Want(0, wire.PARTIAL, 1, one * 2)))
+    received.answers.wait_for_work(0)
+    received.answers.let_go(received.answers.jobs.popleft())
+    result = received.after(
+        wire.Want(1, wire.PARTIAL, 0, one * 2), wire.Failed(1, 5, b""), wire.Want(2, wire.PARTIAL, 1, one * 2)
+    )
+    assert [job.have for job in result.jobs] == [one * 2]
+
+
+def test_many_digests_one_at_a_time_take_linear_time() -> None:
+    received = Received()
+    received.answers.expect(pending(4, -1))
+    one = wire.Want(4, wire.BASIS, 0, wire.pack_chunks([(wire.CHUNK, DIGEST)]))
+    result = received.after(*[one] * 20_000, one._replace(last=1))
+    assert len(result.jobs[0].have) == 20_001 * wire.CHUNK_SIZE
 
 
 def test_a_summary_comes_last() -> None:

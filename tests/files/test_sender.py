@@ -264,6 +264,7 @@ def test_a_pipe_is_sent_as_it_comes_and_ends_with_it(tmp_path: Path) -> None:
     assert receiver.entry(b"dump").size == -1
     assert receiver.content[b"dump"] == b"part 0\npart 1\npart 2\n"
     assert receiver.done[b"dump"].size == 21
+    assert receiver.done[b"dump"].mode == receiver.entry(b"dump").mode == 0o644
 
 
 def test_cancel_ends_a_wait_for_a_pipe() -> None:
