@@ -116,7 +116,7 @@ class TransferPrinter:
         if self._failures > MAX_FAILURES:
             print_message(f"… and {self._failures - MAX_FAILURES} more")
         if not self._quiet and (self._verbose or has_progress()):
-            print_message(summary(transferred))
+            print_message(f"{'dry run: ' if self._dry_run else ''}{summary(transferred)}")
         elif failed:
             print_message(f"{counted(failed, 'file')} failed")
         return EXIT_INCOMPLETE if failed else 0
