@@ -86,7 +86,7 @@ class ArrivingFile:
         """Close everything. The temporary file is removed, unless it is to be kept for another attempt."""
         temporary, self.temporary = self.temporary, None
         if temporary is not None:
-            if in_place or keep:
+            if in_place or (keep and not temporary.is_superseded(self.entry.size, self.entry.mtime)):
                 temporary.close()
             else:
                 temporary.remove()

@@ -2,8 +2,10 @@
 
 A temporary file is called `.farhand-<hash of the target's name>-<random>.part`, so that the next attempt finds what an
 earlier one has left for the same target. One that is large enough to be worth that is locked (flock(2)) by the receiver
-that writes it: the lock ends with the process, so that what is unlocked was left. Only files that certainly are the
-user's own are used again: in a directory like /tmp anybody can put a file, or another name of one of the user's files.
+that writes it: the lock ends with the process, so that what is unlocked was left. Of one that is locked a copy is used:
+its receiver may wait for a client that was killed, and that may be the one that has just called again. Only files that
+certainly are the user's own are used again: in a directory like /tmp anybody can put a file, or another name of one of
+the user's files.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ _ATTEMPTS: Final = 8
 
 _PREFIX: Final = len(b".farhand-") + 16
 
+_READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_COPIED_AT_ONCE: Final = 64 << 20
+"""Bytes copied by one system call, so that a cancelled transfer ends soon."""
+
 
 class Temporary:
     """A temporary file. Its descriptor is open for reading and writing until it is closed."""
@@ -53,6 +60,14 @@ class Temporary:
         with contextlib.suppress(OSError):
             os.unlink(self.name, dir_fd=self.directory.fd)
         self.close()
+
+    def is_superseded(self, size: int, mtime: int) -> bool:
+        """Return whether the target is by now what was to be received: another attempt has been quicker."""
+        try:
+            status = os.lstat(self.target, dir_fd=self.directory.fd)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (size, mtime)
 
     def replace_target(self) -> None:
         """Rename it to its target. Raises OSError."""
@@ -108,12 +123,14 @@ class Leftovers:
         return bool(self._names) and _prefix(target) in self._names
 
     def take(self, target: bytes) -> Temporary | None:
-        """Return the largest that was left for a target, locked, and remove the others. None if there is none."""
+        """Return the largest that was left for a target, locked, and remove the others; or else a copy of the largest
+        that another receiver holds. None if there is none. What is in it has to be compared by digests in any case."""
         best: Temporary | None = None
         if not self._names:
             return None
+        held: list[bytes] = []
         for name in self._names.pop(_prefix(target), ()):
-            found = self._claim(name, target)
+            found = self._claim(name, target, held)
             if found is None:
                 continue
             if best is None:
@@ -123,7 +140,31 @@ class Leftovers:
                 best = found
             else:
                 found.remove()
-        return best
+        return self._copy_of(held, target) if best is None and held else best
+
+    def _copy_of(self, held: list[bytes], target: bytes) -> Temporary | None:
+        """Return a copy of the largest of these files, as far as it is written now. None if it cannot be copied."""
+        with contextlib.ExitStack() as stack:
+            largest, size = -1, 0
+            for name in held:
+                with contextlib.suppress(OSError):
+                    fd = os.open(name, _READING, dir_fd=self._directory.fd)
+                    stack.callback(os.close, fd)
+                    status = os.fstat(fd)
+                    if _is_own(status) and status.st_size > size:
+                        largest, size = fd, status.st_size
+            if largest < 0 or not hasattr(os, "copy_file_range"):  # macOS has no such call
+                return None
+            copy: Temporary | None = None
+            try:
+                copy = create(self._directory, target, lock=True)
+                while size and (copied := os.copy_file_range(largest, copy.fd, min(size, _COPIED_AT_ONCE))):
+                    size -= copied
+            except OSError:  # a full disk, or a file system that does not copy
+                if copy is not None:
+                    copy.remove()
+                return None
+            return copy
 
     def sweep(self) -> None:
         """Remove those that nobody holds and that are older than `MAX_AGE`, of targets that were not asked about."""
@@ -133,11 +174,12 @@ class Leftovers:
             for name in several:
                 with contextlib.suppress(OSError):
                     if os.lstat(name, dir_fd=self._directory.fd).st_mtime < oldest:
-                        found = self._claim(name, b"")
+                        found = self._claim(name, b"", [])
                         if found is not None:
                             found.remove()
 
-    def _claim(self, name: bytes, target: bytes) -> Temporary | None:
+    def _claim(self, name: bytes, target: bytes, held: list[bytes]) -> Temporary | None:
+        """Return a file that nobody holds, locked. The name of one that another receiver holds is added to `held`."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             fd = os.open(name, flags, dir_fd=self._directory.fd)
@@ -146,10 +188,16 @@ class Leftovers:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             status, now = os.fstat(fd), os.lstat(name, dir_fd=self._directory.fd)
-            own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
-            if own and os.path.samestat(status, now):
+            if _is_own(status) and os.path.samestat(status, now):
                 return Temporary(self._directory, name, target, fd)
+        except BlockingIOError:
+            held.append(name)
         except OSError:
-            pass  # another receiver writes it, or has just renamed it
+            pass  # its receiver has just renamed it
         os.close(fd)
         return None
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Return whether a file is a regular one of the user's, and has no other name."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()

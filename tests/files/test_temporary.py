@@ -58,6 +58,17 @@ def test_a_temporary_file_is_removed_once(directory: Directory, tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+def test_another_attempt_may_have_been_quicker(directory: Directory, tmp_path: Path) -> None:
+    made = create(directory, b"target", lock=True)
+    assert not made.is_superseded(3, 7)
+    (tmp_path / "target").write_bytes(b"new")
+    os.utime(tmp_path / "target", ns=(7, 7))
+    assert made.is_superseded(3, 7)
+    assert not made.is_superseded(3, 8)
+    assert not made.is_superseded(4, 7)
+    made.remove()
+
+
 def test_a_name_that_is_in_use_is_not_used_again(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,15 +99,57 @@ def test_the_largest_of_several_is_used_and_the_others_are_removed(directory: Di
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_another_receiver_writes_is_not_used(directory: Directory) -> None:
+def test_what_another_receiver_writes_is_left_alone(directory: Directory) -> None:
     writing = create(directory, b"target", lock=True)
     os.utime(writing.fd, (0, 0))
-    leftovers = Leftovers(directory)
-    assert leftovers.take(b"target") is None
+    assert Leftovers(directory).take(b"target") is None
     Leftovers(directory).sweep()
     os.stat(writing.name, dir_fd=directory.fd)
     writing.close()
     assert taken(Leftovers(directory), b"target") == b""
+
+
+def test_what_another_receiver_has_written_so_far_is_copied(directory: Directory, tmp_path: Path) -> None:
+    small, large = (create(directory, b"target", lock=True) for _ in range(2))
+    os.write(small.fd, b"12")
+    os.write(large.fd, b"1234")
+    copy = Leftovers(directory).take(b"target")
+    assert copy is not None
+    os.write(large.fd, b"56")
+    assert os.pread(copy.fd, 100, 0) == b"1234"
+    assert copy.name not in (small.name, large.name)
+    again = Leftovers(directory).take(b"target")
+    assert again is not None
+    assert os.pread(again.fd, 100, 0) == b"123456"
+    for each in (copy, again, small, large):
+        each.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_left_is_used_rather_than_copied(directory: Directory, tmp_path: Path) -> None:
+    writing = create(directory, b"target", lock=True)
+    os.write(writing.fd, b"1234")
+    leave(directory, b"target", b"1")
+    assert taken(Leftovers(directory), b"target") == b"1"
+    writing.close()
+
+
+def test_what_cannot_be_copied_is_not_used(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing = create(directory, b"target", lock=True)
+    os.write(writing.fd, b"1234")
+    os.link(writing.name, b"other name", src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+    assert Leftovers(directory).take(b"target") is None
+    os.unlink(b"other name", dir_fd=directory.fd)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "copy_file_range", full)
+    assert Leftovers(directory).take(b"target") is None
+    assert len(list(tmp_path.iterdir())) == 1, "the copy that was begun is gone"
+    writing.close()
 
 
 def test_what_was_left_a_day_ago_is_removed(directory: Directory, tmp_path: Path) -> None:
