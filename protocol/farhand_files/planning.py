@@ -134,8 +134,9 @@ def _older(entry: wire.Entry, existing: Existing, options: TransferOptions, part
 
 
 def _differs(entry: wire.Entry, existing: Existing, options: TransferOptions) -> bool:
+    bits = 0o777 if entry.kind == wire.DIRECTORY else 0o7777  # a directory may inherit setgid from that above it
     times = options.times and existing.mtime != entry.mtime
-    return times or existing.mode & 0o777 != mode_of(entry, options) & 0o777
+    return times or (existing.mode ^ mode_of(entry, options)) & bits != 0
 
 
 _OBSTACLES: Final = {

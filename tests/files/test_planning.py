@@ -106,7 +106,8 @@ def test_a_refusal_says_what_is_there_and_what_to_do(kind: str, there: str, sent
     [
         ({}, {}, EntryDecision(Action.SKIP)),
         ({"mode": 0o600}, {}, EntryDecision(Action.SKIP, attributes=True)),
-        ({"mode": 0o4644}, {}, EntryDecision(Action.SKIP)),
+        ({"mode": 0o4644}, {}, EntryDecision(Action.SKIP, attributes=True)),
+        ({}, {"mode": 0o4644}, EntryDecision(Action.SKIP, attributes=True)),
         ({"mode": 0o644}, {"mode": 0o600}, EntryDecision(Action.SKIP, attributes=True)),
         ({"size": 11}, {}, EntryDecision(Action.WANT_ALL)),
         ({"mtime": 6}, {}, EntryDecision(Action.WANT_ALL)),
@@ -171,6 +172,7 @@ def test_what_is_too_large_or_too_old_is_left_as_it_is(there: Existing | None, c
     [
         (b"d", {"mode": 0o755}, {}, False),
         (b"d", {"mode": 0o700}, {}, True),
+        (b"d", {"mode": 0o2755}, {}, False),  # inherited
         (b"d", {"mtime": 4}, {}, True),
         (b"d", {"mtime": 4}, {"times": False}, False),
         (b"d", {}, {"mode": 0o600}, False),  # it is for regular files
