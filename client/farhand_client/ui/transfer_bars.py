@@ -121,9 +121,9 @@ class TransferBars:
         if len(self._waiting) >= MAX_WAITING:
             self._redraw()
 
-    def show_notice(self, text: str | None) -> None:
-        """Print a message about the connection, or with None that it is back."""
-        self.write_above(partial(print_message, "connected again" if text is None else text))
+    def show_notice(self, text: str) -> None:
+        """Print a message about the connection at once."""
+        self.write_above(partial(print_message, text))
         self._redraw()
 
     def table(self) -> Table:

@@ -84,8 +84,14 @@ class TransferPrinter:
             return
         from .transfer_bars import TransferBars
 
-        with TransferBars(sys.stderr) as self._bars, through(self._bars.show_notice):
-            yield
+        with TransferBars(sys.stderr) as bars:
+
+            def show(notice: str | None) -> None:
+                bars.show_notice(f"connected to {self._host} again" if notice is None else notice)
+
+            self._bars = bars
+            with through(show):
+                yield
 
     def note(self, event: Event) -> None:
         """Take one event. Raises as `print_output` does."""

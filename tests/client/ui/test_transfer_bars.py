@@ -190,7 +190,6 @@ async def test_lines_appear_above_the_bars_and_stay(wide: Seen, monkeypatch: pyt
         bars.show_notice("connection to web lost")
         assert wide.lines[:2] == ["first", "farhand: connection to web lost"]
         assert wide.lines[2].startswith("a ")
-        bars.show_notice(None)
         for number in range(MAX_WAITING):
             bars.write_above(partial(print_usage, f"line {number}"))
         assert f"line {MAX_WAITING - 1}" in wide.lines, "they do not pile up"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from typing import Any
 
 import pytest
 
+from farhand_client.connection.reconnecting import Outage
+from farhand_client.errors import ConnectionLost
 from farhand_client.transferred import Transferred
-from farhand_client.ui.outages import OutageNotice
+from farhand_client.ui.outages import OUTAGE_NOTICE_DELAY, OutageNotice
 from farhand_client.ui.transfer_printer import (
     MAX_FAILURES,
     JsonPrinter,
@@ -132,6 +135,19 @@ async def test_progress_is_shown_on_a_terminal_and_lines_stay_above_it(capfd: py
     assert out == f"BLAKE3 {DIGEST.hex()}  \\x1b\n", "a name must not control the terminal"
     assert "farhand: web:/srv/x: no space left on device\n" in err
     assert err.endswith("farhand: 1 file, 1 byte, 1 failed in 0.00s\n")
+
+
+@pytest.mark.usefixtures("at_terminal")
+@virtual_time
+async def test_an_outage_is_reported_above_the_progress(capfd: pytest.CaptureFixture[str]) -> None:
+    outage = OutageNotice("web")
+    with TransferPrinter("web").shown(outage.through):
+        outage(Outage(ConnectionLost("cut"), 86400.0))
+        await asyncio.sleep(2 * OUTAGE_NOTICE_DELAY)
+        outage(None)
+    err = capfd.readouterr().err
+    assert "farhand: connection to web lost; reconnecting (for up to 24 h)\n" in err
+    assert "farhand: connected to web again\n" in err
 
 
 @pytest.mark.usefixtures("at_terminal")
