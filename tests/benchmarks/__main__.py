@@ -1,4 +1,4 @@
-"""Compares Farhand with OpenSSH, asyncssh and Dropbear on this machine: `python -m tests.benchmarks`, from the
+"""Compares Farhand with OpenSSH, rsync, asyncssh and Dropbear on this machine: `python -m tests.benchmarks`, from the
 project's root.
 
 Starts farhandd (core and edge, TLS, login by key), sshd, an asyncssh server and, where it is installed, Dropbear on
@@ -27,6 +27,7 @@ from typing import Final
 from .chart import draw
 from .clients import Clients
 from .commands import Commands
+from .files import Files
 from .memory import Memory, Point
 from .report import Results, as_json, markdown, this_machine
 from .servers import Servers, running_servers
@@ -47,6 +48,9 @@ QUICK: Final = Sizes(
     probes=4,
     idle=10,
     slope=(1, 10),
+    file=1 << 20,
+    files=20,
+    tree=100,
 )
 """Only large enough to see that everything works; the numbers mean nothing."""
 
@@ -83,6 +87,7 @@ async def measure(sizes: Sizes, rounds: int, only: str = "") -> tuple[list[Resul
             workloads = [
                 *Commands(clients, sizes).workloads(),
                 *Streams(clients, sizes).workloads(),
+                *Files(clients, sizes).workloads(),
                 *Terminals(clients, sizes).workloads(),
                 *Starting(clients).workloads(),
                 *memory.workloads(),
@@ -131,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         default="",
         metavar="TEXT",
-        help="only workloads with TEXT in their name: loop, in flight, connections, stdout, stdin, streams, key echo, "
-        f"cat, REPL, memory, {SLOPES}",
+        help="only workloads with TEXT in their name: loop, in flight, connections, stdout, stdin, streams, put of, "
+        f"get of, sync of, key echo, cat, REPL, memory, {SLOPES}",
     )
     add("--write", action="store_true", help=f"replace the page, the JSON and the chart in {RESULTS.name}/")
     add("--directory", type=Path, metavar="DIR", help="write the page, the JSON with every sample and the chart there")

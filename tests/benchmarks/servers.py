@@ -144,6 +144,7 @@ UsePAM no
 PidFile none
 MaxSessions 128
 MaxStartups 100
+Subsystem sftp /usr/lib/openssh/sftp-server
 SetEnv HOME={bench.directory}/home
 """
     )

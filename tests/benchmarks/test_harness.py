@@ -95,7 +95,7 @@ def test_the_same_numbers_draw_the_same_chart(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.needs("ssh", "sshd", "ssh-keygen", "xargs")
+@pytest.mark.needs("ssh", "scp", "sshd", "ssh-keygen", "xargs", "rsync")
 def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.main(["--quick", "--directory", str(tmp_path)]) == 0
 
@@ -112,6 +112,11 @@ def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.Capt
         ("stdin", 4),
         ("two", 2),
         ("`true`", 4),
+        ("put", 5),
+        ("get", 5),
+        ("put", 5),
+        ("get", 5),
+        ("sync", 3),
         ("key", 3),
         ("key", 3),
         ("`cat`", 2),

@@ -11,6 +11,7 @@ FARHAND_DIRECT: Final = "Farhand, direct"
 FARHAND_HELPER: Final = "Farhand, helper"
 FARHAND_PYTHON_FRONT: Final = "Farhand, helper, Python front"
 FARHAND_API: Final = "Farhand, API"
+FARHAND_NO_FSYNC: Final = "Farhand, not waiting for the disk"
 OPENSSH: Final = "OpenSSH"
 OPENSSH_AES: Final = "OpenSSH, aes128-gcm"
 OPENSSH_MASTER: Final = "OpenSSH, ControlMaster"
@@ -18,6 +19,8 @@ OPENSSH_NO_NAGLE: Final = "OpenSSH, no Nagle"
 OPENSSH_NO_NAGLE_25519: Final = "OpenSSH, no Nagle, curve25519"
 ASYNCSSH: Final = "asyncssh"
 DROPBEAR: Final = "Dropbear"
+SCP: Final = "scp"
+RSYNC: Final = "rsync"
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,9 @@ class Sizes:
     """Idle connections whose memory is measured."""
     slope: Sequence[int] = (1, 10, 100, 1000, 5000)
     """Connections, and up to 2,000 runs, in the table of what one more costs."""
+    file: int = 256 << 20
+    """Bytes of a large file."""
+    files: int = 2000
+    """Small files."""
+    tree: int = 100_000
+    """Files of a tree that is up to date."""
