@@ -74,13 +74,13 @@ def test_an_old_file_and_what_was_left_are_both_used(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_another_receiver_uses_is_requested_whole(tmp_path: Path) -> None:
+def test_what_another_receiver_uses_is_of_use_as_a_copy(tmp_path: Path) -> None:
     leave(tmp_path, b"file", bytes(2 * CHUNK))
     first, second = FakeSender(tmp_path), FakeSender(tmp_path)
     first.entry(b"file", size=3 * CHUNK)
     assert want(first).basis == wire.PARTIAL
     second.entry(b"file", size=3 * CHUNK)
-    assert want(second).basis == wire.NOTHING
+    assert want(second).basis == wire.PARTIAL
     for sender, content in ((second, b"second"), (first, b"first")):
         sender.send(wire.Data(0, 0, content))
         sender.end(0, content)
