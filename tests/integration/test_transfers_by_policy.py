@@ -70,7 +70,7 @@ def audited(service: Service, event: str) -> list[dict[str, Any]]:
     return [entry for line in log.read_text().splitlines() if (entry := json.loads(line))["event"] == event]
 
 
-class UnderWay:
+class MovingTransfer:
     """A transfer whose content has begun to arrive, and the pid of its worker."""
 
     def __init__(self, client: Client, source: Path, target: Path) -> None:
@@ -116,12 +116,12 @@ async def test_a_transfer_that_is_stopped_leaves_the_old_file(
     target = tmp_path / "there" / "target"
     target.parent.mkdir()
     target.write_bytes(b"old")
-    under_way = UnderWay(client, big, target)
-    run_id, pid = await under_way.begun()
+    moving = MovingTransfer(client, big, target)
+    run_id, pid = await moving.begun()
     async with await client.attach(run_id) as run:
         await run.stop()
     with pytest.raises(TransferInterrupted):
-        await under_way.transfer
+        await moving.transfer
     await end_of(pid)
     assert target.read_bytes() == b"old"
     assert all(each.name == "target" or each.name.startswith(".farhand-") for each in target.parent.iterdir())
@@ -133,11 +133,11 @@ async def test_a_worker_that_is_killed_is_started_again_and_the_transfer_goes_on
     service: Service, client: Client, tmp_path: Path, big: Path
 ) -> None:
     target = tmp_path / "target"
-    under_way = UnderWay(client, big, target)
-    _, pid = await under_way.begun()
+    moving = MovingTransfer(client, big, target)
+    _, pid = await moving.begun()
     os.kill(pid, signal.SIGKILL)
     async with asyncio.timeout(TIMEOUT):
-        await under_way.transfer
+        await moving.transfer
     assert target.read_bytes() == big.read_bytes()
     first, second = audited(service, "end")
     assert (first["outcome"], first["transfer"]["files"]) == ("signaled", 0)
@@ -148,11 +148,11 @@ async def test_an_upgrade_in_the_middle_of_a_transfer_is_not_noticed(
     service: Service, client: Client, tmp_path: Path, big: Path
 ) -> None:
     target = tmp_path / "target"
-    under_way = UnderWay(client, big, target)
-    await under_way.begun()
+    moving = MovingTransfer(client, big, target)
+    await moving.begun()
     await upgraded(service)
     async with asyncio.timeout(TIMEOUT):
-        await under_way.transfer
+        await moving.transfer
     assert target.read_bytes() == big.read_bytes()
     [ended] = audited(service, "end")
     assert (ended["outcome"], ended["transfer"]["files"], ended["transfer"]["bytes"]) == ("exited", 1, SIZE)

@@ -7,8 +7,10 @@ import json
 import pytest
 from pydantic import TypeAdapter
 
+from farhand_files.events import Totals
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
-from farhand_server.runrecords import outcome_json, usage_json
+from farhand_server.files.order import TransferReport
+from farhand_server.runrecords import outcome_json, transfer_shown, usage_json
 from farhand_server.runs.process.usage import ResourceUsage
 
 OUTCOMES: list[Outcome] = [Exited(code=0), Exited(code=255), Signaled(signal=9), TimedOut(timeout=1.5, signal=15)]
@@ -24,3 +26,11 @@ def test_an_outcome_is_recorded_as_its_model_writes_it(outcome: Outcome) -> None
 def test_usage_is_recorded_as_the_json_encoder_writes_it(usage: ResourceUsage) -> None:
     expected = {"user": usage.user, "system": usage.system, "peak_memory": usage.peak_memory}
     assert usage_json(usage) == json.dumps(expected).encode()
+
+
+def test_the_audit_log_says_of_a_transfer_what_is_not_0_but_always_its_files() -> None:
+    assert transfer_shown(TransferReport()) == {"files": 0, "bytes": 0}
+    done = TransferReport(complete=True, files=2, size=7, kept=7, deleted=1, digest="")
+    assert transfer_shown(done) == {"files": 2, "bytes": 7, "kept": 7, "deleted": 1}
+    everything = transfer_shown(TransferReport(True, 1, 2, 3, 4, 5, 6, 7, 8, "ab" * 32))
+    assert everything.keys() == Totals().to_json().keys()

@@ -32,6 +32,7 @@ ENTRIES = st.builds(
     detail=TEXTS,
     count=st.none() | st.integers(0, 1000),
     since=st.none() | st.just(1_700_000_000.5),
+    transfer=st.none() | st.just({"files": 1, "bytes": (1 << 63) - 1, "digest": "ab" * 32}),
 )
 
 
@@ -53,6 +54,7 @@ def members(entry: AuditEntry) -> dict[str, object]:
     found |= {"recorded": list(entry.recorded)} if entry.recorded else {}
     found |= {} if entry.count is None else {"count": entry.count}
     found |= {} if entry.since is None else {"since": "2023-11-14T22:13:20.500Z"}
+    found |= {} if entry.transfer is None else {"transfer": dict(entry.transfer)}
     return found | {name: texts[name] for name in ("outcome", "detail") if name in texts}
 
 

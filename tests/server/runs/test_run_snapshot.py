@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from farhand_server.runs.execution import ProcessSnapshot
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.output.timeline import Moment, TimelinePosition
-from farhand_server.runs.plan import RuleShare, TerminalPlan
-from farhand_server.runs.run import LiveRun
+from farhand_server.runs.plan import AllowedTransfer, RuleShare, TerminalPlan
+from farhand_server.runs.process.meter import MeterSnapshot
+from farhand_server.runs.process.process import LeaderSnapshot
+from farhand_server.runs.run import LiveRun, RunSnapshot
 from farhand_server.sharing import Rate
 from farhand_server.upgrade.snapshot import ReceivedSnapshot, Snapshot, SnapshotWriter
 from tests.server.connection.channels.runs import finish, run
@@ -71,4 +74,26 @@ async def test_a_restored_run_counts_for_its_account_and_rule_again(tmp_path: Pa
     assert memory.used == memory.by_user.of(50_001) >= 1000
     restored.close()
     assert (memory.used, memory.by_user.total) == (0, 0)
+    original.close()
+
+
+async def test_the_file_of_a_transfer_is_handed_over_with_its_run(tmp_path: Path) -> None:
+    transfer = AllowedTransfer("write", (b"caf\xe9",), b"/home/ada", (b"/srv",))
+    original = run(tmp_path, transfer=transfer)
+    process = ProcessSnapshot(
+        handover=LeaderSnapshot(1, 0, None, MeterSnapshot(0.0, 0.0, 0, 0)),
+        in_cgroup=False,
+        outputs=((5, "stdout"),),
+        why=None,
+        message=None,
+        kill_at=None,
+        times_out=None,
+        linger_until=None,
+        order_file=7,
+    )
+    snapshot = original.snapshot(SnapshotWriter().put).model_copy(update={"process": process})
+    received = RunSnapshot.model_validate_json(snapshot.model_dump_json())
+    assert received.plan.transfer == transfer
+    assert {5, 7} <= set(received.descriptors())
+    finish(original)
     original.close()

@@ -48,6 +48,49 @@ async def test_the_exit_code_shows_how_a_program_ended(script: str, code: int) -
         assert await run.code() == code
 
 
+async def start_own(*argv: bytes, passed: int, limits: ResourceLimits = ResourceLimits()) -> Process:  # noqa: B008  # frozen
+    """Start a program of the service itself, with a pipe as stdout."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return await Process.start_own(
+            argv,
+            env={b"FD": b"%d" % passed},
+            stdin=null,
+            stdout=passed,
+            stderr=null,
+            passed=passed,
+            run_id="x",
+            limits=limits,
+            cgroup=None,
+        )
+    finally:
+        os.close(null)
+
+
+@pytest.mark.parametrize("limits", [ResourceLimits(), ResourceLimits(files=20)])
+async def test_a_program_of_the_service_itself_inherits_a_descriptor_and_starts_in_the_root(
+    limits: ResourceLimits,
+) -> None:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    process = await start_own(b"/bin/sh", b"-c", b"pwd >/proc/self/fd/$FD; ulimit -n", passed=writing, limits=limits)
+    os.close(writing)
+    assert await process.exited == 0
+    with os.fdopen(reading) as output:
+        directory, files = output.read().split()
+    assert directory == "/"
+    assert limits.files is None or files == "20"
+    process.close()
+
+
+async def test_a_program_of_the_service_itself_that_is_missing_is_named() -> None:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with pytest.raises(LaunchError, match="/no/such/program") as error:
+        await start_own(b"/no/such/program", passed=writing)
+    assert error.value.errno == errno.ENOENT
+    os.close(reading)
+    os.close(writing)
+
+
 async def test_programs_that_end_at_once_each_have_their_own_code() -> None:
     programs = [await start(b"sh", b"-c", b"exit %d" % code, env={b"PATH": os.environb[b"PATH"]}) for code in range(64)]
     assert [await program.exited for program in programs] == list(range(64))
