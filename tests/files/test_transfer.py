@@ -201,6 +201,32 @@ def test_a_cut_at_any_frame_leaves_whole_files_and_the_next_attempt_ends_well(tm
             shutil.rmtree(target)
 
 
+def test_a_cut_at_any_answer_leaves_whole_files_and_the_next_attempt_ends_well(tmp_path: Path) -> None:
+    new = {b"small": b"new small", b"d/more": b"more", b"large": RANDOM.randbytes(2 * CHUNK + 5)}
+    old = {b"small": b"old small", b"large": RANDOM.randbytes(2 * CHUNK)}
+    for path, content in new.items():
+        write(tmp_path / "source" / os.fsdecode(path), content)
+    settle(tmp_path / "source")
+    source = os.fsencode(tmp_path / "source") + b"/"
+    expected = snapshot(source)
+    failed = 0
+    for cut in itertools.chain(range(0, 200, 7), range(200, 600, 25)):
+        target = tmp_path / f"{cut}"
+        for path, content in old.items():
+            write(target / os.fsdecode(path), content, 5)
+        first = JoinedTransfer([source], os.fsencode(target), answers_cut_after=cut)
+        first.wait()
+        failed += bool(first.errors)
+        partial_state(new, old, os.fsencode(target))
+        if not first.errors:
+            break
+        transfer(source, os.fsencode(target))
+        assert snapshot(os.fsencode(target)) == expected
+        assert not leftovers(os.fsencode(target))
+        shutil.rmtree(target)
+    assert failed > 10
+
+
 def cuts(seed: int, count: int, size: int) -> Iterator[int]:
     chosen = random.Random(seed)
     return (chosen.randrange(size) for _ in range(count))

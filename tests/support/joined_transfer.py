@@ -80,7 +80,8 @@ class Side:
 
 
 class JoinedTransfer:
-    """A transfer from `sources` to `destination`, in threads."""
+    """A transfer from `sources` to `destination`, in threads. It is cut off after so many bytes of what the sender
+    writes, or of the receiver's answers."""
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class JoinedTransfer:
         *,
         expand: bool = False,
         cut_after: int | None = None,
+        answers_cut_after: int | None = None,
         stream: type[SocketStream] = SocketStream,
         sources_below: Sequence[bytes] | None = None,
         destination_below: Sequence[bytes] | None = None,
@@ -97,7 +99,7 @@ class JoinedTransfer:
     ) -> None:
         mine, other = socket.socketpair()
         self.stream = stream(mine) if cut_after is None else CutStream(mine, cut_after)
-        self._other = SocketStream(other)
+        self._other = SocketStream(other) if answers_cut_after is None else CutStream(other, answers_cut_after)
         self.sent: list[events.Event] = []
         self.received: list[events.Event] = []
 
