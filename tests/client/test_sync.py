@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 
 from farhand_client import CommandError, ConnectError, Remote, RequestRefused, sync
 from farhand_protocol import messages as m
+from farhand_protocol.features import FILES
 from farhand_protocol.outcome import Exited, Killed
 from tests.support.fake_service import FakeRun
+from tests.support.fake_transfer_worker import agree
 from tests.support.serving import serving
 
 
@@ -131,6 +134,41 @@ def test_ctrl_c_stops_the_run_and_then_interrupts_the_script(tmp_path: Path) -> 
         assert script.wait(30) == 0
         script.stdout.close()
     assert m.Stop() in service.runs[0].messages
+
+
+TRANSFER = """
+import sys, farhand_client.sync as farhand
+with farhand.connect(sys.argv[1]) as client:
+    print("connected", flush=True)
+    try:
+        client.put(sys.argv[2], "there")
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_stops_a_transfer(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(16 << 20))
+    agreed = threading.Event()
+
+    async def behave(run: FakeRun) -> None:
+        await agree(run)
+        agreed.set()
+        await run.until(m.Stop)
+        run.ended(Killed(reason="requested", signal=15))
+
+    with serving(tmp_path, behave) as service:
+        service.features = (FILES,)
+        script = subprocess.Popen(
+            [sys.executable, "-c", TRANSFER, service.host, str(tmp_path / "big")], stdout=subprocess.PIPE
+        )
+        assert script.stdout is not None
+        assert script.stdout.readline() == b"connected\n"
+        assert agreed.wait(30)
+        script.send_signal(signal.SIGINT)
+        assert script.stdout.read() == b"interrupted\n"
+        assert script.wait(30) == 0
+        script.stdout.close()
 
 
 FORKING = """
