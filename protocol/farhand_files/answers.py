@@ -189,8 +189,9 @@ class Answers:
             if file is None or file.state != LISTED:
                 what = "is no file without an answer" if file is None else "was wanted"
                 raise wire.WireError(f"a Skip of entry {number}, which {what}")
-            self.totals.skipped += 1
-            self._report(events.Skipped(file.entry.path, file.entry.size))
+            if self._options.in_range(file.entry.size, file.entry.mtime):  # the others are only left out
+                self.totals.skipped += 1
+                self._report(events.Skipped(file.entry.path, file.entry.size))
 
     def _want(self, frame: wire.Want) -> None:
         file = self._known(frame)

@@ -187,22 +187,25 @@ class Receiver:
         match decision.action:
             case Action.REFUSE:
                 raise OSError(errno.EEXIST, decision.sentence)
-            case Action.SKIP | Action.LEAVE:
-                self._keep(entry, place, attributes=decision.attributes, counted=decision.action is Action.SKIP)
+            case Action.LEAVE:
+                self._results.leave(entry.number)
+                self._results.skip(entry, counted=False)
+            case Action.SKIP:
+                self._keep(entry, place, attributes=decision.attributes)
             case Action.MAKE:
                 self._make(entry, place)
             case action:
                 assert file is not None
                 self._want(file, action)
 
-    def _keep(self, entry: wire.Entry, place: tuple[bytes, ...], *, attributes: bool, counted: bool) -> None:
+    def _keep(self, entry: wire.Entry, place: tuple[bytes, ...], *, attributes: bool) -> None:
         changing = not self._options.dry_run
         if entry.kind == wire.DIRECTORY and place and changing:
             self._placing.keep_directory(entry, place)
         if entry.kind == wire.REGULAR:
             if attributes and changing:
                 self._placing.set_attributes(place, mode_of(entry, self._options), entry.mtime)
-            self._results.skip(entry, counted=counted)
+            self._results.skip(entry, counted=True)
 
     def _want(self, file: ArrivingFile, action: Action) -> None:
         file.action = action
@@ -251,7 +254,8 @@ class Receiver:
     def _make_name(self, entry: wire.Entry, place: tuple[bytes, ...]) -> None:
         """Make another name of a file that is in place. Raises OSError."""
         if not self._options.dry_run:
-            touched = self._placing.make_hardlink(self._results.place_of(int(entry.target)), place)
+            target = self._results.place_of(int(entry.target))
+            touched = self._placing.make_hardlink(target, place) if target is not None else None
             if touched is None:
                 return
             self._contents.committer.touch(touched)

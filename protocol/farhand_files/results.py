@@ -26,6 +26,9 @@ from .stream import FrameWriter
 NO_POSITION: Final = (1 << 64) - 1
 """The position of the path of an entry that is not in place."""
 
+LEFT_POSITION: Final = (1 << 64) - 2
+"""The same of an entry whose further names stay as they are, because it does."""
+
 SKIPPED_TOGETHER: Final = 512
 """Files in one `wire.Skip`: a quarter of `wire.MAX_UNANSWERED`, so that the sender goes on while these are judged."""
 
@@ -72,9 +75,15 @@ class Results:
         if self._paths is not None:
             self._positions[number] = self._paths.append(b"/".join(place))
 
-    def place_of(self, number: int) -> tuple[bytes, ...]:
-        """Return where a file is. Raises OSError: it was not transferred. For one thread."""
+    def leave(self, number: int) -> None:
+        """A file that the options leave out stays as it is, and so do its further names. For one thread."""
+        self._positions[number] = LEFT_POSITION
+
+    def place_of(self, number: int) -> tuple[bytes, ...] | None:
+        """Return where a file is, None if it was left out. Raises OSError: it was not transferred. For one thread."""
         position = self._positions[number]
+        if position == LEFT_POSITION:
+            return None
         if position == NO_POSITION or self._paths is None:
             raise OSError(errno.ENOENT, "the file of which this is another name was not transferred")
         return tuple(self._paths.read(position).split(b"/"))

@@ -61,12 +61,12 @@ class Unchanged:
         except OSError:
             self._directory = None  # where one file is missing others will be: do not look twice for each
             return False
-        mode = entry.mode if self._mode is None else self._mode
+        mode = entry.mode & 0o777 if self._mode is None else self._mode
         if (
             status.st_size != entry.size
             or status.st_mtime_ns != entry.mtime
             or not stat.S_ISREG(status.st_mode)
-            or (status.st_mode ^ mode) & 0o777
+            or (status.st_mode ^ mode) & 0o7777
         ):
             return False
         if self._note is not None:

@@ -154,6 +154,7 @@ class Walk:
         self._hardlinks: dict[tuple[int, int], tuple[int, int]] = {}
         self._scans = 0
         self._delete = options.delete
+        self._in_range = options.in_range
         self._names: set[bytes] = set()
         self._pseudo: frozenset[int] | None = None
         self._found: list[WalkStep] = []
@@ -345,7 +346,7 @@ class Walk:
         xattrs = b""
         if self._xattrs:
             xattrs = self._xattrs_of(b"/proc/self/fd/%d/%s" % (fd, name), join(place.path, name))
-        if size > 0:
+        if size > 0 and self._in_range(size, status.st_mtime_ns):  # with `delete` others are entries, too
             self.size += size
         entry = self._entry(wire.REGULAR, status, path, size=size, xattrs=xattrs)
         self._found.append(Readable(entry, place, name))

@@ -99,6 +99,18 @@ def test_the_same_again_sends_nothing(tmp_path: Path, source: Path) -> None:
     assert snapshot(target) == before
 
 
+def test_further_names_of_a_file_that_is_left_out_are_left_too_and_not_deleted(tmp_path: Path) -> None:
+    top, target = tmp_path / "source", tmp_path / "target"
+    write(top / "large", b"large")
+    os.link(top / "large", top / "other name")
+    write(target / "other name", b"old")
+    write(target / "gone", b"")
+    totals = transfer(os.fsencode(top) + b"/", os.fsencode(target), OPTIONS._replace(delete=True, max_size=4))
+    assert (totals.deleted, totals.files, totals.others, totals.skipped) == (1, 0, 0, 0)
+    assert [path.name for path in target.iterdir()] == ["other name"]
+    assert (target / "other name").read_bytes() == b"old"
+
+
 def test_a_change_that_size_and_time_do_not_show_is_found_by_its_digest(tmp_path: Path) -> None:
     data = RANDOM.randbytes(4 * CHUNK)
     changed = data[: 2 * CHUNK] + b"!" + data[2 * CHUNK + 1 :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def top(tmp_path: Path) -> Path:
         path.write_bytes(b"same")
         path.chmod(0o644)
         os.utime(path, ns=(LONG_AGO, LONG_AGO))
+    shutil.copy2(tmp_path / "f", tmp_path / "d" / "setuid")
+    (tmp_path / "d" / "setuid").chmod(0o4644)
     (tmp_path / "link").symlink_to("f")
     (tmp_path / "to-d").symlink_to("d")
     return tmp_path
@@ -59,6 +62,7 @@ def test_a_file_with_the_same_size_time_and_mode_is_up_to_date(top: Path) -> Non
         entry(b"d/f", size=-1),
         entry(b"d/f", mtime=LONG_AGO + 1),
         entry(b"d/f", mode=0o600),
+        entry(b"d/setuid"),
         entry(b"d/missing"),
         entry(b"missing/f"),
         entry(b"link"),
