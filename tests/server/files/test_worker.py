@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from farhand_files import wire
-from farhand_files.events import Event, Totals
+from farhand_files.events import Event, Totals, Trouble
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
 from farhand_files.receiver import Receiver
@@ -223,6 +224,21 @@ def test_a_limit_that_leaves_no_thread_is_said(home: Path) -> None:
         assert isinstance(said, wire.Problem)
         assert b"a limit on memory or processes is too low" in said.sentence
         assert worker.wait() == 1
+
+
+def test_a_limit_on_the_size_of_files_is_an_error_that_names_the_file(start: Start, home: Path) -> None:
+    worker = start(order(home, "write", b"copy"))
+    options = TransferOptions("put", (b"copy",))
+    assert isinstance(worker.offer(options), wire.ReadyFrame)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    happened: list[Event] = []
+    source = os.fsencode(home / "file")
+    totals = Sender([source], options, Area(None, b"/"), worker, happened.append).run()
+    assert (totals.files, totals.failed) == (0, 1)
+    [trouble] = [event for event in happened if isinstance(event, Trouble)]
+    assert (trouble.errno, trouble.remote) == (errno.EFBIG, True)
+    assert (worker.wait(), worker.stderr) == (1, b"")
+    assert sorted(each.name for each in home.iterdir() if not each.name.startswith(".farhand-")) == ["file", "notes"]
 
 
 def test_others_of_its_user_cannot_look_into_it(start: Start, home: Path) -> None:
