@@ -195,7 +195,8 @@ class Contents:
 
     def _complete(self, file: ArrivingFile, content: ArrivingContent, frame: wire.FileEnd) -> None:
         """Give a file its size and attributes, if it is what was sent. Raises OSError, `wire.WireError`."""
-        content.end(frame.size, resize=file.temporary is None or self._placing.is_regular(file.temporary.fd))
+        device = self._in_place and file.temporary is not None and not self._placing.is_regular(file.temporary.fd)
+        content.end(frame.size, resize=not device)
         if content.hashes.blake3() != frame.blake3 or content.hashes.sha256() != frame.sha256:
             sentence = "what has arrived is not what was sent: the digests differ"
             if self._in_place:

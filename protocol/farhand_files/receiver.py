@@ -61,7 +61,7 @@ class Receiver:
         self._placing = Placing(options, self._durability)
         self._cancelled = threading.Event()
         self._results = Results(options, FrameWriter(stream), report, path)
-        self._reader = FrameReader(stream, self._results.write_collected)
+        self._reader = FrameReader(stream, self._before_wait)
         self._contents = Contents(
             options, self._results, self._placing, self._durability, self._sink, self._cancelled.is_set
         )
@@ -115,6 +115,11 @@ class Receiver:
                 return
             else:
                 raise wire.WireError(f"a sender has sent {type(frame).__name__}")
+
+    def _before_wait(self) -> None:
+        """Do what was collected: the other side may wait for it."""
+        self._contents.committer.hand_over()
+        self._results.write_collected()
 
     # Entries
 

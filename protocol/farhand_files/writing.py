@@ -64,6 +64,7 @@ class ArrivingContent:
         self._sha256 = sha256
         self._max_size = max_size
         self._unwritten = 0
+        self._written = 0
         self._restarted = False
 
     @property
@@ -126,7 +127,7 @@ class ArrivingContent:
         if self.unchanged and size == self._basis_size:
             return
         fd = self.open()
-        if resize and not self._in_order and os.fstat(fd).st_size != size:
+        if resize and not self._in_order and (self._existing or self._restarted or self._written != size):
             os.ftruncate(fd, size)
 
     def open(self) -> int:
@@ -156,6 +157,7 @@ class ArrivingContent:
             _write_all(fd, data, None)
         else:
             done = os.pwrite(fd, data, offset)
+            self._written = offset + len(data)
             if done < len(data):
                 _write_all(fd, memoryview(data)[done:], offset + done)
 

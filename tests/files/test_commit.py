@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_files.commit import MAX_BATCH, Committer, Received
+from farhand_files.commit import MAX_HANDED, MAX_WAITING, Committer, Received
 from farhand_files.durability import Durability
 from farhand_files.opening import Area, Directory
 from farhand_files.temporary import create
@@ -88,15 +88,17 @@ def test_files_that_come_together_have_one_sync(
         sync(*arguments)  # type: ignore[arg-type]  # those of sync_files
 
     monkeypatch.setattr(recording.durability, "sync_files", wait)
+    count = MAX_HANDED * MAX_WAITING
     recording.committer.put(recording.file(0))
+    recording.committer.hand_over()
     assert begun.wait(60)
-    for number in range(1, MAX_BATCH):
+    for number in range(1, count):
         recording.committer.put(recording.file(number, closed=True))
     goes_on.set()
     recording.committer.drain()
     assert recording.calls.count("fsync") < 10
-    assert recording.calls.count("rename") == MAX_BATCH
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(str(number) for number in range(MAX_BATCH))
+    assert recording.calls.count("rename") == count
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(str(number) for number in range(count))
 
 
 def test_a_file_that_cannot_be_put_in_place_fails_alone(recording: Recording, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_a_failure_to_report_is_raised_where_the_next_file_is_put(
     with pytest.raises(BrokenPipeError):
         committer.drain()
     with pytest.raises(BrokenPipeError):
-        committer.put(recording.file(2))
+        committer.hand_over()
     committer.close()
     committer.close()
 
