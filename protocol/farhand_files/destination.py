@@ -19,6 +19,14 @@ NEW_DIRECTORY_MODE: Final = 0o777
 """The mode of a destination that is made, and of the directories above it; less the umask, as with mkdir(1)."""
 
 
+class DestinationUnusable(Exception):
+    """Nothing can be placed at the destination. Its cause is in `error`, an OSError."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Destination:
     """The place of the entries of a transfer. `top` is the directory below which everything is written, None until it
     is known, and with `dry_run` if it does not exist; `made` is whether it was made."""
@@ -31,12 +39,20 @@ class Destination:
         self._area = area
         self._name: bytes | None = None
         self._known = False
+        self._unusable: DestinationUnusable | None = None
         self._used = False
 
     def place(self, kind: int, components: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return where an entry is to be, below `top`. Raises OSError."""
+        """Return where an entry is to be, below `top`. Raises OSError; `DestinationUnusable` for the first entry, and
+        then for all others: what cannot take a directory must not be replaced by a file that was in it."""
+        if self._unusable is not None:
+            raise self._unusable
         if not self._known:
-            self._find(kind == wire.DIRECTORY)
+            try:
+                self._find(kind == wire.DIRECTORY)
+            except OSError as error:
+                self._unusable = DestinationUnusable(error)
+                raise self._unusable from error
             self._known = True
         if self._name is None:
             return components

@@ -20,7 +20,7 @@ from . import delta, events, wire
 from .arriving import ArrivingFile, Stage
 from .contents import Contents, Sink
 from .deleting import Deleter, Listings
-from .destination import Destination, Requested
+from .destination import Destination, DestinationUnusable, Requested
 from .durability import Durability
 from .events import Event, Totals
 from .names import BadName, check_path
@@ -71,7 +71,7 @@ class Receiver:
         self._preparer: Preparer | None = None
         self._spills: list[Spill] = []
         self._candidates: Spill | None = None
-        self._opened = False
+        self._opened = self._unusable = False
         self._entries = 0
         self._walked: wire.Walked | None = None
         self._takers: dict[type[wire.Frame], Callable[[Any], None]] = {
@@ -143,10 +143,20 @@ class Receiver:
                 place = self._destination.place(entry.kind, components)
                 self._open()
                 self._decide(entry, place, file)
+        except DestinationUnusable as unusable:
+            self._leave(entry, file, unusable.error)
         except BadName as error:
             self._results.fail(entry, OSError(errno.EINVAL, str(error)))
         except OSError as error:
             self._results.fail(entry, error)
+
+    def _leave(self, entry: wire.Entry, file: ArrivingFile | None, error: OSError) -> None:
+        """Nothing can be placed at the destination. That is told once, and not for each of a million files."""
+        if not self._unusable:
+            self._unusable = True
+            self._results.trouble(self._destination.path, error)
+        if file is not None:
+            self._results.skip(entry, counted=False)
 
     def _open(self) -> None:
         """The destination is known now: open what is needed to write there."""

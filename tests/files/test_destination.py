@@ -125,3 +125,16 @@ def test_what_was_requested_is_known_by_its_name(path: bytes, name: bytes, inclu
     assert requested.includes((name,)) is included
     assert requested.includes((name, b"below")) is included
     assert Requested(TransferOptions("put", (path,))).includes((b"anything",))
+
+
+def test_what_cannot_take_a_directory_is_not_replaced_by_a_file_in_it(source: Path, tmp_path: Path) -> None:
+    for name in ("another", "link"):
+        (source / name).write_text(name)
+    (tmp_path / "old").write_text("old")
+    for sent in (f"{source}/", source.parent):
+        done = transfer(sent, tmp_path / "old", delete=True)
+        assert [(each.path, each.sentence) for each in done.troubles if each.errno] == [
+            (os.fsencode(tmp_path / "old"), "the destination is not a directory")
+        ]
+        assert (done.totals.files, done.totals.failed) == (0, 1)
+        assert (tmp_path / "old").read_text() == "old"
