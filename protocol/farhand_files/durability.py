@@ -111,7 +111,8 @@ def _attempt(sync: Callable[[], None], file: Temporary, failed: Callable[[Tempor
     try:
         sync()
     except OSError as error:
-        failed(file, error)
+        if error.errno != errno.EINVAL:  # a device that holds nothing back, such as a terminal
+            failed(file, error)
 
 
 def _sync_file(file: Temporary) -> None:

@@ -44,7 +44,7 @@ class Calls:
 
 
 def files(directory: Directory, count: int) -> list[Temporary]:
-    made = [create(directory, b"%d" % number, lock=False) for number in range(count)]
+    made = [create(directory, b"%d" % number) for number in range(count)]
     for each in made:
         each.close()
     return made
@@ -96,7 +96,7 @@ def test_where_errors_are_not_reported_each_file_is_synced(
 
 def test_an_open_file_is_synced_by_its_descriptor(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(monkeypatch)
-    made = create(directory, b"file", lock=False)
+    made = create(directory, b"file")
     inode = os.fstat(made.fd).st_ino
     Durability().sync_files([made], lambda *_: None)
     made.remove()
@@ -154,3 +154,10 @@ def test_this_kernel_and_file_system_are_known(directory: Directory) -> None:
     made.sync_everything(directory)
     made.sync_files(files(directory, FEW + 1), lambda *_: pytest.fail("not synced"))
     made.close()
+
+
+def test_a_device_that_holds_nothing_back_needs_no_sync(tmp_path: Path) -> None:
+    with Area(None, b"/").open_directory(os.fsencode(tmp_path)) as directory:
+        device = Temporary(directory, b"null", b"null", os.open("/dev/null", os.O_RDWR))
+        Durability().sync_files([device], lambda _, error: pytest.fail(str(error)))
+        device.close()
