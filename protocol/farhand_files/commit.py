@@ -135,13 +135,13 @@ class Committer:
             files = [each.file for each in batch]
             self._durability.sync_files(files, lambda file, error: lose(by_file[id(file)], error))
         for each in list(by_file.values()):
-            each.file.close()
             if not each.in_place:
                 try:
                     each.file.replace_target()
                 except OSError as error:
                     lose(each, error)
                     continue
+            each.file.close()  # only now: until it is renamed, its lock keeps others from taking it as left
             directories[each.file.directory.fd] = each.file.directory
         if self._sync:
             self._durability.sync_directories(

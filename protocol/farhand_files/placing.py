@@ -106,7 +106,7 @@ class Placing:
         known = self._get(place[:-1])
         if known.leftovers is None:
             known.leftovers = Leftovers(known.directory)
-        made = create(known.directory, place[-1], lock=not 0 <= entry.size < wire.CHUNK)
+        made = create(known.directory, place[-1])
         try:
             self._check_folding(known, made.name, place[-1])
         except OSError:

@@ -91,7 +91,7 @@ def _unnamed(directory: Directory) -> int:
     if flag:
         with contextlib.suppress(OSError):  # not every file system can
             return os.open(".", flag | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory.fd)
-    made = create(directory, b"", lock=False)
+    made = create(directory, b"")
     fd = os.dup(made.fd)
     made.remove()
     return fd

@@ -1,11 +1,11 @@
 """Temporary files beside their targets, and those left by transfers that were cut off.
 
 A temporary file is called `.farhand-<hash of the target's name>-<random>.part`, so that the next attempt finds what an
-earlier one has left for the same target. One that is large enough to be worth that is locked (flock(2)) by the receiver
-that writes it: the lock ends with the process, so that what is unlocked was left. Of one that is locked a copy is used:
-its receiver may wait for a client that was killed, and that may be the one that has just called again. Only files that
-certainly are the user's own are used again: in a directory like /tmp anybody can put a file, or another name of one of
-the user's files.
+earlier one has left for the same target. It is locked (flock(2)) by the receiver that writes it: the lock ends with the
+process, so that what is unlocked was left. Of one that is locked a copy is used: its receiver may wait for a client
+that was killed, and that may be the one that has just called again. Small ones are closed before they are renamed, so
+that many of them need no descriptors meanwhile, and therefore are not used again. Nor is any file that is not certainly
+the user's own: in a directory like /tmp anybody can put a file, or another name of one of the user's files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from blake3 import blake3
 
 from .names import is_temporary
 from .opening import Directory, join
+from .wire import CHUNK
 
 MAX_AGE: Final = 24 * 3600
 """Seconds after which a temporary file that nobody holds is removed: a day, so that a transfer that was cut off in the
-evening goes on in the morning."""
+evening goes on in the morning. It is counted from the last change of the inode: the time of modification is already
+that of the source."""
 
 _ATTEMPTS: Final = 8
 """How often another random name is tried. Even a second time is unlikely among 4 billion names."""
@@ -74,11 +76,8 @@ class Temporary:
         os.rename(self.name, self.target, src_dir_fd=self.directory.fd, dst_dir_fd=self.directory.fd)
 
 
-def create(directory: Directory, target: bytes, *, lock: bool) -> Temporary:
-    """Make an empty temporary file for a target. Raises OSError.
-
-    `lock`: it is large enough to be of use to another attempt, if this one is cut off.
-    """
+def create(directory: Directory, target: bytes) -> Temporary:
+    """Make an empty temporary file for a target, and lock it. Raises OSError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     for _ in range(_ATTEMPTS):
         name = temporary_name(target)
@@ -86,9 +85,8 @@ def create(directory: Directory, target: bytes, *, lock: bool) -> Temporary:
             fd = os.open(name, flags, 0o600, dir_fd=directory.fd)
         except FileExistsError:
             continue
-        if lock:
-            with contextlib.suppress(OSError):  # a file system without locks: others leave it alone for a day
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # a file system without locks: others leave it alone for a day
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return Temporary(directory, name, target, fd)
     raise OSError(errno.EEXIST, "there is no free name for a temporary file", join(directory.path, target))
 
@@ -123,8 +121,9 @@ class Leftovers:
         return bool(self._names) and _prefix(target) in self._names
 
     def take(self, target: bytes) -> Temporary | None:
-        """Return the largest that was left for a target, locked, and remove the others; or else a copy of the largest
-        that another receiver holds. None if there is none. What is in it has to be compared by digests in any case."""
+        """Return the largest of those that were left for a target and have at least `wire.CHUNK` bytes, locked, and
+        remove the others; or else a copy of the largest that another receiver holds. None if there is none. What is in
+        it has to be compared by digests in any case."""
         best: Temporary | None = None
         if not self._names:
             return None
@@ -133,7 +132,9 @@ class Leftovers:
             found = self._claim(name, target, held)
             if found is None:
                 continue
-            if best is None:
+            if os.fstat(found.fd).st_size < CHUNK:
+                found.close()  # another receiver may be about to rename it
+            elif best is None:
                 best = found
             elif os.fstat(found.fd).st_size > os.fstat(best.fd).st_size:
                 best.remove()
@@ -157,7 +158,7 @@ class Leftovers:
                 return None
             copy: Temporary | None = None
             try:
-                copy = create(self._directory, target, lock=True)
+                copy = create(self._directory, target)
                 while size and (copied := os.copy_file_range(largest, copy.fd, min(size, _COPIED_AT_ONCE))):
                     size -= copied
             except OSError:  # a full disk, or a file system that does not copy
@@ -173,7 +174,7 @@ class Leftovers:
         for several in names.values():
             for name in several:
                 with contextlib.suppress(OSError):
-                    if os.lstat(name, dir_fd=self._directory.fd).st_mtime < oldest:
+                    if os.lstat(name, dir_fd=self._directory.fd).st_ctime < oldest:
                         found = self._claim(name, b"", [])
                         if found is not None:
                             found.remove()

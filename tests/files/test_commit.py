@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from farhand_files import wire
 from farhand_files.commit import MAX_HANDED, MAX_WAITING, Committer, Received
 from farhand_files.durability import Durability
 from farhand_files.opening import Area, Directory
-from farhand_files.temporary import create
+from farhand_files.temporary import Leftovers, Temporary, create
 
 
 class Recording:
@@ -44,7 +45,7 @@ class Recording:
         self.calls.append(f"failed {received.number} {error.errno}")
 
     def file(self, number: int, *, closed: bool = False, name: bytes = b"") -> Received:
-        made = create(self.directory, name or b"%d" % number, lock=False)
+        made = create(self.directory, name or b"%d" % number)
         os.write(made.fd, b"%d" % number)
         if closed:
             made.close()
@@ -150,3 +151,22 @@ def test_closing_puts_in_place_what_is_complete(recording: Recording, tmp_path: 
         recording.committer.put(recording.file(number))
     recording.committer.close()
     assert len([call for call in recording.calls if call.startswith("done")]) == 20
+
+
+def test_a_file_is_locked_until_it_has_its_name(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    received = recording.file(1)
+    taken: list[Temporary | None] = []
+    real = Temporary.replace_target
+
+    def take_first(temporary: Temporary) -> None:
+        taken.append(Leftovers(recording.directory).take(b"1"))
+        real(temporary)
+
+    monkeypatch.setattr(Temporary, "replace_target", take_first)
+    os.truncate(received.file.fd, wire.CHUNK)
+    recording.committer.put(received)
+    recording.committer.drain()
+    assert taken[0] is not None, "a copy"
+    assert taken[0].name != received.file.name
+    assert received.file.fd < 0
+    taken[0].remove()

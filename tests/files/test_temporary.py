@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from farhand_files.names import is_temporary
 from farhand_files.opening import Area, Directory
 from farhand_files.temporary import MAX_AGE, Leftovers, Temporary, create, temporary_name
+from farhand_files.wire import CHUNK
 
 
 @pytest.fixture
@@ -20,27 +21,33 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
         yield opened
 
 
-def leave(directory: Directory, target: bytes, content: bytes, *, age: float = 0) -> Path:
-    """Leave a temporary file as a process that was killed does."""
-    made = create(directory, target, lock=True)
-    os.write(made.fd, content)
-    os.utime(made.fd, (time.time() - age,) * 2)
+def leave(directory: Directory, target: bytes, content: bytes) -> Path:
+    """Leave a large temporary file, as a process that was killed does."""
+    made = create(directory, target)
+    os.truncate(made.fd, CHUNK)
+    os.pwrite(made.fd, content, CHUNK)
     made.close()
     return Path(os.fsdecode(directory.path), os.fsdecode(made.name))
+
+
+def later_by(seconds: float) -> Callable[[], float]:
+    """Return a clock that stands still, so many seconds from now."""
+    moment = time.time() + seconds
+    return lambda: moment
 
 
 def taken(leftovers: Leftovers, target: bytes) -> bytes | None:
     found = leftovers.take(target)
     if found is None:
         return None
-    content = os.pread(found.fd, 100, 0)
+    content = os.pread(found.fd, 100, CHUNK)
     found.close()
     return content
 
 
 def test_a_temporary_file_replaces_its_target(directory: Directory, tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
-    made = create(directory, b"target", lock=False)
+    made = create(directory, b"target")
     os.write(made.fd, b"new")
     assert is_temporary(made.name)
     assert (tmp_path / os.fsdecode(made.name)).stat().st_mode & 0o777 == 0o600
@@ -52,14 +59,14 @@ def test_a_temporary_file_replaces_its_target(directory: Directory, tmp_path: Pa
 
 
 def test_a_temporary_file_is_removed_once(directory: Directory, tmp_path: Path) -> None:
-    made = create(directory, b"\xff" * 255, lock=True)
+    made = create(directory, b"\xff" * 255)
     made.remove()
     made.remove()
     assert not list(tmp_path.iterdir())
 
 
 def test_another_attempt_may_have_been_quicker(directory: Directory, tmp_path: Path) -> None:
-    made = create(directory, b"target", lock=True)
+    made = create(directory, b"target")
     assert not made.is_superseded(3, 7)
     (tmp_path / "target").write_bytes(b"new")
     os.utime(tmp_path / "target", ns=(7, 7))
@@ -74,10 +81,10 @@ def test_a_name_that_is_in_use_is_not_used_again(
 ) -> None:
     random = iter([b"1111", b"1111", b"2222", *[b"1111"] * 8])
     monkeypatch.setattr(os, "urandom", lambda _: next(random))
-    one, two = (create(directory, b"target", lock=False) for _ in range(2))
+    one, two = (create(directory, b"target") for _ in range(2))
     assert one.name != two.name
     with pytest.raises(FileExistsError, match="no free name"):
-        create(directory, b"target", lock=False)
+        create(directory, b"target")
     one.close()
     two.close()
 
@@ -99,18 +106,20 @@ def test_the_largest_of_several_is_used_and_the_others_are_removed(directory: Di
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_another_receiver_writes_is_left_alone(directory: Directory) -> None:
-    writing = create(directory, b"target", lock=True)
-    os.utime(writing.fd, (0, 0))
+def test_what_another_receiver_writes_is_left_alone(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    writing = create(directory, b"target")
     assert Leftovers(directory).take(b"target") is None
-    Leftovers(directory).sweep()
+    os.truncate(writing.fd, CHUNK)
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", later_by(2 * MAX_AGE))
+        Leftovers(directory).sweep()
     os.stat(writing.name, dir_fd=directory.fd)
     writing.close()
     assert taken(Leftovers(directory), b"target") == b""
 
 
 def test_what_another_receiver_has_written_so_far_is_copied(directory: Directory, tmp_path: Path) -> None:
-    small, large = (create(directory, b"target", lock=True) for _ in range(2))
+    small, large = (create(directory, b"target") for _ in range(2))
     os.write(small.fd, b"12")
     os.write(large.fd, b"1234")
     copy = Leftovers(directory).take(b"target")
@@ -127,7 +136,7 @@ def test_what_another_receiver_has_written_so_far_is_copied(directory: Directory
 
 
 def test_what_is_left_is_used_rather_than_copied(directory: Directory, tmp_path: Path) -> None:
-    writing = create(directory, b"target", lock=True)
+    writing = create(directory, b"target")
     os.write(writing.fd, b"1234")
     leave(directory, b"target", b"1")
     assert taken(Leftovers(directory), b"target") == b"1"
@@ -137,7 +146,7 @@ def test_what_is_left_is_used_rather_than_copied(directory: Directory, tmp_path:
 def test_what_cannot_be_copied_is_not_used(
     directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing = create(directory, b"target", lock=True)
+    writing = create(directory, b"target")
     os.write(writing.fd, b"1234")
     os.link(writing.name, b"other name", src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
     assert Leftovers(directory).take(b"target") is None
@@ -152,16 +161,29 @@ def test_what_cannot_be_copied_is_not_used(
     writing.close()
 
 
-def test_what_was_left_a_day_ago_is_removed(directory: Directory, tmp_path: Path) -> None:
-    old = leave(directory, b"old", b"", age=MAX_AGE + 60)
-    late = leave(directory, b"late", b"", age=MAX_AGE - 3600)
-    used = leave(directory, b"used", b"content", age=2 * MAX_AGE)
+def test_a_small_one_that_waits_to_be_renamed_is_not_used_however_old_its_source_is(directory: Directory) -> None:
+    waiting = create(directory, b"target")
+    os.write(waiting.fd, b"small")
+    os.utime(waiting.fd, (0, 0))
+    waiting.close()
     leftovers = Leftovers(directory)
-    assert taken(leftovers, b"used") == b"content"
+    assert leftovers.take(b"target") is None
     leftovers.sweep()
-    assert not old.exists()
-    assert late.exists()
-    assert used.exists()
+    Leftovers(directory).sweep()
+    waiting.replace_target()
+
+
+def test_what_was_left_a_day_ago_is_removed(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = leave(directory, b"left", b"")
+    used = leave(directory, b"used", b"content")
+    for age, there in ((MAX_AGE - 3600, True), (MAX_AGE + 60, False)):
+        monkeypatch.setattr(time, "time", later_by(age))
+        leftovers = Leftovers(directory)
+        assert taken(leftovers, b"used") == b"content"
+        leftovers.sweep()
+        assert left.exists() is there
+        assert used.exists()
+        monkeypatch.undo()
 
 
 def test_no_other_file_is_used(directory: Directory, tmp_path: Path) -> None:
@@ -203,10 +225,12 @@ def test_a_directory_that_cannot_be_read_has_no_leftovers(
     assert Leftovers(directory).take(b"target") is None
 
 
-def test_nothing_stays_open(directory: Directory) -> None:
-    leave(directory, b"target", b"", age=2 * MAX_AGE)
+def test_nothing_stays_open(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(directory, b"target", b"")
     before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(time, "time", later_by(2 * MAX_AGE))
     Leftovers(directory).sweep()
-    made: Temporary = create(directory, b"target", lock=True)
+    assert not [name for name in os.listdir(directory.path) if is_temporary(name)]
+    made: Temporary = create(directory, b"target")
     made.remove()
     assert len(os.listdir("/proc/self/fd")) == before
