@@ -33,7 +33,7 @@ def below(top: Path) -> list[str]:
     return sorted(str(path.relative_to(top)) for path in top.rglob("*"))
 
 
-EVERYTHING = [
+ALL_TAKEN = [
     b"source/both/link", b"source/directory", b"source/directory/deep", b"source/directory/deep/file",
     b"source/directory/link", b"source/file",
 ]  # fmt: skip
@@ -48,8 +48,8 @@ def test_what_the_source_does_not_have_is_deleted(trees: tuple[Path, Path]) -> N
     before = source.stat().st_mtime_ns
     done = transfer(source, destination, delete=True)
     assert not done.troubles
-    assert removed(done) == EVERYTHING
-    assert done.totals.deleted == len(EVERYTHING)
+    assert removed(done) == ALL_TAKEN
+    assert done.totals.deleted == len(ALL_TAKEN)
     assert below(destination) == ["beside", "source", "source/both", "source/both/file"]
     assert (destination / "source").stat().st_mtime_ns == before
 
@@ -57,7 +57,7 @@ def test_what_the_source_does_not_have_is_deleted(trees: tuple[Path, Path]) -> N
 def test_a_dry_run_only_says_what_would_be_deleted(trees: tuple[Path, Path]) -> None:
     source, destination = trees
     before = below(destination)
-    assert removed(transfer(source, destination, delete=True, dry_run=True)) == EVERYTHING
+    assert removed(transfer(source, destination, delete=True, dry_run=True)) == ALL_TAKEN
     assert below(destination) == before
 
 
