@@ -7,6 +7,7 @@ other; what the sender has to do because of them is in `Answers.jobs`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import threading
@@ -242,7 +243,7 @@ class Answers:
                 return  # it was reported when this side aborted it
         path = file.entry.path if file is not None else self._others.get(frame.number, b"")
         self.totals.failed += 1
-        self._report(events.Trouble(path, frame.errno, _sentence(frame.sentence), True))
+        self._report(events.Trouble(path, frame.errno or errno.EIO, _sentence(frame.sentence), True))
 
     def _problem(self, frame: wire.Problem) -> None:
         self._report(events.Trouble(frame.path, frame.errno, _sentence(frame.sentence), True))

@@ -103,6 +103,8 @@ class Reports:
                 self._skipped += 1
             case Removed():
                 self._deleted += 1
+            case Trouble(errno=0):
+                pass  # nothing has failed
             case Trouble():
                 begun = self._unfinished.pop(event.path, None)
                 self._sent += 0 if begun is None else begun.sent

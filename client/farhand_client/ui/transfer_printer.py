@@ -71,7 +71,7 @@ class TransferPrinter:
         self._dry_run = dry_run
         self._digests = digests
         self._bars: TransferBars | None = None
-        self._failures = 0
+        self._failures = self._notices = 0
 
     @contextlib.contextmanager
     def shown(self, through: Callable[[ShowNotice], AbstractContextManager[None]]) -> Iterator[None]:
@@ -98,6 +98,10 @@ class TransferPrinter:
         if self._bars is not None:
             self._bars.note(event)
         match event:
+            case Trouble(errno=0):
+                self._notices += 1
+                if self._notices <= MAX_FAILURES and not self._quiet:
+                    self._write(lambda: print_message(failure_sentence(event, self._host)))
             case Trouble(remote=False) if self._digests != 1:
                 self._failures += 1
                 if event.errno == errno.EPIPE:
@@ -119,6 +123,8 @@ class TransferPrinter:
     def finish(self, transferred: Transferred) -> int:
         """Print a summary if anybody wants it, and return the exit code."""
         failed = max(transferred.failed, self._failures)
+        if self._notices > MAX_FAILURES and not self._quiet:
+            print_message(f"… and {self._notices - MAX_FAILURES} more of which nothing has failed")
         if self._failures > MAX_FAILURES:
             print_message(f"… and {self._failures - MAX_FAILURES} more")
         if not self._quiet and (self._verbose or has_progress()):
@@ -171,6 +177,8 @@ class JsonPrinter:
 def event_report(event: Event) -> dict[str, Any]:
     """Return an event as a JSON object. Paths that are not UTF-8 are `{"base64": …}`."""
     values: dict[str, Any] = {"event": _EVENTS[type(event)], **event._asdict()}
+    if isinstance(event, Trouble) and not event.errno:
+        values["event"] = "notice"
     if "path" in values:
         values["path"] = bytes_to_json(values["path"])
     if "kind" in values:

@@ -86,6 +86,8 @@ class TransferState:
             case Skipped():
                 self._settled += event.size
                 self.over += 1
+            case Trouble(errno=0):
+                pass  # nothing has failed
             case Trouble():
                 self.failed += 1
                 self._give_up(event.path)

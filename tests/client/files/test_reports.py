@@ -124,12 +124,19 @@ def test_the_result_is_that_of_the_receiver_with_digests_and_errors() -> None:
     assert done.digest == "ab" * 32
 
 
+def test_a_notice_is_no_error() -> None:
+    reports = Following(on=False).reports
+    reports.report(Trouble(b"log", 0, "this has grown", remote=False))
+    done = reports.result(None, 0)
+    assert (done.failed, done.errors) == (0, ())
+
+
 def test_what_is_kept_for_the_result_is_bounded() -> None:
     reports = Following(on=False).reports
     for at in range(MAX_REPORTED_DIGESTS + 5):
         reports.report(finished(b"%d" % at, 1))
     for at in range(MAX_REPORTED_ERRORS + 5):
-        reports.report(Trouble(b"%d" % at, 0, "no", remote=False))
+        reports.report(Trouble(b"%d" % at, 5, "no", remote=False))
     done = reports.result(None, 0)
     assert (len(done.digests), len(done.errors), done.more_errors) == (MAX_REPORTED_DIGESTS, MAX_REPORTED_ERRORS, 5)
     assert (done.files, done.failed, done.digest) == (MAX_REPORTED_DIGESTS + 5, MAX_REPORTED_ERRORS + 5, "")
@@ -187,7 +194,7 @@ def test_what_was_done_is_known_without_totals() -> None:
     reports.attempt_failed()
     reports.report(Skipped(b"a", 10))
     reports.report(Moved(b"b", 7, 7))
-    reports.report(Trouble(b"b", 0, "it has changed", remote=True))
+    reports.report(Trouble(b"b", 16, "it has changed", remote=True))
     reports.report(Removed(b"c"))
     done = reports.result(None, 0)
     assert (done.files, done.bytes, done.sent, done.failed, done.deleted) == (1, 10, 17, 1, 1)

@@ -91,6 +91,18 @@ def test_failures_are_bounded_and_counted(capfd: pytest.CaptureFixture[str]) -> 
     assert lines[-2:] == ["farhand: … and 5 more", f"farhand: {MAX_FAILURES + 5} files failed"]
 
 
+def test_a_notice_is_named_and_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    notice = Trouble(b"/srv/sock", 0, "this is a socket, which is not transferred", True)
+    assert reported(TransferPrinter("web"), notice) == 0
+    assert capfd.readouterr().err == "farhand: web:/srv/sock: this is a socket, which is not transferred\n"
+    assert reported(TransferPrinter("web", quiet=True), *[notice] * (MAX_FAILURES + 5)) == 0
+    assert capfd.readouterr().err == ""
+    assert reported(TransferPrinter("web"), *[notice] * (MAX_FAILURES + 5)) == 0
+    assert capfd.readouterr().err.splitlines()[MAX_FAILURES:] == ["farhand: … and 5 more of which nothing has failed"]
+    assert event_report(notice)["event"] == "notice"
+    assert event_report(FAILURE)["event"] == "failed"
+
+
 def test_a_failure_of_the_other_side_counts_without_an_event(capfd: pytest.CaptureFixture[str]) -> None:
     assert reported(TransferPrinter("web"), transferred=Transferred(failed=1)) == 1
     assert capfd.readouterr().err == "farhand: 1 file failed\n"

@@ -67,6 +67,8 @@ def test_a_small_file_need_not_be_reported_to_start() -> None:
 @pytest.mark.parametrize("named", [b"d/f", b"/srv/d/f"])
 def test_a_file_that_has_failed_is_over(named: bytes) -> None:
     state = state_after(Found(b"d/f", REGULAR, 10), FoundAll(1, 10), Begun(b"d/f", 10, 0), Moved(b"d/f", 3, 3))
+    state.note(Trouble(named, 0, "this has grown", True))
+    assert not state.failed
     state.note(Trouble(named, 28, "no space left on device", True))
     assert (state.failed, state.over, state.done, state.under_way) == (1, 1, 10, {})
 
