@@ -139,7 +139,7 @@ class TransferBars:
         if layout.pace:
             table.add_column(width=PACE_COLUMNS, no_wrap=True)
         shown = [file for file in self.state.under_way.values() if file.size < 0 or file.size >= CHUNK][:MAX_BARS]
-        for row in [*map(_file_row, shown), _total_row(self.state)]:
+        for row in [*map(_file_row, shown), _total_row(self.state, layout.name)]:
             cells: list[Text | ProgressBar] = [Text(truncate_start(row.name, layout.name))]
             if layout.bar:
                 known = row.fraction is not None
@@ -219,9 +219,12 @@ def _file_row(file: MovingFile) -> _BarRow:
     return _BarRow(name, fraction, f"{format_size(file.done)}/{format_size(file.size)}")
 
 
-def _total_row(state: TransferState) -> _BarRow:
+def _total_row(state: TransferState, columns: int) -> _BarRow:
     more = "" if state.walked else "+"
-    name = f"{state.over}/{state.files}{more} files" + (f", {state.failed} failed" if state.failed else "")
+    count = f"{state.over}/{state.files}{more}"
+    failed = f", {state.failed} failed" if state.failed else ""
+    names = (f"{count} files{failed}", f"{count}{failed}", count)
+    name = next((each for each in names if len(each) <= columns), count)
     known = f"/{format_size(state.size)}{more}" if state.sized else ""
     pace = "" if state.rate is None else f"{format_size(round(state.rate))}/s"
     if state.seconds_left is not None:

@@ -16,7 +16,7 @@ import pytest
 
 from farhand_client.ui.printing import print_usage
 from farhand_client.ui.transfer_bars import IDLE_INTERVAL, MAX_BARS, MAX_WAITING, REDRAW_INTERVAL, TransferBars
-from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved
+from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved, Trouble
 from farhand_files.wire import REGULAR
 from tests.support.clock import virtual_time
 from tests.support.reference_terminals import Reference
@@ -147,6 +147,18 @@ async def test_every_width_has_a_row_for_each_file(columns: int) -> None:
         assert second.startswith("b ")
         assert total.startswith("0/2 files")
     assert seen.lines == []
+    seen.close()
+
+
+@virtual_time
+@pytest.mark.parametrize(("columns", "begin"), [(80, "12345/12345+ "), (120, "12345/12345+ files, 1 failed ")])
+async def test_counts_are_shown_whole_rather_than_with_words(columns: int, begin: str) -> None:
+    seen = Seen(columns)
+    with TransferBars(seen.stream) as bars:
+        found = [Found(b"%d" % number, REGULAR, 1) for number in range(12345)]
+        await show(bars, *found, *(Finished(event.path, 1, 1, 0, DIGEST) for event in found))
+        await show(bars, Trouble(b"x", 13, "permission denied", False))
+        assert seen.lines[-1].startswith(begin)
     seen.close()
 
 
