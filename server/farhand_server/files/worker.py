@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import json
 import os
 import select
@@ -76,6 +77,8 @@ def main() -> None:
             _enlarge(fd)
         order = order_file.order()
         mover_of(order.access)
+        gc.freeze()
+        gc.enable()
         if order.user is not None:
             load_what_others_cannot(sys.path)
             become_user(*order.user)
