@@ -90,9 +90,10 @@ async def _transfer(options: argparse.Namespace, request: TypedTransfer, outage:
     signals = SignalHandler()
     try:
         with signals, signals.interrupts_to(signals.end), report.shown(outage.through):
-            transferred = await start_transfer(
-                client, request, progress=report.note, check=False, **transfer_keywords(options)
-            )
+            transfer = start_transfer(client, request, progress=report.note, check=False, **transfer_keywords(options))
+            if isinstance(report, TransferPrinter) and report.wanted:
+                transfer.only(*report.wanted)
+            transferred = await transfer
     except asyncio.CancelledError:
         if signals.ended_by is None:
             raise

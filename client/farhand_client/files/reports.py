@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from farhand_client.transferred import Transferred
@@ -38,6 +38,7 @@ class Reports:
         self._queue: deque[Event] = deque()
         self._called = False
         self._following = False
+        self._kinds: Collection[type[Event]] | None = None
         self._digests: dict[bytes, str] = {}
         self._sha256: dict[bytes, str] = {}
         self._before = Transferred()  # what the earlier attempts have done
@@ -59,7 +60,7 @@ class Reports:
         """Count an event, and queue it if anybody follows. Waits while the queue is full."""
         with self._changed:
             self._count(event)
-            if not self._following:
+            if not self._following or (self._kinds is not None and type(event) not in self._kinds):
                 return
             if isinstance(event, Moved) and self._queue:
                 last = self._queue[-1]
@@ -115,10 +116,12 @@ class Reports:
 
     # For the event loop
 
-    def follow(self, *, on: bool) -> None:
-        """Queue events from now on, or no longer; what is queued is thrown away then."""
+    def follow(self, *, on: bool, kinds: Collection[type[Event]] | None = None) -> None:
+        """Queue events, of these kinds if they are given, from now on, or no longer; what is queued is thrown away
+        then."""
         with self._changed:
             self._following = on
+            self._kinds = kinds
             if not on:
                 self._queue.clear()
             self._changed.notify_all()

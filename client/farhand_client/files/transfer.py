@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Self, TypeAlias
 
@@ -61,6 +61,7 @@ class Transfer(Coroutine[Any, Any, Transferred]):
         self._progress = progress
         self._check = check
         self._iterated = False
+        self._kinds: Collection[type[Event]] | None = None
         self._task: asyncio.Task[Transferred] | None = None
         self._reports: Reports | None = None
         self._more: asyncio.Event | None = None
@@ -72,6 +73,11 @@ class Transfer(Coroutine[Any, Any, Transferred]):
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self._task is not None and self._task.done()
+
+    def only(self, *kinds: type[Event]) -> None:
+        """Leave out all events of other kinds, also in `progress`: of a large tree that is up to date, those cost more
+        time than all the rest. Call this before the transfer is awaited or iterated."""
+        self._kinds = frozenset(kinds)
 
     async def _outcome(self) -> Transferred:
         task = self._begin()
@@ -92,7 +98,7 @@ class Transfer(Coroutine[Any, Any, Transferred]):
             loop = asyncio.get_running_loop()
             self._more = asyncio.Event()
             self._reports = Reports(loop.call_soon_threadsafe, self._deliver)
-            self._reports.follow(on=self._iterated or self._progress is not None)
+            self._reports.follow(on=self._iterated or self._progress is not None, kinds=self._kinds)
             self._task = asyncio.ensure_future(self._transfer(self._reports))
             self._task.add_done_callback(self._ended)
         return self._task
@@ -177,7 +183,7 @@ class Transfer(Coroutine[Any, Any, Transferred]):
             assert self._reports is not None
             self._iterated = False
             self._deliver()
-            self._reports.follow(on=self._progress is not None and not self.done)
+            self._reports.follow(on=self._progress is not None and not self.done, kinds=self._kinds)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self

@@ -93,6 +93,15 @@ class TransferPrinter:
             with through(show):
                 yield
 
+    @property
+    def wanted(self) -> tuple[type[Event], ...]:
+        """The kinds of events for which `note` does anything; none if it does for all."""
+        if self._bars is not None:
+            return ()
+        if self._verbose or self._sha256 or self._dry_run:
+            return (Trouble, Finished, Removed)
+        return (Trouble,)
+
     def note(self, event: Event) -> None:
         """Take one event. Raises as `print_output` does."""
         if self._bars is not None:

@@ -64,6 +64,16 @@ def test_of_the_progress_of_one_file_only_the_last_is_queued() -> None:
     assert following.turn() == [Moved(b"a", 3, 3), Moved(b"b", 1, 1), Moved(b"a", 4, 4)]
 
 
+def test_only_events_of_the_kinds_that_are_wanted_are_queued_and_all_are_counted() -> None:
+    following = Following()
+    following.reports.follow(on=True, kinds=frozenset({Trouble}))
+    trouble = Trouble(b"b", 13, "Permission denied", False)
+    for event in (Found(b"a", 0, 3), finished(b"a", 3), trouble):
+        following.reports.report(event)
+    assert following.turn() == [trouble]
+    assert following.reports.result(None, 1.0).files == 1
+
+
 def test_nothing_is_queued_while_nobody_follows() -> None:
     following = Following(on=False)
     following.reports.report(finished(b"a", 3))

@@ -122,6 +122,15 @@ async def test_progress_is_called_with_every_event_before_it_ends(tmp_path: Path
         assert Moved(b"a", COUNT, COUNT) in seen
 
 
+async def test_a_transfer_reports_only_the_events_that_are_wanted(tmp_path: Path) -> None:
+    async with serving(tmp_path, echoing(COUNT), Exchanges(COUNT)) as (transfer, _, _):
+        seen: list[Event] = []
+        wanted = transfer(seen.append)
+        wanted.only(Finished)
+        assert (await wanted).bytes == COUNT
+        assert [type(event) for event in seen] == [Finished]
+
+
 async def test_what_progress_raises_ends_the_transfer(tmp_path: Path) -> None:
     stopped = asyncio.Event()
 

@@ -84,6 +84,13 @@ def test_success_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr() == ("", "")
 
 
+def test_only_what_is_shown_is_wanted() -> None:
+    assert TransferPrinter("web").wanted == TransferPrinter("web", quiet=True).wanted == (Trouble,)
+    for report in (TransferPrinter("web", verbose=True), TransferPrinter("web", sha256=True)):
+        assert set(report.wanted) == {Trouble, Finished, Removed}
+    assert set(TransferPrinter("web", dry_run=True).wanted) == {Trouble, Finished, Removed}
+
+
 def test_failures_are_bounded_and_counted(capfd: pytest.CaptureFixture[str]) -> None:
     assert reported(TransferPrinter("web", quiet=True), *[FAILURE] * (MAX_FAILURES + 5)) == 1
     lines = capfd.readouterr().err.splitlines()
