@@ -61,7 +61,10 @@ MakeMover: TypeAlias = Callable[[TransferOptions, ByteStream, Callable[[Event], 
 
 
 class AttemptLost(Exception):
-    """The run has ended before the transfer did, and another one may do the same again. The text says how."""
+    """The run has ended before the transfer did, and another one may do the same again. The text says how; `unsent`
+    bytes count as sent although they were not."""
+
+    unsent = 0
 
 
 class AttemptFailed(Exception):
@@ -98,7 +101,11 @@ async def attempt(connection: ReconnectingConnection, moving: Moving) -> Totals:
             totals = await thread.result()
         except (StreamEnded, StreamClosed):
             stream.stop()
-            await _raise_end(attachment, stderr)
+            try:
+                await _raise_end(attachment, stderr)
+            except AttemptLost as lost:
+                lost.unsent = stream.unsent if moving.options.operation == "put" else 0
+                raise
         except WireError as error:
             raise AttemptFailed(f"the service's transfer worker has sent what no transfer allows: {error}") from error
         attachment.stdin.close()

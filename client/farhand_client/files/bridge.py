@@ -108,6 +108,12 @@ class RunStream:
         finally:
             self._close()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes handed over and not sent; after the end of the run they never were."""
+        with self._changed:
+            return self._unsent
+
     def stop(self) -> None:
         """Let no thread wait any longer: reading comes to the end, writing raises `StreamClosed`."""
         self._close()

@@ -146,12 +146,15 @@ class Reports:
             self._called = False
         self._deliver()
 
-    def attempt_failed(self) -> bool:
-        """Note that this attempt is over and another one may follow; return whether it has done anything."""
+    def attempt_failed(self, unsent: int = 0) -> bool:
+        """Note that this attempt is over and another one may follow; return whether it has done anything.
+
+        `unsent` bytes of what was reported as sent were not.
+        """
         with self._changed:
             before = self._before
             self._interrupted |= self._unfinished
-            self._sent_before += sum(each.sent for each in self._unfinished.values())
+            self._sent_before += max(0, sum(each.sent for each in self._unfinished.values()) - unsent)
             self._before = Transferred(
                 files=before.files + self._files,
                 bytes=before.bytes + self._bytes,

@@ -142,7 +142,7 @@ class Transfer(Coroutine[Any, Any, Transferred]):
             except AttemptLost as error:
                 reason = str(error)
                 fruitless += 1
-                if reports.attempt_failed():
+                if reports.attempt_failed(error.unsent):
                     fruitless, backoff = 0, None
                 if self._plan.repeatable and fruitless < MAX_FRUITLESS:
                     backoff = backoff or Backoff(loop.time(), self._connection.reconnect_timeout)

@@ -140,6 +140,7 @@ async def test_a_writer_waits_for_the_credit_of_the_service_and_little_is_kept_m
     done, _ = await asyncio.wait([writing], timeout=0.05)
     assert not done
     assert count * MAX_HOP == MAX_UNSENT
+    assert bridge.stream.unsent == MAX_UNSENT
     bridge.channel.grant(3 * MAX_HOP)
     await until(lambda: count == 3 + MAX_UNSENT // MAX_HOP)
     bridge.channel.grant(100 * MAX_HOP)

@@ -49,9 +49,15 @@ COUNT = 300 * KiB
 
 @asynccontextmanager
 async def serving(
-    directory: Path, behave: Behaviour, make: MakeMover, *, repeatable: bool = True, **options: Any
+    directory: Path,
+    behave: Behaviour,
+    make: MakeMover,
+    *,
+    operation: str = "put",
+    repeatable: bool = True,
+    **options: Any,
 ) -> AsyncIterator[tuple[Callable[..., Transfer], Client, FakeService]]:
-    plan = TransferPlan(OPTIONS, make, repeatable)
+    plan = TransferPlan(OPTIONS._replace(operation=operation), make, repeatable)
     async with transferring(directory, behave, **options) as (client, service):
 
         def transfer(progress: Callable[[Event], None] | None = None, *, check: bool = True) -> Transfer:
@@ -209,7 +215,7 @@ class Lossy:
 async def test_a_lost_run_is_followed_by_another_one(tmp_path: Path) -> None:
     worker = Lossy(times=7, taken=1000)
     make = Exchanges(COUNT)
-    async with serving(tmp_path, worker, make, reconnect=60) as (transfer, _, service):
+    async with serving(tmp_path, worker, make, operation="get", reconnect=60) as (transfer, _, service):
         done = await transfer()
         assert (done.files, done.bytes, done.sent) == (1, COUNT, COUNT + 7 * 1000)
         assert len(service.requests) == 8, "each run has an id of its own"
@@ -226,7 +232,7 @@ async def test_attempts_that_do_nothing_are_given_up(tmp_path: Path) -> None:
 
 async def test_without_reconnecting_there_is_one_attempt(tmp_path: Path) -> None:
     worker = Lossy(times=100, taken=1000)
-    async with serving(tmp_path, worker, Exchanges(COUNT)) as (transfer, _, _):
+    async with serving(tmp_path, worker, Exchanges(COUNT), operation="get") as (transfer, _, _):
         with pytest.raises(TransferInterrupted) as interrupted:
             await transfer()
         assert worker.starts == 1
