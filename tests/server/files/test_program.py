@@ -29,6 +29,21 @@ def test_the_command_finds_the_packages_of_this_installation_and_no_others(tmp_p
     assert variables
 
 
+def test_a_worker_can_match_excludes_and_cut_files() -> None:
+    program = """if True:
+        import sys
+        sys.path += sys.argv[1:]
+        from farhand_files.delta import available
+        from farhand_files.options import TransferOptions
+        from farhand_files.selection import Selection
+        print(Selection(TransferOptions("get", (b"x",), excludes=("*.o",))).takes(b"a.o", False), available())
+    """
+    argv = [each.decode() for each in worker_argv()]
+    argv[argv.index("-c") + 1] = program
+    shown = subprocess.run(argv, env={}, cwd="/", capture_output=True, text=True, check=True)
+    assert (shown.stdout, shown.stderr) == ("False True\n", "")
+
+
 def test_the_environment_names_the_file_of_the_order_and_nothing_of_the_service() -> None:
     assert worker_environment(17) == {b"PATH": b"/bin:/usr/bin", b"FARHAND_TRANSFER": b"17"}
     assert worker_argv()[0].decode() == sys.executable
