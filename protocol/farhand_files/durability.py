@@ -90,9 +90,16 @@ class Durability:
                     if error.errno != errno.EINVAL:  # this file system syncs no directories
                         failed(directory, error)
 
-    def sync_everything(self, directory: Directory) -> None:
-        """Make everything durable on the file system of a directory, if that is possible at once."""
-        self._sync_all(os.fstat(directory.fd).st_dev)
+    def covers(self, directory: Directory) -> bool:
+        """Return whether `sync_everything` makes a directory durable."""
+        return self._anchors.get(os.fstat(directory.fd).st_dev, -1) >= 0
+
+    def sync_everything(self) -> None:
+        """Make everything durable on all file systems where that is possible at once. Raises OSError."""
+        for anchor in self._anchors.values():
+            if anchor >= 0 and _libc.syncfs(anchor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
 
     def close(self) -> None:
         """Close what is open. May be called twice."""

@@ -216,6 +216,7 @@ class Placing:
         if self._directories is None or self._finals is None:
             return
         top = self._directories.get(())
+        each = self._made <= FEW_DIRECTORIES
         for record in self._finals.backwards():
             mode, mtime, _ = _FINAL.unpack_from(record)
             path = record[_FINAL.size :]
@@ -223,12 +224,15 @@ class Placing:
             try:
                 directory = self._directories.get(place)
                 self._attributes.set_for_directory(directory, mode, mtime)
-                if self._options.sync and self._made <= FEW_DIRECTORIES:
+                if self._options.sync and (each or not self._durability.covers(directory)):
                     self._durability.sync_directories([directory], lambda at, error: failed(at.path, error))
             except OSError as error:
                 failed(join(top.path, path) if path else top.path, error)
-        if self._options.sync and self._made > FEW_DIRECTORIES:
-            self._durability.sync_everything(top)
+        if self._options.sync and not each:
+            try:
+                self._durability.sync_everything()
+            except OSError as error:
+                failed(top.path, error)
 
     def close(self) -> None:
         """Remove old leftovers where something was written."""

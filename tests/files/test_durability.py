@@ -123,10 +123,21 @@ def test_directories_are_made_durable(
     made.register(directory)
     failed: list[tuple[object, OSError]] = []
     made.sync_directories(several, lambda each, error: failed.append((each, error)))
-    made.sync_everything(directory)
+    made.sync_everything()
+    assert made.covers(directory)
     made.close()
     assert failed == []
+    assert not made.covers(directory)
     assert (calls.syncfs_calls - 1, len(calls.fsynced)) == ((0, 1) if count == 1 else (1, 0))
+
+
+def test_what_cannot_be_made_durable_at_once_is_an_error(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    Calls(monkeypatch, answer=-1)
+    made = Durability()
+    made.register(directory)
+    with pytest.raises(OSError, match=r".*"):
+        made.sync_everything()
+    made.close()
 
 
 @pytest.mark.parametrize(("number", "told"), [(13, []), (22, []), (5, [5])])
@@ -151,7 +162,7 @@ def test_this_kernel_and_file_system_are_known(directory: Directory) -> None:
     made = Durability()
     made.register(directory)
     made.register(directory)
-    made.sync_everything(directory)
+    made.sync_everything()
     made.sync_files(files(directory, FEW + 1), lambda *_: pytest.fail("not synced"))
     made.close()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from farhand_files import wire
+from farhand_files import placing, wire
+from farhand_files.durability import Durability
 from farhand_files.options import TransferOptions
 from tests.support.transferring import FakeSender, transfer
 
@@ -373,3 +374,20 @@ transfer(Path({str(tmp_path / "new")!r}), Path({str(tmp_path / "old")!r}))
     assert not transfer(tmp_path / "new", tmp_path / "old").troubles
     assert (tmp_path / "old").read_bytes() == b"n" * 3 * wire.CHUNK
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_many_directories_are_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool) -> None:
+    synced = []
+    monkeypatch.setattr(Durability, "covers", lambda *_: at_once)
+    monkeypatch.setattr(Durability, "sync_everything", lambda _: synced.append(b"everything"))
+    monkeypatch.setattr(
+        Durability, "sync_directories", lambda _, several, __: synced.extend(each.path for each in several)
+    )
+    sender = FakeSender(tmp_path)
+    names = [b"%02d" % number for number in range(2 * placing.FEW_DIRECTORIES)]
+    for name in names:
+        sender.entry(name, wire.DIRECTORY)
+    finished(sender)
+    assert b"everything" in synced
+    assert {os.fsencode(tmp_path) + b"/" + name for name in names} <= set(synced) or at_once
