@@ -75,6 +75,8 @@ SLOW: list[tuple[str, list[str]]] = [
         "farhand_client.client",
         ["prompt_toolkit", "cryptography", "argparse", "farhand_client.cli", "importlib.metadata"],
     ),
+    ("farhand_client.sync", ["farhand_files", "blake3", "pathspec", "rich", "farhand_client.files.transfer"]),
+    ("farhand_client.files.requests", ["blake3", "pathspec", "rich", "farhand_files.sender", "farhand_files.receiver"]),
     ("farhand_client.cli.ps", ["prompt_toolkit", "cryptography", "farhand_client.repl", "importlib.metadata"]),
 ]
 """Modules that are imported while somebody waits, and what they must not import: it is slow, and not needed yet."""
