@@ -22,7 +22,7 @@ from farhand_protocol.sentences import printable
 from .commands import REPL_COMMANDS, CompletionTarget, completion_target, has_word_before
 from .completion import MAX_NAMES, CompletionAnswer, CompletionQuery, completion_query, query_argv
 from .lines import decode, encode
-from .transfers import local_names
+from .paths import local_names
 
 if TYPE_CHECKING:
     from .hosts import Hosts, ReplHost

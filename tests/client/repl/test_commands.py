@@ -10,6 +10,7 @@ from farhand_client.repl.commands import (
     CommandCall,
     CompletionTarget,
     completion_target,
+    has_word_before,
     help_text,
     is_repl_command,
     parse_command,
@@ -136,3 +137,11 @@ def test_the_kind_of_word_at_the_cursor_is_known(before: str, expected: Completi
 @pytest.mark.parametrize("before", ["", "ls", ": ls", "ls :jobs", ":jobs\nls", "echo :"])
 def test_shell_text_has_no_local_target(before: str) -> None:
     assert completion_target(before) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "before"),
+    [("", False), ("a", False), ("'a b", False), ("a\\ b", False), ("a ", True), ("'a b' c", True), (" a b", True)],
+)
+def test_the_first_word_is_told_from_later_ones(words: str, before: bool) -> None:
+    assert has_word_before(words) is before
