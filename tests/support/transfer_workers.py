@@ -66,13 +66,18 @@ class StartedWorker:
         return self._order_file.report()
 
 
+_IMPORT = "from farhand_server.files import worker; "
+
+
 @contextmanager
-def transfer_worker(order: TransferOrder) -> Iterator[StartedWorker]:
-    """Start a worker with this order; kill it at the end of the block."""
+def transfer_worker(order: TransferOrder, change: str = "") -> Iterator[StartedWorker]:
+    """Start a worker with this order; kill it at the end of the block. `change` is code that changes the program, whose
+    module is `worker`."""
+    argv = [each.replace(b"main()", f"{_IMPORT}{change}; main()".encode()) for each in worker_argv()]
     order_file = OrderFile.create(order)
     try:
         with subprocess.Popen(
-            worker_argv(),
+            argv if change else worker_argv(),
             env=worker_environment(order_file.fd),
             pass_fds=(order_file.fd,),
             bufsize=0,

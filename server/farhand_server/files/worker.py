@@ -3,8 +3,9 @@
     order -> becomes the user -> OPTIONS -> READY -> Receiver (put) or Sender (get) -> exit code
 
 The frames come in on stdin and go out on stdout. Whatever goes wrong with the user's files or options is said to the
-client, by PROBLEM and SUMMARY; stderr is for what nobody has foreseen. Exit code: 0 if all was done, 1 if something was
-not, 2 if the options were refused, 70 for an error in this program (EX_SOFTWARE, sysexits.h).
+client in frames; stderr is for what ends the transfer in the middle, such as a limit on memory, since a frame may then
+be half written. Exit code: 0 if all was done, 1 if something was not, 2 if the options were refused, 70 for an error in
+this program (EX_SOFTWARE, sysexits.h).
 
 Everything is imported before the process becomes the user, who may be unable to read it.
 """
@@ -166,6 +167,7 @@ class TransferWorker:
         self._order_file = order_file
         self._stream = stream
         self._report = TransferReport()
+        self._agreed = False
         self._lock = threading.Lock()
 
     def serve(self) -> int:
@@ -176,6 +178,7 @@ class TransferWorker:
                 work = self._work(options)
             except wire.WireError as error:
                 raise _Refused(str(error)) from None
+            self._agreed = True
             self._stream.write(wire.encode(wire.ReadyFrame(Ready(options.delta).to_json())))
             totals = self._until_stopped(work)
         except _Refused as refused:
@@ -236,6 +239,10 @@ class TransferWorker:
 
     def _refuse(self, sentence: str, code: int, error: OSError | None = None) -> int:
         """Tell the client why nothing more is done, as far as it still listens; return `code`."""
+        self._order_file.write_report(self._report._replace(failed=self._report.failed + 1))
+        if self._agreed:
+            os.write(2, f"farhandd: {sentence}\n".encode(errors="replace"))
+            return code
         number, path = (0, b"") if error is None else (error.errno or 0, os.fsencode(error.filename or b""))
         totals = Totals()
         totals.failed = 1
@@ -243,7 +250,6 @@ class TransferWorker:
         with contextlib.suppress(OSError):  # it may be the stream that has failed
             self._stream.write(wire.encode(wire.Problem(number, path, told)))
             self._stream.write(wire.encode(wire.Summary(json.dumps(totals.to_json()).encode())))
-        self._order_file.write_report(self._report._replace(failed=self._report.failed + 1))
         return code
 
     def _happened(self, event: Event) -> None:

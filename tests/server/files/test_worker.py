@@ -21,6 +21,7 @@ from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
 from farhand_files.receiver import Receiver
 from farhand_files.sender import Sender
+from farhand_files.stream import StreamEnded
 from farhand_server.files.order import TransferIds, TransferOrder
 from farhand_server.files.worker import load_what_others_cannot
 from tests.support.transfer_workers import StartedWorker, transfer_worker
@@ -212,18 +213,27 @@ def test_what_was_done_is_known_after_a_kill(start: Start, home: Path, tmp_path:
     assert worker.report().files <= 3
 
 
-def test_a_limit_that_leaves_no_thread_is_said(home: Path) -> None:
-    made = order(home, "read", b"file")
-    with transfer_worker(made) as worker:
-        resource.prlimit(worker.process.pid, resource.RLIMIT_NPROC, (0, 0))
-        if os.geteuid() == 0:
-            return  # the limit does not bind root
-        said = worker.offer(TransferOptions("get", (b"file",)))
-        while isinstance(said, wire.ReadyFrame | wire.Entry):
-            said = worker.receive()
-        assert isinstance(said, wire.Problem)
-        assert b"a limit on memory or processes is too low" in said.sentence
-        assert worker.wait() == 1
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        ("MemoryError()", 1, b"farhandd: a limit on memory or processes is too low for a transfer\n"),
+        ("RuntimeError('cannot start a thread')", 1, b"farhandd: a limit on memory or processes is too low"),
+        ("OSError(5, 'Input/output error')", 1, b"farhandd: Input/output error\n"),
+        ("worker.wire.WireError('no')", 1, b"farhandd: the client has sent what no transfer allows: no\n"),
+        ("worker.StreamEnded()", 1, b""),
+        ("RuntimeError('a bug')", 70, b"RuntimeError: a bug"),
+        ("KeyError('a bug')", 70, b"KeyError: 'a bug'"),
+    ],
+)
+def test_what_ends_a_transfer_in_the_middle_is_said_on_stderr(home: Path, failure: str, code: int, said: bytes) -> None:
+    broken = f"{{'run': lambda self: (_ for _ in ()).throw({failure}), 'cancel': lambda self: None}}"
+    change = f"worker.mover_of = lambda access: lambda *others: type('Broken', (), {broken})()"
+    with transfer_worker(order(home, "read", b"file"), change) as worker:
+        assert isinstance(worker.offer(TransferOptions("get", (b"file",))), wire.ReadyFrame)
+        assert worker.process.wait(30) == code
+        assert said in worker.stderr
+        with pytest.raises(StreamEnded):
+            worker.receive()
 
 
 def test_a_limit_on_the_size_of_files_is_an_error_that_names_the_file(start: Start, home: Path) -> None:
