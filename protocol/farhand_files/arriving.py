@@ -36,6 +36,7 @@ class ArrivingFile:
         "begun",
         "content",
         "entry",
+        "held",
         "names",
         "place",
         "prepared",
@@ -62,6 +63,8 @@ class ArrivingFile:
         self.names: list[wire.Entry] = []
         """Its further names, which are made once it is in place."""
         self.begun = 0.0
+        self.held = 0
+        """Bytes of memory that count for it."""
 
     def arriving(self) -> ArrivingContent:
         """Return its content, which has begun to arrive."""

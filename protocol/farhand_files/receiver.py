@@ -224,6 +224,7 @@ class Receiver:
 
     def _want(self, file: ArrivingFile, action: Action) -> None:
         file.action = action
+        self._results.hold(file)
         entry = file.entry
         if self._options.dry_run:
             self._results.finish(file, max(0, entry.size), bytes(wire.DIGEST))

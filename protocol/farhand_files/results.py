@@ -33,6 +33,11 @@ SKIPPED_TOGETHER: Final = 512
 """Files in one `wire.Skip`: a quarter of `wire.MAX_UNANSWERED`, so that the sender goes on while these are judged."""
 
 
+MAX_HELD: Final = 16 << 20
+"""Bytes of paths and extended attributes of files that are wanted: 8 KiB for each that may be without an answer. Longer
+ones are allowed, but not for all of them."""
+
+
 class Results:
     """Answers for entries. Its methods may be called by any thread, if they do not say otherwise."""
 
@@ -52,6 +57,8 @@ class Results:
         self._lock = threading.Lock()
         self._positions = array("Q")
         self._paths: Spill | None = None
+        self._held = 0
+        self._names = 0
         self._skipped: wire.Skip | None = None
         """What is not written yet, as more files may follow."""
 
@@ -68,6 +75,23 @@ class Results:
         if len(self.files) >= wire.MAX_UNANSWERED:
             raise wire.WireError(f"more than {wire.MAX_UNANSWERED} files without an answer")
         file = self.files[entry.number] = ArrivingFile(entry)
+        return file
+
+    def hold(self, file: ArrivingFile) -> None:
+        """A file is going to be wanted. Raises OSError: that would take too much memory."""
+        size = len(file.entry.path) + len(file.entry.xattrs)
+        with self._lock:
+            if self._held + size > MAX_HELD:
+                raise OSError(errno.ENOMEM, "too many files with large extended attributes are being received")
+            file.held = size
+            self._held += size
+
+    def _forget(self, number: int) -> ArrivingFile | None:
+        """Return a file that has its answer now, if it had none. For the owner of the lock."""
+        file = self.files.pop(number, None)
+        if file is not None:
+            self._held -= file.held
+            self._names -= len(file.names)
         return file
 
     def place(self, number: int, place: tuple[bytes, ...]) -> None:
@@ -94,16 +118,17 @@ class Results:
             file = self.files.get(int(entry.target))
             if file is None:
                 return False
-            if len(file.names) >= wire.MAX_UNANSWERED:
-                raise OSError(errno.EMLINK, "too many names of a file that is still being received")
+            if self._names >= wire.MAX_UNANSWERED:
+                raise OSError(errno.EMLINK, "too many names of files that are still being received")
             file.names.append(entry)
+            self._names += 1
             return True
 
     def skip(self, entry: wire.Entry, *, counted: bool) -> None:
         """A file stays as it is; `counted` if it is up to date."""
         with self._lock:
-            file = self.files.pop(entry.number)
-            self.ready.extend((each, True) for each in file.names)
+            file = self._forget(entry.number)
+            self.ready.extend((each, True) for each in (file.names if file is not None else ()))
         self._add_skipped(entry.number, counted)
         if counted:
             self.report(events.Skipped(entry.path, entry.size))
@@ -142,7 +167,7 @@ class Results:
         file.release()
         totals = self.totals
         with self._lock:
-            del self.files[number]
+            self._forget(number)
             totals.files += 1
             totals.bytes += size
             totals.sent += sent
@@ -157,7 +182,7 @@ class Results:
         """An entry could not be written, or with `remote` not be read."""
         sentence, number = cause(error), error.errno or errno.EIO
         with self._lock:
-            file = self.files.pop(entry.number, None)
+            file = self._forget(entry.number)
             self._positions[entry.number] = NO_POSITION
             self.totals.failed += 1
             if file is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_files import placing, wire
+from farhand_files import placing, results, wire
 from farhand_files.durability import Durability
 from farhand_files.options import TransferOptions
 from tests.support.transferring import FakeSender, transfer
@@ -391,3 +392,34 @@ def test_many_directories_are_made_durable(tmp_path: Path, monkeypatch: pytest.M
     finished(sender)
     assert b"everything" in synced
     assert {os.fsencode(tmp_path) + b"/" + name for name in names} <= set(synced) or at_once
+
+
+def test_only_so_much_is_held_for_files_that_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "MAX_HELD", 1000)
+    sender = FakeSender(tmp_path)
+    for _ in range(2):
+        first, second = sender.entry(b"first", xattrs=b"x" * 600), sender.entry(b"second", xattrs=b"x" * 600)
+        assert isinstance(sender.answer(), wire.Want)
+        failed = sender.answer()
+        assert isinstance(failed, wire.Failed)
+        assert (failed.number, failed.errno) == (second, errno.ENOMEM)
+        sender.send(wire.Abort(first, 5, b""))
+        sender.answer()
+    finished(sender)
+
+
+def test_only_so_many_names_wait_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = FakeSender(tmp_path)
+    number = sender.entry(b"file", size=1)
+    sender.answer()
+    monkeypatch.setattr(wire, "MAX_UNANSWERED", 2)
+    for name in (b"one", b"two", b"three"):
+        sender.entry(name, wire.HARDLINK, target=b"%d" % number)
+    failed = sender.answer()
+    assert isinstance(failed, wire.Failed)
+    assert failed.errno == errno.EMLINK
+    sender.send(wire.Data(number, 0, b"1"))
+    sender.end(number, b"1")
+    assert isinstance(sender.answer(), wire.FileDone)
+    finished(sender)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "one", "two"]
