@@ -19,7 +19,7 @@ from .temporary import Temporary
 MAX_HANDED: Final = 64
 """Files that are handed to the thread at once: a wake-up costs each of them a microsecond."""
 
-MAX_WAITING: Final = 2
+MAX_BATCHES: Final = 2
 """Times `MAX_HANDED` that may wait for the thread, and are one batch then: a sync of some milliseconds costs each file
 some 30 µs. With those that are being put in place, up to 320 files hold two descriptors each; a process has 1,024."""
 
@@ -52,7 +52,7 @@ class Committer:
         self._done = done
         self._failed = failed
         self._next: list[Received | Directory] = []
-        self._queue: queue.Queue[list[Received | Directory] | None] = queue.Queue(MAX_WAITING)
+        self._queue: queue.Queue[list[Received | Directory] | None] = queue.Queue(MAX_BATCHES)
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
@@ -105,7 +105,7 @@ class Committer:
             while handed is not None:
                 taken += handed
                 count += 1
-                if count == MAX_WAITING or self._queue.empty():
+                if count == MAX_BATCHES or self._queue.empty():
                     break
                 handed = self._queue.get()
             if taken:

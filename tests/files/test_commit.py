@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farhand_files import wire
-from farhand_files.commit import MAX_HANDED, MAX_WAITING, Committer, Received
+from farhand_files.commit import MAX_HANDED, MAX_BATCHES, Committer, Received
 from farhand_files.durability import Durability
 from farhand_files.opening import Area, Directory
 from farhand_files.temporary import Leftovers, Temporary, create
@@ -89,7 +89,7 @@ def test_files_that_come_together_have_one_sync(
         sync(*arguments)  # type: ignore[arg-type]  # those of sync_files
 
     monkeypatch.setattr(recording.durability, "sync_files", wait)
-    count = MAX_HANDED * MAX_WAITING
+    count = MAX_HANDED * MAX_BATCHES
     recording.committer.put(recording.file(0))
     recording.committer.hand_over()
     assert begun.wait(60)
