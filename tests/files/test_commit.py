@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farhand_files import wire
-from farhand_files.commit import MAX_HANDED, MAX_BATCHES, Committer, Received
+from farhand_files.commit import MAX_BATCHES, MAX_HANDED, Committer, Received
 from farhand_files.durability import Durability
 from farhand_files.opening import Area, Directory
 from farhand_files.temporary import Leftovers, Temporary, create
