@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from farhand_files import placing, results, wire
 from farhand_files.durability import Durability
+from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
-from tests.support.transferring import FakeSender, transfer
+from farhand_files.receiver import Receiver
+from farhand_files.sender import Sender
+from farhand_files.stream import StreamEnded
+from tests.support.transferring import FakeSender, PipeStream, put_options, transfer
 
 
 def tree(top: Path) -> dict[str, object]:
@@ -423,3 +430,45 @@ def test_only_so_many_names_wait_for_files(tmp_path: Path, monkeypatch: pytest.M
     assert isinstance(sender.answer(), wire.FileDone)
     finished(sender)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "one", "two"]
+
+
+class CutStream(PipeStream):
+    """A stream that ends after `left` bytes were read from it, `count` in all."""
+
+    left = count = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = super().readinto(buffer[: self.left])
+        self.left -= count
+        self.count += count
+        return count
+
+
+def test_twenty_cuts_cost_at_most_one_chunk_each(tmp_path: Path) -> None:
+    content = os.urandom(24 * wire.CHUNK + 5)
+    (tmp_path / "source").write_bytes(content)
+    options = put_options(tmp_path / "target")
+    random, arrived, cuts = Random(5), 0, 20
+    for attempt in range(cuts + 1):
+        one, other = os.pipe(), os.pipe()
+        ours, theirs = CutStream(one[0], other[1]), PipeStream(other[0], one[1])
+        ours.left = random.randrange(3 * wire.CHUNK) if attempt < cuts else 1 << 40
+        sender = Sender([os.fsencode(tmp_path / "source")], options, Area(None, b"/"), theirs, lambda _: None)
+        receiver = Receiver(os.fsencode(tmp_path / "target"), options, Area(None, b"/"), ours, lambda _: None)
+        thread = threading.Thread(target=run_quietly, args=(sender,))
+        thread.start()
+        with contextlib.suppress(StreamEnded):
+            receiver.run()
+        arrived += ours.count
+        ours.close()
+        thread.join()
+        theirs.close()
+    assert arrived <= len(content) + cuts * (wire.CHUNK + 1024) + 4096
+    assert (tmp_path / "target").read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+def run_quietly(sender: Sender) -> None:
+    """Run a sender whose stream may be cut."""
+    with contextlib.suppress(StreamEnded, OSError):
+        sender.run()
