@@ -189,15 +189,21 @@ class Placing:
             raise
         return directory
 
+    def is_hardlink(self, target: tuple[bytes, ...], place: tuple[bytes, ...]) -> bool:
+        """Return whether both are names of the same file. Raises OSError: a directory cannot be opened."""
+        there, directory = self._get(target[:-1]).directory, self._get(place[:-1]).directory
+        with contextlib.suppress(FileNotFoundError):
+            one = os.lstat(target[-1], dir_fd=there.fd)
+            return os.path.samestat(one, os.lstat(place[-1], dir_fd=directory.fd))
+        return False
+
     def make_hardlink(self, target: tuple[bytes, ...], place: tuple[bytes, ...]) -> Directory | None:
         """Make another name of a file, and return the directory in which it is, or None if it is there already. Raises
         OSError."""
         known = self._get(place[:-1])
         there, directory = self._get(target[:-1]).directory, known.directory
-        with contextlib.suppress(FileNotFoundError):
-            one = os.lstat(target[-1], dir_fd=there.fd)
-            if os.path.samestat(one, os.lstat(place[-1], dir_fd=directory.fd)):
-                return None  # rename(2) would do nothing, and leave the temporary name
+        if self.is_hardlink(target, place):
+            return None  # rename(2) would do nothing, and leave the temporary name
         name = temporary_name(place[-1])
         os.link(target[-1], name, src_dir_fd=there.fd, dst_dir_fd=directory.fd, follow_symlinks=False)
         try:

@@ -11,6 +11,7 @@ the directories that are not listed yet, 8 bytes for each in large ones.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from collections.abc import Callable
@@ -269,7 +270,12 @@ class Receiver:
 
     def _make_name(self, entry: wire.Entry, place: tuple[bytes, ...]) -> None:
         """Make another name of a file that is in place. Raises OSError."""
-        if not self._options.dry_run:
+        if self._options.dry_run:
+            with contextlib.suppress(OSError):  # what would be made is not there
+                target = self._results.place_of(int(entry.target))
+                if target is None or self._placing.is_hardlink(target, place):
+                    return
+        else:
             target = self._results.place_of(int(entry.target))
             touched = self._placing.make_hardlink(target, place) if target is not None else None
             if touched is None:

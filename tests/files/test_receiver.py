@@ -280,6 +280,12 @@ def test_a_dry_run_changes_nothing(source: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "existing").iterdir())
 
 
+def test_a_dry_run_of_what_is_there_finds_nothing_to_do(source: Path, tmp_path: Path) -> None:
+    transfer(source, tmp_path / "destination")
+    totals = transfer(source, tmp_path / "destination", dry_run=True).totals
+    assert (totals.files, totals.others, totals.skipped, totals.failed) == (0, 0, 4, 0)
+
+
 def test_a_directory_at_the_end_has_its_mode_and_time(tmp_path: Path) -> None:
     sender = FakeSender(tmp_path)
     sender.entry(b"top", wire.DIRECTORY, mode=0o500, mtime=5 * 10**17)
