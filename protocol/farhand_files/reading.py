@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import queue
+import select
 import stat
 import threading
 import time
@@ -186,7 +187,7 @@ class Content:
         """Yield what comes out of a pipe as soon as it comes, or a file of unknown length."""
         at = 0
         buffer = self._buffers[self._next]
-        while got := os.readv(self._fd, [buffer]):
+        while got := self._readv(buffer):
             view = memoryview(buffer)[:got]
             self.hashes.update(view)
             yield Part(at, got, view)
@@ -194,6 +195,18 @@ class Content:
         self.size = at
         if self._pipe:
             self.mtime = time.time_ns()
+
+    def _readv(self, buffer: bytearray) -> int:
+        """Read what there is, at least one byte; 0 at the end."""
+        while True:
+            try:
+                return os.readv(self._fd, [buffer])
+            except BlockingIOError:  # a pipe that does not block, and another process has read what was there
+                if not self._pipe:
+                    raise
+                waiting = select.poll()
+                waiting.register(self._fd, select.POLLIN)
+                waiting.poll()
 
     def _stored(self, start: int) -> Generator[Part, None, None]:
         """Yield what is stored from `start` on, and holes."""

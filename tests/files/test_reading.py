@@ -312,6 +312,19 @@ def test_a_pipe_is_passed_on_as_it_comes() -> None:
     os.close(out)  # it is the caller's
 
 
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    content = Content(out, pipe=True)
+    timer = threading.Timer(0.05, os.write, (into, b"late"))
+    timer.start()
+    part = next(content.parts())
+    assert bytes(part.data or b"") == b"late"
+    timer.join()
+    os.close(into)
+    os.close(out)
+
+
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     fd = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
