@@ -28,9 +28,9 @@ def run_loop(
 
 
 def run_attended(main: Coroutine[Any, Any, int]) -> int:
-    """Run `main` as `run_loop` does, but on uvloop, for commands at which somebody types.
+    """Run `main` as `run_loop` does, but on uvloop, for commands at which somebody types, and for transfers.
 
-    uvloop takes a quarter less CPU time from a key to its echo, and 5 ms to import.
+    uvloop takes a quarter less CPU time from a key to its echo, a tenth less for bulk data, and 5 ms to import.
     """
     import uvloop
 

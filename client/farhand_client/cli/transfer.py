@@ -19,6 +19,7 @@ from farhand_protocol.values import MAX_PATHS
 
 from .connection import run_with_client
 from .host_paths import STANDARD, remote_bytes
+from .loop import run_attended
 from .status import error_report
 from .transfer_options import transfer_keywords
 
@@ -52,7 +53,7 @@ def run_transfer(parser: argparse.ArgumentParser, options: argparse.Namespace, r
     check_standard(parser, options, request)
     options.host = request.host
     outage = OutageNotice(request.host)
-    return run_with_client(options, partial(_transfer, options, request, outage), outage=outage)
+    return run_with_client(options, partial(_transfer, options, request, outage), outage=outage, run=run_attended)
 
 
 def check_standard(parser: argparse.ArgumentParser, options: argparse.Namespace, request: TypedTransfer) -> None:
