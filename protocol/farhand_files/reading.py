@@ -86,7 +86,7 @@ class Content:
             raise
         self.known_size = known_size and not pipe
         self.size = self._before.st_size if self.known_size else -1
-        self.mtime = time.time_ns() if pipe else self._before.st_mtime_ns
+        self.mtime = time.time_ns() if pipe else wire.nearest_time(self._before.st_mtime_ns)
         self.mode = self._before.st_mode & 0o7777
         self.hashes = Hashes(False)
         self._buffers = [bytearray(wire.CHUNK)]
@@ -144,7 +144,7 @@ class Content:
             return False
         if not _same(now, os.fstat(self._fd)):
             raise Changed
-        self.mtime = now.st_mtime_ns
+        self.mtime = wire.nearest_time(now.st_mtime_ns)
         return True
 
     def _digest_again(self) -> bytes:

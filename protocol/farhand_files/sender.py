@@ -212,8 +212,8 @@ class Sender:
         file.state = SENT
         number = file.entry.number
         self._writer.write_data(number, 0, data)
-        mode = status.st_mode & 0o7777
-        self._writer.write(wire.FileEnd(number, size, status.st_mtime_ns, mode, file.blake3))
+        mode, mtime = status.st_mode & 0o7777, wire.nearest_time(status.st_mtime_ns)
+        self._writer.write(wire.FileEnd(number, size, mtime, mode, file.blake3))
         return True
 
     def _send_large(self, file: PendingFile, place: SourceDirectory, name: bytes) -> None:

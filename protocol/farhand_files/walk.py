@@ -407,7 +407,7 @@ class Walk:
             status.st_mode & 0o7777,
             status.st_uid,
             status.st_gid,
-            status.st_mtime_ns,
+            wire.nearest_time(status.st_mtime_ns),
             size,
             path,
             target,

@@ -273,6 +273,9 @@ Frame: TypeAlias = (
     | Restart
 )
 
+_MAX_TIME: Final = (1 << 63) - 1
+"""Nanoseconds since the epoch: 292 years, before it or after."""
+
 _U32: Final = struct.Struct(">I")
 _CHUNK: Final = struct.Struct(">I32s")
 
@@ -322,6 +325,11 @@ _ENTRY_SIZE: Final = _ENTRY.size - TRANSFER_HEADER.size + _U32.size
 _ENTRY_KIND: Final = int(TransferFrame.ENTRY)
 
 _KINDS: Final = {kind: number for number, (kind, _, _) in TRANSFER_LAYOUT.items()}
+
+
+def nearest_time(mtime: int) -> int:
+    """Return the time that a frame can carry and that is nearest: file systems have later ones than the year 2262."""
+    return min(max(mtime, -_MAX_TIME), _MAX_TIME)
 
 
 def encode(frame: Frame) -> bytes:

@@ -579,3 +579,16 @@ def test_options_reach_both_sides(tmp_path: Path) -> None:
     assert status.st_mtime_ns != LONG_AGO
     (finished,) = [event for event in done.sent if isinstance(event, events.Finished)]
     assert len(finished.sha256) == 32
+
+
+@pytest.mark.parametrize("year", [1901, 2038, 2262, 2400])
+def test_any_time_of_a_file_system_arrives_or_the_nearest_that_can(tmp_path: Path, year: int) -> None:
+    seconds = int((year - 1970 + 0.2) * 365.2425 * 86400)
+    for name, size in (("small", 9), ("empty", 0), ("large", 2 * CHUNK)):
+        write(tmp_path / "source" / name, bytes(size), seconds * 1_000_000_000)
+    os.utime(tmp_path / "source", (seconds, seconds))
+    has = (tmp_path / "source").stat().st_mtime_ns
+    transfer(os.fsencode(tmp_path / "source") + b"/", os.fsencode(tmp_path / "new"))
+    times = {path.stat().st_mtime_ns for path in (tmp_path / "new", *(tmp_path / "new").iterdir())}
+    assert times == {min(has, (1 << 63) - 1)}
+    assert transfer(os.fsencode(tmp_path / "source") + b"/", os.fsencode(tmp_path / "new")).skipped == 3
