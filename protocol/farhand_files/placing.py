@@ -79,13 +79,21 @@ class Placing:
                 status = os.fstat(directory.fd)
         except FileNotFoundError:
             if place[:-1] and not self._options.dry_run:
-                self._directories.get(place[:-1])
+                self._get_parent(place)
             return None
         mode = status.st_mode
         there = _KINDS.get(stat.S_IFMT(mode))
         if there is None:
             there = DEVICE if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else SPECIAL
         return Existing(there, status.st_size, status.st_mtime_ns, mode & 0o7777, target)
+
+    def _get_parent(self, place: tuple[bytes, ...]) -> None:
+        """Raises OSError: the directory in which this would be is not there, as its own entry has failed."""
+        assert self._directories is not None
+        try:
+            self._directories.get(place[:-1])
+        except FileNotFoundError as error:
+            raise OSError(error.errno, "there is no directory for it; that could not be made") from None
 
     def has_leftover(self, place: tuple[bytes, ...]) -> bool:
         """Return whether an earlier attempt may have left something for a file."""

@@ -478,3 +478,14 @@ def run_quietly(sender: Sender) -> None:
     """Run a sender whose stream may be cut."""
     with contextlib.suppress(StreamEnded, OSError):
         sender.run()
+
+
+def test_what_was_in_a_directory_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top/file").touch()
+    sender = FakeSender(tmp_path / "top", options=TransferOptions("put", (b"x",)))
+    sender.entry(b"way", wire.SYMLINK, target=b"file")
+    for path in (b"none/file", b"none/deeper/file"):
+        sender.entry(path)
+        assert b"could not be made" in getattr(sender.answer(), "sentence", b"")
+    finished(sender)
