@@ -18,7 +18,7 @@ import stat
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_OPEN: Final = 64
 """Directories that stay open for the next file: deeper trees are rare, and 1,024 descriptors are all that a process
@@ -83,14 +83,31 @@ class Directory:
         self.close()
 
 
+class _Root(NamedTuple):
+    """A directory that may be used: one that may be a symbolic link, and names below it that may not."""
+
+    trusted: bytes
+    below: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, path: bytes, writable: Sequence[bytes]) -> _Root:
+        names = os.path.normpath(path).split(b"/")
+        for size in range(1, len(names)):
+            above = b"/".join(names[:size]) or b"/"
+            if any(above == os.path.normpath(each) for each in writable):
+                return cls(above, tuple(filter(None, names[size:])))
+        return cls(path, ())
+
+
 class Area:
     """Where the paths that a user has typed may be: below any of `roots`, or anywhere if there is no list of them.
 
-    Relative paths begin at `base`, which is absolute. The roots are trusted: they may be symbolic links themselves.
+    Relative paths begin at `base`, which is absolute. The roots are trusted: they may be symbolic links themselves. But
+    what of a root is below one of `writable`, where the user may put a link, must be none.
     """
 
-    def __init__(self, roots: Sequence[bytes] | None, base: bytes) -> None:
-        self._roots = roots
+    def __init__(self, roots: Sequence[bytes] | None, base: bytes, writable: Sequence[bytes] = ()) -> None:
+        self._roots = None if roots is None else tuple(_Root.of(root, writable) for root in roots)
         self._base = base
 
     def open_directory(self, path: bytes) -> Directory:
@@ -99,8 +116,8 @@ class Area:
         if self._roots is None:
             return Directory(os.open(full, _HELD), full)
         root, components = self._find(os.path.realpath(full), path)
-        with Directory(os.open(root, _HELD), root) as top:
-            return top.below(components)
+        with Directory(os.open(root.trusted, _HELD), root.trusted) as top:
+            return top.below(root.below + components)
 
     def parent(self, path: bytes, *, follow: bool = True) -> tuple[Directory, bytes]:
         """Open the directory in which `path` is, and return it with the last name of the path, which need not exist.
@@ -119,20 +136,20 @@ class Area:
         root, components = self._find(os.path.join(os.path.realpath(above), name), path)
         if not components:
             raise Outside(path)
-        with Directory(os.open(root, _HELD), root) as top:
-            return top.below(components[:-1]), name
+        with Directory(os.open(root.trusted, _HELD), root.trusted) as top:
+            return top.below(root.below + components[:-1]), name
 
     def _absolute(self, path: bytes) -> bytes:
         if not path or b"\0" in path:
             raise OSError(errno.EINVAL, "this is no path", path)
         return os.path.join(self._base, path)
 
-    def _find(self, resolved: bytes, path: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    def _find(self, resolved: bytes, path: bytes) -> tuple[_Root, tuple[bytes, ...]]:
         """Return the root in which a path without symbolic links is, and the components below it. `path` is what the
         user has typed."""
         assert self._roots is not None
         for root in self._roots:
-            real = os.path.realpath(root)
+            real = os.path.join(os.path.realpath(root.trusted), *root.below)
             if resolved == real:
                 return root, ()
             inside = real.rstrip(b"/") + b"/"

@@ -153,6 +153,25 @@ def test_a_root_may_be_a_link_itself(top: Directory, tmp_path: Path) -> None:
     assert is_at(where.open_directory(b"one/two"), tmp_path / "top/one/two")
 
 
+@pytest.mark.parametrize("writable", ["top", "./top/", "../{name}/top", "top/one"])
+def test_a_root_where_the_user_may_put_links_is_none_itself(top: Directory, tmp_path: Path, writable: str) -> None:
+    (tmp_path / "top/one/out").symlink_to("../../secret")
+    roots = [os.fsencode(tmp_path / root) for root in ("top/one/out", "top/one/two")]
+    may_write = os.fsencode(f"{tmp_path}/{writable.format(name=tmp_path.name)}")
+    where = Area(roots, b"/", [may_write])
+    assert is_at(where.open_directory(roots[1]), tmp_path / "top/one/two")
+    assert is_at(where.open_directory(roots[1] + b"/three"), tmp_path / "top/one/two/three")
+    assert is_at(where.parent(roots[1] + b"/three/x")[0], tmp_path / "top/one/two/three")
+    with pytest.raises(Outside):
+        where.parent(roots[1])
+    for path in (roots[0], roots[0] + b"/two"):
+        with pytest.raises(Outside):
+            where.open_directory(path)
+        with pytest.raises(Outside):
+            where.parent(path + b"/x")
+    assert is_at(Area(roots, b"/", [roots[0]]).open_directory(roots[0]), tmp_path / "secret")
+
+
 def test_a_link_put_in_place_after_the_check_is_not_followed(
     top: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

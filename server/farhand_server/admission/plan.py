@@ -219,7 +219,7 @@ def _plan_transfer(
         ),
         internal=request.internal,
         rule=decision.share,
-        transfer=AllowedTransfer(wanted.access, wanted.paths, home.directory, decision.roots),
+        transfer=AllowedTransfer(wanted.access, wanted.paths, home.directory, decision.roots, decision.writable),
     )
 
 

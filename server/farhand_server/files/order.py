@@ -72,7 +72,8 @@ class TransferOrder(NamedTuple):
     """What the worker does: it reads or writes `paths`, and accepts no options that say otherwise.
 
     `home` is where relative paths begin. `roots` are the only directories in which it opens anything, None for no such
-    limit. `user` is None for the service's own account.
+    limit; below `writable`, where the user may put symbolic links, none of these is followed through one. `user` is
+    None for the service's own account.
     """
 
     access: Literal["read", "write"]
@@ -80,6 +81,7 @@ class TransferOrder(NamedTuple):
     home: bytes
     roots: tuple[bytes, ...] | None
     user: TransferIds | None
+    writable: tuple[bytes, ...] = ()
 
     def pack(self) -> bytes:
         """Return the form in the file."""
@@ -89,6 +91,7 @@ class TransferOrder(NamedTuple):
             "home": arguments_to_json((self.home,)),
             "roots": None if self.roots is None else arguments_to_json(self.roots),
             "user": self.user,
+            "writable": arguments_to_json(self.writable),
         }
         return json.dumps(told).encode()
 
@@ -102,7 +105,8 @@ class TransferOrder(NamedTuple):
             uid, gid, groups = told["user"]
             user = TransferIds(uid, gid, tuple(groups))
         roots = None if told["roots"] is None else arguments_from_json(told["roots"])
-        return cls(told["access"], arguments_from_json(told["paths"]), home, roots, user)
+        writable = arguments_from_json(told["writable"])
+        return cls(told["access"], arguments_from_json(told["paths"]), home, roots, user, writable)
 
 
 class OrderFile:

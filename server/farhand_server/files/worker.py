@@ -213,7 +213,7 @@ class TransferWorker:
         return options._replace(paths=paths, delta=options.delta and delta.available())
 
     def _work(self, options: TransferOptions) -> _Work:
-        area = Area(self._order.roots, self._order.home)
+        area = Area(self._order.roots, self._order.home, self._order.writable)
         return mover_of(self._order.access)(options, area, self._stream, self._happened)
 
     def _until_stopped(self, work: _Work) -> Totals:

@@ -56,6 +56,8 @@ class Decision:
     """How much of this the rule allows one account."""
     roots: tuple[bytes, ...] | None = None
     """Of a transfer, the only directories in which it may open anything; None if the rule does not limit it."""
+    writable: tuple[bytes, ...] = ()
+    """Directories that the subject may write by some rule. Of `roots`, what is below them may have been replaced."""
 
 
 class RuleStage(IntEnum):

@@ -8,6 +8,7 @@ it opens the path; the decision names the directories that it must not leave (`f
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.process.usage import ResourceLimits
@@ -33,7 +34,7 @@ def decide_transfer(policy: Policy, subject: Subject, asked: TransferAsked) -> D
         policy,
         subject,
         lambda rule: judge_transfer(rule, subject, asked),
-        lambda result: _allowed(result, subject, asked),
+        lambda result: _allowed(result, policy, subject, asked),
     )
 
 
@@ -60,7 +61,7 @@ def judge_transfer(rule: Rule, subject: Subject, asked: TransferAsked) -> RuleRe
 def from_home(path: bytes, home: bytes) -> bytes:
     """Return a path of a transfer as an absolute one: relative paths, and `~`, begin at the home directory."""
     if path == b"~" or path.startswith(b"~/"):
-        path = path[2:]
+        path = path[2:].lstrip(b"/")
     return os.path.join(home, path)  # noqa: PTH118  # bytes
 
 
@@ -68,9 +69,17 @@ def _roots(rule: Rule, subject: Subject, asked: TransferAsked) -> tuple[bytes, .
     if rule.files is None:
         # A recording shall show all that somebody has done in a shell; files do not appear in it.
         return None if rule.shell and not rule.record else ()
-    allowed = rule.files.read if asked.access == "read" else rule.files.write
+    return _directories(rule.files.read if asked.access == "read" else rule.files.write, subject)
+
+
+def _writable(policy: Policy, subject: Subject) -> tuple[bytes, ...]:
+    about = (rule.files for rule in policy.rules if not rule.who.unmatched(subject))
+    return _directories((each for files in about if files is not None for each in files.write), subject)
+
+
+def _directories(allowed: Iterable[str], subject: Subject) -> tuple[bytes, ...]:
     found = (allowed_directory(each, subject) for each in allowed)
-    return tuple(path for path in found if path is not None)
+    return tuple(dict.fromkeys(path for path in found if path is not None))
 
 
 def _inside(path: bytes, home: bytes, roots: tuple[bytes, ...] | None) -> bool:
@@ -82,7 +91,7 @@ def _inside(path: bytes, home: bytes, roots: tuple[bytes, ...] | None) -> bool:
     return any(plain == root or plain.startswith(root.rstrip(b"/") + b"/") for root in map(os.path.normpath, roots))
 
 
-def _allowed(result: RuleResult, subject: Subject, asked: TransferAsked) -> Decision:
+def _allowed(result: RuleResult, policy: Policy, subject: Subject, asked: TransferAsked) -> Decision:
     rule = result.rule
     return Decision(
         allowed=True,
@@ -94,4 +103,5 @@ def _allowed(result: RuleResult, subject: Subject, asked: TransferAsked) -> Deci
         timeout=stricter(asked.timeout, rule.limits.timeout),
         share=RuleShare(rule.name, rule.limits.runs, rule.limits.starts),
         roots=_roots(rule, subject, asked),
+        writable=_writable(policy, subject),
     )

@@ -78,17 +78,19 @@ class TerminalPlan:
 @dataclass(frozen=True, slots=True)
 class AllowedTransfer:
     """What a run transfers: it reads or writes `paths`, of which relative ones begin at `home`, and opens nothing but
-    what is in the directories `roots`; None means anything that the user may open."""
+    what is in the directories `roots`; None means anything that the user may open. Below `writable` the user may have
+    put symbolic links."""
 
     access: Literal["read", "write"]
     paths: tuple[bytes, ...]
     home: bytes
     roots: tuple[bytes, ...] | None = None
+    writable: tuple[bytes, ...] = ()
 
     def order(self, user: Credentials | None) -> TransferOrder:
         """Return the order for a worker that acts as `user`, or as the service's own account."""
         ids = None if user is None else TransferIds(user.uid, user.gid, user.groups)
-        return TransferOrder(self.access, self.paths, self.home, self.roots, ids)
+        return TransferOrder(self.access, self.paths, self.home, self.roots, ids, self.writable)
 
 
 @dataclass(frozen=True, slots=True)

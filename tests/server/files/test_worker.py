@@ -177,6 +177,19 @@ def test_nothing_outside_of_the_roots_is_opened(
     assert (worker.wait(), worker.stderr) == (1, b"")
 
 
+def test_a_link_that_was_put_where_a_root_is_leads_nowhere(start: Start, tmp_path: Path) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    (tmp_path / "secret").write_bytes(b"secret")
+    (incoming / "logs").symlink_to(tmp_path)
+    path, above = os.fsencode(incoming / "logs" / "secret"), os.fsencode(incoming)
+    allowed = order(tmp_path, "read", path, roots=(incoming / "logs",))._replace(writable=(above,))
+    worker = start(allowed)
+    totals = get(worker, TransferOptions("get", (path,)), tmp_path / "copy")
+    assert (totals.files, totals.failed, worker.wait()) == (0, 1, 1)
+    assert not (tmp_path / "copy").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_stopped_leaves_no_half_file_and_ends_by_the_signal(
     start: Start, home: Path, number: signal.Signals

@@ -39,6 +39,7 @@ def decided(asked: TransferAsked, *rules: Rule) -> Decision:
         b"//var/log/x",
         b"data",
         b"./data/.",
+        b"~//data",
         b"../../var/log",
     ],
 )
@@ -65,6 +66,12 @@ def test_reading_is_not_writing() -> None:
     assert decided(write(b"/srv/app/new/x"), LOGS).roots == (b"/srv/app/",)
     assert decided(write(b"/var/log/x"), LOGS).sentence == "the policy does not let ada write '/var/log/x'"
     assert not decided(write(b"/srv/app"), rule(files={"read": ["/srv/app"]})).allowed
+
+
+def test_what_a_subject_may_write_by_any_rule_is_told() -> None:
+    others = rule("others", who={"users": ["eve"]}, files={"write": ["/var"]})
+    more = rule("more", files={"read": ["/x"], "write": ["~/in", "/srv/app/"]})
+    assert decided(read(b"/var/log/x"), LOGS, others, more).writable == (b"/srv/app/", b"/home/ada/in")
 
 
 def test_a_shell_could_transfer_everything_anyway() -> None:
