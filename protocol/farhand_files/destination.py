@@ -6,6 +6,7 @@ gets its name. Which it is is known with the first entry.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Final
@@ -70,6 +71,11 @@ class Destination:
         """Return where an entry is whose place was returned before."""
         return components if self._name is None else (self._name,)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether one file gets the destination's name."""
+        return self._name is not None
+
     def open_directories(self) -> OpenDirectories | None:
         """Return the directories below `top`, None if there is none. Each thread needs its own."""
         if self.top is None:
@@ -125,7 +131,9 @@ class Destination:
         return found
 
     def _missing(self, path: bytes) -> OSError:
-        above = os.path.dirname(path.rstrip(b"/"))
+        above = os.path.dirname(path.rstrip(b"/")) or b"."
+        with contextlib.suppress(OSError), self._area.open_directory(above):
+            return OSError(errno.ENOENT, "this is a symbolic link that leads into no directory there is", path)
         text = f"there is no directory {os.fsdecode(above)!r}; the option parents makes it"
         return OSError(errno.ENOENT, text, path)
 

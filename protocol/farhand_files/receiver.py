@@ -142,6 +142,7 @@ class Receiver:
                 self._want(file, Action.WANT_ALL)
             else:
                 place = self._destination.place(entry.kind, components)
+                self._results.destination_is_file = self._destination.is_file
                 self._open()
                 self._decide(entry, place, file)
         except DestinationUnusable as unusable:
@@ -291,10 +292,10 @@ class Receiver:
         if self._listings is not None and self._directories is not None:
             try:
                 self._listings.finish(frame.number, bool(frame.complete), self._directories)
-            except FileNotFoundError:
-                pass  # with dry_run it was not made, and otherwise that has failed: there is nothing to delete in it
             except OSError as error:
-                self._results.trouble(self._destination.path, error)
+                # With dry_run it was not made, and otherwise that has failed: there is nothing to delete in it.
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    self._results.trouble(self._destination.path, error)
 
     def _walked_all(self, frame: wire.Walked) -> None:
         if self._walked is not None or frame.entries != self._entries:

@@ -50,6 +50,8 @@ class Results:
         """Further names of files that have their answer, and whether the file is in place."""
         self.writer = writer
         self.report = report
+        self.destination_is_file = False
+        """Whether what is received gets the destination's name."""
         self.silent = False
         """Nothing is written any more: the other side is not there, or does not listen."""
         self._options = options
@@ -235,7 +237,7 @@ class Results:
 
     def shown(self, path: bytes) -> bytes:
         """Return a path below the destination for people on this side."""
-        return join(self._destination, path) if path else self._destination
+        return join(self._destination, path) if path and not self.destination_is_file else self._destination
 
     def flush(self) -> None:
         """Write what was collected, in a thread that does not read."""

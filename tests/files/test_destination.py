@@ -138,3 +138,28 @@ def test_what_cannot_take_a_directory_is_not_replaced_by_a_file_in_it(source: Pa
         ]
         assert (done.totals.files, done.totals.failed) == (0, 1)
         assert (tmp_path / "old").read_text() == "old"
+
+
+def test_a_link_that_leads_nowhere_is_named(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to("none/at/all")
+    [trouble] = transfer(f"{source}/file", tmp_path / "way").troubles
+    assert (trouble.path, trouble.sentence) == (
+        os.fsencode(tmp_path / "way"),
+        "this is a symbolic link that leads into no directory there is",
+    )
+
+
+def test_what_fails_in_the_destinations_own_place_is_called_as_that(source: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    [trouble] = transfer(f"{source}/file", tmp_path / "fifo").troubles
+    assert trouble.path == os.fsencode(tmp_path / "fifo")
+
+
+def test_a_directory_that_fails_is_not_told_again_when_it_is_listed(source: Path, tmp_path: Path) -> None:
+    (source / "link/inner").mkdir(parents=True)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/link").symlink_to("..")
+    done = transfer(f"{source}/", tmp_path / "old", delete=True)
+    assert [each.path for each in done.troubles if each.errno] == [
+        os.fsencode(tmp_path / "old" / name) for name in ("link", "link/inner")
+    ]
