@@ -42,6 +42,7 @@ class Destination:
         self._known = False
         self._unusable: DestinationUnusable | None = None
         self._used = False
+        self._opened: list[OpenDirectories] = []
 
     def place(self, kind: int, components: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return where an entry is to be, below `top`. Raises OSError; `DestinationUnusable` for the first entry, and
@@ -80,7 +81,16 @@ class Destination:
         """Return the directories below `top`, None if there is none. Each thread needs its own."""
         if self.top is None:
             return None
-        return OpenDirectories(self.top)
+        made = OpenDirectories(self.top)
+        self._opened.append(made)
+        return made
+
+    def close(self) -> None:
+        """Close all directories: nothing is written there any more. May be called twice."""
+        for each in self._opened:
+            each.close()
+        if self.top is not None:
+            self.top.close()
 
     def _find(self, is_directory: bool) -> None:
         below = is_directory or self._options.into or self.path.endswith(b"/")

@@ -189,6 +189,11 @@ class OpenDirectories:
         for each in [each for each in self._open if each[:size] == components]:
             del self._open[each]
 
+    def close(self) -> None:
+        """Close them all, whoever refers to them. May be called twice."""
+        while self._open:
+            self._open.popitem()[1].close()
+
 
 def join(path: bytes, *names: bytes) -> bytes:
     """Return the path of something below a directory, for people."""

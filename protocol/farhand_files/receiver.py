@@ -340,5 +340,6 @@ class Receiver:
         self._contents.close()
         self._placing.close()
         self._durability.close()
+        self._destination.close()
         for spill in self._spills:
             spill.close()

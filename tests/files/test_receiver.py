@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -489,3 +490,24 @@ def test_what_was_in_a_directory_that_cannot_be_made_says_so(tmp_path: Path) -> 
         sender.entry(path)
         assert b"could not be made" in getattr(sender.answer(), "sentence", b"")
     finished(sender)
+
+
+@pytest.mark.parametrize("how", ["whole", "cut off"])
+def test_at_the_end_nothing_is_open_any_more(source: Path, tmp_path: Path, how: str) -> None:
+    """Also if nobody collects garbage: a script may transfer often, and then unmount what it has written to."""
+    gc.disable()
+    try:
+        if how == "whole":
+            transfer(source, tmp_path / "destination")
+        else:
+            (tmp_path / "destination/inner").mkdir(parents=True)
+            sender = FakeSender(tmp_path / "destination")
+            sender.entry(b"inner", wire.DIRECTORY, mode=0o755)
+            number = sender.entry(b"inner/file", size=2)
+            sender.answer()
+            sender.send(wire.Data(number, 0, b"1"))
+            sender.close()
+        opened = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    finally:
+        gc.enable()
+    assert not [path for path in opened if path.startswith(str(tmp_path / "destination"))]
