@@ -334,7 +334,7 @@ def test_a_transfer_is_the_service_s_own_program_in_the_directories_of_the_rule(
     assert (made.env, made.cwd, made.stdin, made.disk_spool) == ({}, b"/", True, None)
     assert (made.timeout, made.grace, made.kill_after, made.internal) == (60.0, 5.0, 1.0, True)
     narrow = plan(PUT, policy=rules({"files": {"write": ["/srv/app"]}, "limits": {"runs": 2}}))
-    assert narrow.transfer == AllowedTransfer("write", (b"/srv/app/x",), b"/home/ada", (b"/srv/app",))
+    assert narrow.transfer == AllowedTransfer("write", (b"/srv/app/x",), b"/home/ada", (b"/srv/app",), (b"/srv/app",))
     assert (narrow.rule.name, narrow.rule.runs) == ("r0", 2)
 
 
