@@ -22,6 +22,7 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `stream`     the frames' way in and out
 `opening`    opens paths below a directory, and nothing outside of it
 `globs`      patterns of source files
+`sources`    the directories of the sources, a few of them open
 `walk`       the entries of the sources
 `reading`    the content of one source file, and whether it has changed meanwhile
 `rate`       at most so many bytes each second

@@ -29,8 +29,9 @@ from .opening import Area
 from .options import TransferOptions
 from .rate import ContentRate
 from .reading import SMALL, Changed, Content, Part, read_small
+from .sources import SourceDirectory
 from .stream import ByteStream, FrameWriter
-from .walk import Pipe, Piped, Readable, SourceDirectory, Walk, WalkStep
+from .walk import Pipe, Piped, Readable, Walk, WalkStep
 
 __all__ = ["Pipe", "Sender"]
 
@@ -93,6 +94,7 @@ class Sender:
         finally:
             if self._batches is not None:
                 self._batches.close()
+            self._walk.close()
             answers.close()
         return self._added_up(told)
 

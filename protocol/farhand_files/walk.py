@@ -18,9 +18,10 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from . import wire
 from .globs import expand, is_pattern
 from .names import is_temporary
-from .opening import Area, OpenDirectories, join
+from .opening import Area, join
 from .options import TransferOptions
 from .selection import Selection
+from .sources import SourceDirectory, SourceTrees
 
 BATCH: Final = 1024
 """Names that are read from a directory at once, to be sorted: some 100 KiB."""
@@ -62,22 +63,6 @@ class Pipe(NamedTuple):
 
     fd: int
     name: bytes
-
-
-class SourceDirectory(NamedTuple):
-    """The directory in which files were found. It is opened again when a file is, if it was closed meanwhile."""
-
-    directories: OpenDirectories
-    components: tuple[bytes, ...]
-    path: bytes
-
-    def open_file(self, name: bytes) -> int:
-        """Open a file and return the descriptor, which is the caller's. Raises OSError.
-
-        O_NONBLOCK: a FIFO that has replaced the file does not block, nor does a file with a lease (EWOULDBLOCK).
-        """
-        fd = self.directories.get(self.components).fd
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
 
 
 class Readable(NamedTuple):
@@ -146,6 +131,7 @@ class Walk:
         self.complete = True
         self._sources = sources
         self._area = area
+        self._trees = SourceTrees(area)
         self._patterns = patterns
         self._xattrs = options.xattrs and hasattr(os, "listxattr")
         self._selection: Selection | None = None
@@ -160,7 +146,7 @@ class Walk:
         self._found: list[WalkStep] = []
 
     def batches(self) -> Generator[list[WalkStep], None, None]:
-        """Yield what is found. Closing the generator closes what is open."""
+        """Yield what is found. Closing the generator closes what it reads."""
         for source in self._sources:
             if isinstance(source, Pipe):
                 self._add_pipe(source)
@@ -173,6 +159,10 @@ class Walk:
                 yield self._take()
                 if visit is not None:
                     yield from self._tree(visit)
+
+    def close(self) -> None:
+        """Close the directories of the sources: no file is read any more."""
+        self._trees.close()
 
     def _take(self) -> list[WalkStep]:
         found, self._found = self._found, []
@@ -220,7 +210,8 @@ class Walk:
         xattrs = self._xattrs_of(b"/proc/self/fd/%d" % directory.fd, source, follow=True) if self._xattrs else b""
         entry = self._entry(wire.DIRECTORY, os.fstat(directory.fd), path, xattrs=xattrs)
         self._found.append(entry)
-        return _Visit(SourceDirectory(OpenDirectories(directory), (), source.rstrip(b"/") or b"/"), path, entry.number)
+        place = SourceDirectory(self._trees.add(source, directory), (), source.rstrip(b"/") or b"/")
+        return _Visit(place, path, entry.number)
 
     def _add_single(self, source: bytes, name: bytes) -> None:
         """Add a source that is no directory. A symbolic link is followed, since the user has named it."""
@@ -241,9 +232,8 @@ class Walk:
             self._add_failure(errno.EEXIST, source, "another source has the same name")
         else:
             self._names.add(name)
-            self._add_file(
-                SourceDirectory(OpenDirectories(directory), (), directory.path), name, real, status, directory.fd
-            )
+            place = SourceDirectory(self._trees.add(directory.path, directory), (), directory.path)
+            self._add_file(place, name, real, status, directory.fd)
 
     def _meets_another(self, path: bytes) -> bool:
         """Return whether another source goes to the same directory: what one of them lacks the other may have."""
@@ -257,7 +247,7 @@ class Walk:
                 if visit.below:
                     name, number = visit.below.pop()
                     place = SourceDirectory(
-                        visit.place.directories, (*visit.place.components, name), join(visit.place.path, name)
+                        visit.place.tree, (*visit.place.components, name), join(visit.place.path, name)
                     )
                     stack.append(_Visit(place, visit.path + b"/" + name if visit.path else name, number))
                 elif visit.over:
@@ -279,7 +269,7 @@ class Walk:
         limit: int | None = BATCH
         batch: list[tuple[bytes, os.DirEntry[str]]] = []
         try:
-            directory = visit.place.directories.get(visit.place.components)
+            directory = visit.place.tree.get(visit.place.components)
             if visit.scan is None:
                 visit.fd = directory.readable()
                 self._scans += 1
