@@ -86,10 +86,11 @@ class ArrivingFile:
             spent.remove()
 
     def discard(self, *, in_place: bool, keep: bool = False) -> None:
-        """Close everything. The temporary file is removed, unless it is to be kept for another attempt."""
+        """Close everything. Temporary files are removed, unless `keep` says that they may be of use to another attempt:
+        all that are large enough, also one of an earlier attempt of which this one has used little yet."""
         temporary, self.temporary = self.temporary, None
         if temporary is not None:
-            if in_place or (keep and not temporary.is_superseded(self.entry.size, self.entry.mtime)):
+            if in_place or (keep and self._is_of_use(temporary)):
                 temporary.close()
             else:
                 temporary.remove()
@@ -98,6 +99,10 @@ class ArrivingFile:
             self.spent = None
             self.basis = self.basis[:-1]
         self.release()
+
+    def _is_of_use(self, temporary: Temporary) -> bool:
+        large = temporary.fd >= 0 and os.fstat(temporary.fd).st_size >= wire.CHUNK
+        return large and not temporary.is_superseded(self.entry.size, self.entry.mtime)
 
     def path(self, top: bytes) -> bytes:
         """Return its path for people on this side."""

@@ -115,6 +115,7 @@ class Contents:
             in_order=self._sink is not None,
             sha256=self._options.sha256,
             max_size=self._options.max_size,
+            cancelled=self._cancelled,
         )
 
     def _make(self, file: ArrivingFile) -> int:
@@ -138,7 +139,7 @@ class Contents:
         file = self._due(frame.number)
         if file is not None:
             try:
-                file.arriving().add_hole(frame.offset, frame.length, self._cancelled)
+                file.arriving().add_hole(frame.offset, frame.length)
             except OSError as error:
                 self._lose(file, error)
             else:
@@ -148,7 +149,7 @@ class Contents:
         file = self._due(frame.number)
         if file is not None:
             try:
-                file.arriving().add_copy(frame.offset, frame.length, frame.source, self._cancelled)
+                file.arriving().add_copy(frame.offset, frame.length, frame.source)
             except OSError as error:
                 self._lose(file, error)
             else:
@@ -230,8 +231,6 @@ class Contents:
 
     def _let_go(self, file: ArrivingFile, *, keep: bool = False) -> None:
         """Close what is open for a file. `keep` what could be of use to another attempt."""
-        if file.content is not None:
-            keep = keep and file.content.at >= wire.CHUNK
         file.discard(in_place=self._in_place, keep=keep)
 
     # What the thread that commits calls

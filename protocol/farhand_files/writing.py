@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from . import wire
 from .hashes import Hashes
+from .stream import Cancelled
 
 MAX_OFFSET_IN_FILE: Final = (1 << 63) - 1
 """Bytes of a file: off_t."""
@@ -48,9 +49,11 @@ class ArrivingContent:
         in_order: bool = False,
         sha256: bool = False,
         max_size: int | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """`make` returns the descriptor of the file, once that is needed; `existing` bytes are in it. With `moving`,
-        what is copied from `basis` may come from another offset. `in_order`: the file is a pipe or the like."""
+        what is copied from `basis` may come from another offset. `in_order`: the file is a pipe or the like. Holes and
+        copies may take long, whatever the other side says: they end with `Cancelled` when `cancelled` returns True."""
         self.at = 0
         self.sent = self.kept = 0
         self.fd = -1
@@ -63,6 +66,7 @@ class ArrivingContent:
         self._in_order = in_order
         self._sha256 = sha256
         self._max_size = max_size
+        self._cancelled = cancelled
         self._unwritten = 0
         self._written = 0
         self._restarted = False
@@ -73,7 +77,7 @@ class ArrivingContent:
         return self.fd < 0 and self._unwritten == self.at and self.at > 0
 
     def add_data(self, offset: int, data: bytes | memoryview) -> None:
-        """Write content. Raises OSError, `wire.WireError`."""
+        """Write content. Raises OSError, `wire.WireError`, `Cancelled`."""
         size = len(data)
         self._advance(offset, size)
         self.hashes.update(data)
@@ -81,21 +85,22 @@ class ArrivingContent:
         self.at = offset + size
         self.sent += size
 
-    def add_hole(self, offset: int, length: int, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Make a hole. Raises OSError, `wire.WireError`. It is left unfinished when `cancelled` returns True."""
+    def add_hole(self, offset: int, length: int) -> None:
+        """Make a hole. Raises OSError, `wire.WireError`, `Cancelled`."""
         self._advance(offset, length)
-        self._zeros(offset, length, cancelled)
+        self._zeros(offset, length)
         self.at = offset + length
 
-    def add_copy(self, offset: int, length: int, source: int, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Use what was there. Raises OSError, `wire.WireError`. It is left unfinished when `cancelled` returns True."""
+    def add_copy(self, offset: int, length: int, source: int) -> None:
+        """Use what was there. Raises OSError, `wire.WireError`, `Cancelled`."""
         self._advance(offset, length)
         limit = self._basis_size if self._basis else self._existing
         if self._restarted or source + length > limit or (source != offset and not self._moving):
             raise wire.WireError(f"a Copy of {length} bytes at {source} of {limit} bytes, to {offset}")
         self.kept += length
         in_place = self._basis and source == offset and self.fd < 0 and self._unwritten == offset
-        while length > 0 and not cancelled():
+        while length > 0:
+            self._check()
             data = self._old(source, min(length, wire.CHUNK))
             self.hashes.update(data)
             if in_place:
@@ -119,7 +124,7 @@ class ArrivingContent:
         self.hashes = Hashes(self._sha256)
 
     def end(self, size: int, *, resize: bool = True) -> None:
-        """All content has arrived: give the file its size. Raises OSError, `wire.WireError`."""
+        """All content has arrived: give the file its size. Raises OSError, `wire.WireError`, `Cancelled`."""
         if size < self.at:
             raise wire.WireError(f"a FileEnd at {size} after {self.at} bytes")
         if size > self.at:
@@ -131,12 +136,13 @@ class ArrivingContent:
             os.ftruncate(fd, size)
 
     def open(self) -> int:
-        """Return the descriptor of the file, which is made if need be. Raises OSError."""
+        """Return the descriptor of the file, which is made if need be. Raises OSError, `Cancelled`."""
         if self.fd < 0:
             self.fd = self._make()
             unwritten, self._unwritten = self._unwritten, 0
             offset = 0
             while offset < unwritten:
+                self._check()
                 data = self._old(offset, min(unwritten - offset, wire.CHUNK))
                 _write_all(self.fd, data, offset)
                 offset += len(data)
@@ -149,7 +155,7 @@ class ArrivingContent:
         if self._max_size is not None and offset + length > self._max_size:
             raise OSError(errno.EFBIG, f"this is larger than the {self._max_size} bytes that are taken")
         if offset > self.at:
-            self._zeros(self.at, offset - self.at, lambda: False)
+            self._zeros(self.at, offset - self.at)
 
     def _write(self, offset: int, data: bytes | memoryview) -> None:
         fd = self.fd if self.fd >= 0 else self.open()
@@ -161,7 +167,11 @@ class ArrivingContent:
             if done < len(data):
                 _write_all(fd, memoryview(data)[done:], offset + done)
 
-    def _zeros(self, offset: int, length: int, cancelled: Callable[[], bool]) -> None:
+    def _check(self) -> None:
+        if self._cancelled():
+            raise Cancelled
+
+    def _zeros(self, offset: int, length: int) -> None:
         fd = self.open()
         end = offset + length
         if not self._in_order:
@@ -169,7 +179,8 @@ class ArrivingContent:
                 _clear(fd, offset, min(end, self._existing) - offset)
             if end > self._existing:
                 _extend(fd, end)
-        while offset < end and not cancelled():
+        while offset < end:
+            self._check()
             size = min(end - offset, wire.CHUNK)
             if self._in_order:
                 _write_all(fd, _ZEROS[:size], None)

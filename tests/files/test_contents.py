@@ -158,6 +158,22 @@ def test_a_large_file_that_was_cut_off_is_kept_for_the_next_attempt(tmp_path: Pa
     assert names(tmp_path) == [left]
 
 
+@pytest.mark.parametrize("delta", [False, True])
+def test_what_an_earlier_attempt_has_left_outlives_a_cut_at_the_beginning(tmp_path: Path, delta: bool) -> None:
+    if delta:
+        (tmp_path / "file").write_bytes(os.urandom(2 * CHUNK))
+    left = leave(tmp_path, os.urandom(5 * CHUNK))
+    sender = FakeSender(tmp_path, options=put_options(tmp_path, delta=delta))
+    number = sender.entry(b"file", size=6 * CHUNK)
+    want = sender.answer()
+    assert isinstance(want, wire.Want)
+    assert want.basis == (wire.BASIS if delta else wire.PARTIAL)
+    sender.send(wire.Data(number, 0, b"little"))
+    sender.close()
+    assert left.stat().st_size == 5 * CHUNK
+    assert len(names(tmp_path)) == 1 + delta
+
+
 def test_a_file_begins_again(sender: FakeSender, tmp_path: Path) -> None:
     number = wanted(sender)
     sender.send(wire.Data(number, 0, b"longer than the other"), wire.Restart(number), wire.Data(number, 0, b"other"))

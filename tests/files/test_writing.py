@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farhand_files import wire, writing
+from farhand_files.stream import Cancelled
 from farhand_files.wire import WireError
 from farhand_files.writing import ArrivingContent, Basis
 
@@ -149,17 +150,30 @@ def test_more_than_is_taken_is_refused(fd: int) -> None:
 
 def test_a_hole_beyond_what_a_file_can_have_fails_at_once(fd: int) -> None:
     with pytest.raises(OSError, match=r"large|space|argument"):
-        ArrivingContent(lambda: fd).add_hole(0, (1 << 63) - 1, lambda: True)
+        ArrivingContent(lambda: fd).add_hole(0, (1 << 63) - 1)
 
 
-def test_a_long_hole_can_be_cancelled(fd: int) -> None:
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda made: made.add_hole(0, 1 << 40),
+        lambda made: made.add_data(1 << 40, b"x"),
+        lambda made: made.end(1 << 40),
+        lambda made: made.add_copy(0, 1 << 40, 0),
+    ],
+    ids=["hole", "left out before data", "left out at the end", "copy"],
+)
+def test_what_takes_long_can_be_cancelled(fd: int, begin: Callable[[ArrivingContent], None]) -> None:
     asked: list[bool] = []
 
     def cancelled() -> bool:
         asked.append(True)
         return len(asked) > 3
 
-    ArrivingContent(lambda: fd).add_hole(0, 1 << 40, cancelled)
+    os.ftruncate(fd, 1 << 40)
+    made = ArrivingContent(lambda: fd, existing=1 << 40, cancelled=cancelled)
+    with pytest.raises(Cancelled):
+        begin(made)
     assert len(asked) == 4
 
 
