@@ -138,7 +138,7 @@ class Receiver:
                 raise OSError(errno.EACCES, "the service has sent what was not requested")
             if self._sink is not None:
                 if file is None or entry.number:
-                    raise OSError(errno.EISDIR, "only one file can be written to a pipe")
+                    raise DestinationUnusable(OSError(errno.EISDIR, "only one file can be written to a pipe"))
                 self._want(file, Action.WANT_ALL)
             else:
                 place = self._destination.place(entry.kind, components)

@@ -103,6 +103,7 @@ class Sender:
         totals = self._answers.totals
         totals.others, totals.deleted = told.others, told.deleted
         totals.failed = max(totals.failed + self._failed, told.failed)
+        totals.skipped = min(totals.skipped, told.skipped)  # a skip also answers what nothing can be done about
         if totals.files != 1:
             totals.digest = ""
         return totals

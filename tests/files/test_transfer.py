@@ -445,6 +445,20 @@ def test_one_file_can_go_to_a_descriptor(tmp_path: Path) -> None:
     assert totals.digest == blake3(data).hexdigest()
 
 
+@pytest.mark.parametrize("name", ["deep", "deep/", "*.bin"])
+def test_that_several_cannot_go_to_a_descriptor_is_told_once(tmp_path: Path, source: Path, name: str) -> None:
+    for each in "abc":
+        write(source / f"{each}.bin", each.encode())
+    with (tmp_path / "out").open("wb") as out:
+        options = OPTIONS._replace(operation="get", paths=(os.fsencode(source / name),))
+        joined = JoinedTransfer(options.paths, Sink(out.fileno()), options, expand=True)
+        totals = joined.finish()
+    assert totals.failed == 1
+    assert (tmp_path / "out").read_bytes() == (b"a" if name == "*.bin" else b"")
+    [trouble] = [each for each in joined.received if isinstance(each, events.Trouble)]
+    assert (trouble.path, trouble.sentence) == (b"-", "only one file can be written to a pipe")
+
+
 def test_both_directions_at_once(tmp_path: Path, source: Path) -> None:
     shutil.copytree(source, tmp_path / "second", symlinks=True)
     settle(tmp_path / "second")

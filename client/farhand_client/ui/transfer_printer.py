@@ -112,14 +112,11 @@ class TransferPrinter:
                 if self._notices <= MAX_FAILURES and not self._quiet:
                     self._write(lambda: print_message(failure_sentence(event, self._host)))
             case Trouble(remote=False) if self._digests != 1:
-                self._failures += 1
                 if event.errno == errno.EPIPE:
                     raise BrokenPipeError(errno.EPIPE, event.sentence)  # as for any other output
-                self._write(lambda: print_message(f"stdout: {event.sentence}"))
+                self._fail(f"stdout: {event.sentence}")
             case Trouble():
-                self._failures += 1
-                if self._failures <= MAX_FAILURES:
-                    self._write(lambda: print_message(failure_sentence(event, self._host)))
+                self._fail(failure_sentence(event, self._host))
             case Finished() if self._dry_run:
                 self._write_name(b"would send ", event.path)
             case Removed() if self._dry_run:
@@ -141,6 +138,11 @@ class TransferPrinter:
         elif failed:
             print_message(f"{counted(failed, 'file')} failed")
         return EXIT_INCOMPLETE if failed else 0
+
+    def _fail(self, sentence: str) -> None:
+        self._failures += 1
+        if self._failures <= MAX_FAILURES:
+            self._write(lambda: print_message(sentence))
 
     def _write(self, write: Callable[[], None]) -> None:
         if self._bars is None:

@@ -121,6 +121,11 @@ def test_what_cannot_be_written_to_stdout_is_named_as_that(capfd: pytest.Capture
     assert capfd.readouterr().err == "farhand: stdout: no space left on device\nfarhand: 1 file failed\n"
     with pytest.raises(BrokenPipeError):
         TransferPrinter("web", digests=2).note(trouble._replace(errno=32))
+    reported(TransferPrinter("web", digests=2), *[trouble] * (MAX_FAILURES + 5))
+    assert capfd.readouterr().err.splitlines()[MAX_FAILURES:] == [
+        "farhand: … and 5 more",
+        f"farhand: {MAX_FAILURES + 5} files failed",
+    ]
 
 
 def test_verbose_lines_go_where_they_were_directed(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
