@@ -72,6 +72,7 @@ class FakeReceiver:
         self.done: dict[bytes, wire.FileEnd] = {}
         self.aborted: dict[bytes, wire.Abort] = {}
         self.unfinished = 0
+        self.skipped = 0
         self.most_unfinished = 0
         self.error: BaseException | None = None
         self.summary = wire.Summary(b"")
@@ -135,6 +136,7 @@ class FakeReceiver:
                     for answer in self.answer(frame):
                         self._writer.write(answer)
                         self.unfinished -= isinstance(answer, wire.Skip | wire.Failed)
+                        self.skipped += answer.files if isinstance(answer, wire.Skip) else 0
             case wire.Data(number, offset, data):
                 self._store(number, offset, bytes(data))
             case wire.Hole(number, offset, length):
@@ -157,7 +159,9 @@ class FakeReceiver:
                 self.unfinished -= 1
                 self._writer.write(wire.Failed(number, frame.errno, frame.sentence))
             case wire.Finish():
-                self._writer.write(wire.Summary(json.dumps(events.Totals().to_json()).encode()))
+                totals = events.Totals()
+                totals.skipped = self.skipped
+                self._writer.write(wire.Summary(json.dumps(totals.to_json()).encode()))
                 return False
         return True
 
