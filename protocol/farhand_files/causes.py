@@ -26,11 +26,17 @@ _CAUSES: Final = {
 }
 
 
+MAX_ERRNO: Final = 4095
+"""The largest number of an error (linux/err.h). The other side may send anything."""
+
+
 def cause(error: OSError) -> str:
     """Return why a system call has failed, or what `error` says itself if it was not one."""
     number = error.errno
     if number is None:
         return str(error)
+    if number > MAX_ERRNO:
+        return error.strerror or f"error {number}"
     if error.strerror is not None and error.strerror != os.strerror(number):
         return error.strerror
     return _CAUSES.get(number) or os.strerror(number).lower()

@@ -22,3 +22,8 @@ from farhand_files.causes import cause
 )
 def test_a_cause_is_a_plain_sentence(error: OSError, text: str) -> None:
     assert cause(error) == text
+
+
+def test_a_number_of_no_error_that_the_other_side_has_sent_does_no_harm() -> None:
+    assert cause(OSError(0xFFFFFFFF, "the disk is gone")) == "the disk is gone"
+    assert cause(OSError(0xFFFFFFFF, "")) == "error 4294967295"
