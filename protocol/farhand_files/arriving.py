@@ -37,6 +37,7 @@ class ArrivingFile:
         "content",
         "entry",
         "held",
+        "left",
         "names",
         "place",
         "prepared",
@@ -55,6 +56,8 @@ class ArrivingFile:
         self.temporary: Temporary | None = None
         """What its content is written to: a temporary file, or the file itself if it is written in place."""
         self.basis: list[Basis] = []
+        self.left = False
+        """Whether an earlier attempt may have left something for it."""
         self.spent: Temporary | None = None
         """What an earlier attempt has left, if it is only read."""
         self.prepared = False

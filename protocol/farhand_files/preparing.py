@@ -112,7 +112,7 @@ class Preparer:
         file.basis.append(Basis(fd, os.fstat(fd).st_size))
         if file.action is Action.WANT_CHANGED:
             return _fixed_chunks(fd, size)
-        file.spent = Leftovers(directory).take(name)
+        file.spent = Leftovers(directory).take(name) if file.left else None  # it reads the whole directory
         if file.spent is not None:
             file.basis.append(Basis(file.spent.fd, os.fstat(file.spent.fd).st_size))
         return _cut_chunks(file.basis, size)

@@ -193,12 +193,11 @@ class Receiver:
         existing = None
         if place or not self._destination.made:
             existing = self._placing.existing(place, entry.kind)
-        partial = 0
         if file is not None:
             file.place = place
             self._results.place(entry.number, place)
-            if entry.size >= wire.CHUNK and self._placing.has_leftover(place):
-                partial = wire.CHUNK
+            file.left = entry.size >= wire.CHUNK and self._placing.has_leftover(place)
+        partial = wire.CHUNK if file is not None and file.left else 0
         able = self._options.delta and delta.available()
         decision = decide(entry, existing, self._options, partial=partial, delta=able)
         match decision.action:

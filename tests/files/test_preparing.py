@@ -9,6 +9,7 @@ import pytest
 from blake3 import blake3
 
 from farhand_files import preparing, wire
+from farhand_files.opening import Directory
 from farhand_files.temporary import temporary_name
 from tests.support.transferring import FakeSender, put_options
 
@@ -72,6 +73,27 @@ def test_an_old_file_and_what_was_left_are_both_used(tmp_path: Path) -> None:
     list(sender.finish())
     assert (tmp_path / "file").read_bytes() == left + old[:CHUNK] + b"end"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_directory_is_read_again_only_for_files_of_which_something_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    class Counted(preparing.Leftovers):
+        def __init__(self, directory: Directory) -> None:
+            read.append(os.fsdecode(directory.path))
+            super().__init__(directory)
+
+    monkeypatch.setattr(preparing, "Leftovers", Counted)
+    leave(tmp_path, b"file 3", bytes(CHUNK))
+    sender = FakeSender(tmp_path, options=put_options(tmp_path, delta=True))
+    for number in range(6):
+        (tmp_path / f"file {number}").write_bytes(bytes(2 * CHUNK))
+        sender.entry(b"file %d" % number, size=3 * CHUNK)
+        assert want(sender).basis == wire.BASIS
+    sender.close()
+    assert read == [str(tmp_path)]
 
 
 def test_what_another_receiver_uses_is_of_use_as_a_copy(tmp_path: Path) -> None:
