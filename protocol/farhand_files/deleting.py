@@ -7,6 +7,7 @@ link. It does not enter other file systems.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from array import array
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from . import wire
+from .names import folded, spellings
 from .opening import OpenDirectories
 from .planning import surplus
 from .selection import Selection
@@ -39,9 +41,15 @@ class Names:
         self._few: set[int] = set()
         self._many: list[array[int]] | None = None
         self._sorted = False
+        self._folded: Names | None = None
 
     def add(self, name: bytes) -> None:
         """Note a name."""
+        common = folded(name)
+        if common != name:
+            if self._folded is None:
+                self._folded = Names()
+            self._folded.add(common)
         key = hash(name) & 0xFFFFFFFFFFFFFFFF
         if self._many is not None:
             self._many[key % _BUCKETS].append(key)
@@ -53,6 +61,11 @@ class Names:
             self._many = [array("Q") for _ in range(_BUCKETS)]
             for each in few:
                 self._many[each % _BUCKETS].append(each)
+
+    def has_spelling(self, name: bytes) -> bool:
+        """Return whether a name was noted that some file systems do not distinguish from this one."""
+        common = folded(name)
+        return common in self or (self._folded is not None and common in self._folded)
 
     def __contains__(self, name: object) -> bool:
         key = hash(name) & 0xFFFFFFFFFFFFFFFF
@@ -103,9 +116,24 @@ class Listings:
             with os.scandir(fd) as entries:
                 there = ((os.fsencode(each.name), each.is_dir(follow_symlinks=False)) for each in entries)
                 for name, is_directory in surplus(path, there, names, self._selection.excludes):
+                    if names.has_spelling(name) and _is_folded(fd, name):
+                        continue  # it is what the sources have: its name here is spelled otherwise
                     self._spill.append((b"d" if is_directory else b"f") + b"/".join((*components, name)))
         finally:
             os.close(fd)
+
+
+def _is_folded(directory: int, name: bytes) -> bool:
+    """Return whether a name in an open directory can be spelled otherwise."""
+    try:
+        status = os.lstat(name, dir_fd=directory)
+    except OSError:
+        return False
+    for other in spellings(name):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(status, os.lstat(other, dir_fd=directory)):
+                return True
+    return False
 
 
 class Deleter:

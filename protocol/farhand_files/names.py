@@ -7,6 +7,7 @@ in the directory before it: there is none that leads up or elsewhere.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from .wire import MAX_PATH
@@ -28,6 +29,29 @@ class BadName(ValueError):
 def is_temporary(name: bytes) -> bool:
     """Return whether a temporary file of a transfer has this name."""
     return TEMPORARY.fullmatch(name) is not None
+
+
+def folded(name: bytes) -> bytes:
+    """Return what all spellings of a name have in common that some file systems do not distinguish: those that differ
+    only by case, or by Unicode form."""
+    if name.isascii():
+        return name.lower()
+    return _name(unicodedata.normalize("NFD", _text(name).casefold()))
+
+
+def spellings(name: bytes) -> set[bytes]:
+    """Return some other spellings of a name, so that one of them shows whether a file system distinguishes any."""
+    text = _text(name)
+    forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    return {_name(each) for each in (text.lower(), text.upper(), *forms)} - {name}
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _name(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def check_path(path: bytes) -> tuple[bytes, ...]:

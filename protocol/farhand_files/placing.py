@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 import struct
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -21,6 +20,7 @@ from . import wire
 from .arriving import IN_PLACE_FLAGS
 from .attributes import Attributes, make_usable
 from .durability import Durability
+from .names import folded
 from .opening import MAX_OPEN, Directory, OpenDirectories, join
 from .options import TransferOptions
 from .planning import DEVICE, SPECIAL, Existing, mode_of
@@ -43,7 +43,7 @@ class _Known:
         self.directory = directory
         self.leftovers: Leftovers | None = None
         self.folds: bool | None = None
-        self.written: dict[str, bytes] = {}
+        self.written: dict[bytes, bytes] = {}
 
 
 class Placing:
@@ -285,7 +285,7 @@ class Placing:
             except OSError:
                 known.folds = False
         if known.folds:
-            key = unicodedata.normalize("NFD", os.fsdecode(name).casefold())
+            key = folded(name)
             if known.written.setdefault(key, name) != name:
                 other = os.fsdecode(known.written[key])
                 raise OSError(

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from farhand_files import deleting, events, wire
-from farhand_files.deleting import FEW_NAMES, Names
+from farhand_files.deleting import FEW_NAMES, Listings, Names
+from farhand_files.names import folded
+from farhand_files.opening import Area, OpenDirectories
 from farhand_files.options import TransferOptions
-from tests.support.transferring import FakeSender, Transferred, transfer
+from farhand_files.selection import Selection
+from farhand_files.spill import Spill
+from tests.support.transferring import FakeSender, Transferred, put_options, transfer
 
 
 @pytest.fixture
@@ -145,6 +149,43 @@ def test_only_so_many_directories_may_begin(tmp_path: Path, monkeypatch: pytest.
         sender.entry(b"%d" % number, wire.DIRECTORY)
     sender.close()
     assert isinstance(sender.error, wire.WireError)
+
+
+@pytest.mark.parametrize(
+    ("there", "sent"), [("readme", "README"), ("README", "readme"), ("Readme", "README"), ("e\u0301", "\u00e9")]
+)
+@pytest.mark.parametrize("folds", [True, False])
+def test_what_is_only_spelled_otherwise_stays_where_names_are_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, sent: str, folds: bool
+) -> None:
+    (tmp_path / "source" / there).mkdir(parents=True)
+    (tmp_path / "source" / "more").touch()
+    real = os.lstat
+
+    def folding(name: bytes, *, dir_fd: int) -> os.stat_result:
+        if folds and folded(name) == folded(there.encode()):
+            name = there.encode()
+        return real(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "lstat", folding)
+    top = Area(None, b"/").open_directory(os.fsencode(tmp_path))
+    spill = Spill(top)
+    listings = Listings(Selection(put_options(tmp_path)), spill)
+    listings.begin(0, (b"source",))
+    listings.add((b"source", sent.encode()))
+    listings.finish(0, True, OpenDirectories(top))
+    other = [] if folds else [b"dsource/" + there.encode()]
+    assert sorted(spill.forwards()) == [*other, b"fsource/more"]
+
+
+@pytest.mark.parametrize("count", [5, FEW_NAMES + 5])
+def test_other_spellings_of_names_are_known(count: int) -> None:
+    names = Names()
+    for number in range(count):
+        names.add(f"Name {number} \u00c9".encode())
+    assert all(names.has_spelling(f"nAME {number} e\u0301".encode()) for number in range(count))
+    assert not names.has_spelling(b"Name")
+    assert "name 1 e\u0301".encode() not in names
 
 
 @pytest.mark.parametrize("count", [0, 1, FEW_NAMES, FEW_NAMES + 1, 4 * FEW_NAMES])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_files.names import MAX_COMPONENT, BadName, check_path, is_temporary
+from farhand_files.names import MAX_COMPONENT, BadName, check_path, folded, is_temporary, spellings
 from farhand_files.wire import MAX_PATH
 
 TEMPORARY = b".farhand-0123456789abcdef-00ff00ff.part"
@@ -92,3 +92,24 @@ def test_the_receivers_own_temporary_files_are_known(name: bytes) -> None:
 @pytest.mark.parametrize("name", [b"", b".farhand-.part", TEMPORARY + b"\n", TEMPORARY[:-1], b"x" + TEMPORARY])
 def test_other_names_are_no_temporary_files(name: bytes) -> None:
     assert not is_temporary(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("README", "readme"), ("Straße", "STRASSE"), ("é", "e\u0301"), ("É.txt", "e\u0301.TXT")]
+)
+def test_spellings_that_may_not_be_distinguished_have_a_form_in_common(one: str, other: str) -> None:
+    assert folded(one.encode()) == folded(other.encode())
+
+
+@given(st.binary(max_size=40))
+def test_any_name_has_a_form_and_no_other_spelling_is_itself(name: bytes) -> None:
+    others = spellings(name)
+    assert name not in others
+    assert all(folded(other) == folded(folded(name)) or not name.isascii() for other in others)
+
+
+def test_a_spelling_differs_by_case_or_form() -> None:
+    assert spellings(b"ReadMe") == {b"readme", b"README"}
+    assert spellings("é".encode()) == {"É".encode(), "e\u0301".encode()}
+    assert spellings(b"1-2") == set()
+    assert spellings(b"\xff") == set()

@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from farhand_files import preparing, wire
 from farhand_files.opening import Directory
-from farhand_files.temporary import temporary_name
+from farhand_files.temporary import Leftovers, temporary_name
 from tests.support.transferring import FakeSender, put_options
 
 CHUNK = wire.CHUNK
@@ -80,7 +80,7 @@ def test_a_directory_is_read_again_only_for_files_of_which_something_was_left(
 ) -> None:
     read: list[str] = []
 
-    class Counted(preparing.Leftovers):
+    class Counted(Leftovers):
         def __init__(self, directory: Directory) -> None:
             read.append(os.fsdecode(directory.path))
             super().__init__(directory)
