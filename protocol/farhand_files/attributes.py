@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import time
 from typing import Final, NamedTuple
@@ -75,8 +76,11 @@ class Attributes:
                 os.utime(name, ns=(time.time_ns(), mtime), dir_fd=directory.fd, follow_symlinks=False)
 
     def set_for_directory(self, directory: Directory, mode: int, mtime: int) -> None:
-        """Set mode and time of an open directory, if they differ. Raises OSError."""
+        """Set mode and time of an open directory, if they differ. It keeps its setgid and sticky bit, which it has from
+        whoever made it or from the directory above it, and never from the other side. Raises OSError."""
         status = os.fstat(directory.fd)
+        if stat.S_ISDIR(status.st_mode):
+            mode |= status.st_mode & (stat.S_ISGID | stat.S_ISVTX)
         with _Usable(directory) as place:
             if status.st_mode & 0o7777 != mode:
                 os.chmod(place, mode)

@@ -301,6 +301,19 @@ def test_a_directory_at_the_end_has_its_mode_and_time(tmp_path: Path) -> None:
     (tmp_path / "top/inner").chmod(0o700)
 
 
+def test_a_directory_keeps_the_setgid_bit_that_it_has_or_inherits(source: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "source").mkdir(parents=True)
+    for path in (shared, shared / "source"):
+        path.chmod(0o2775)
+    done = transfer(source, shared)
+    assert not done.troubles
+    directories = [path for path in (shared / "source").rglob("*") if path.is_dir() and not path.is_symlink()]
+    assert directories
+    assert all(path.stat().st_mode & 0o7000 == 0o2000 for path in [shared / "source", *directories])
+    assert not any(path.lstat().st_mode & 0o2000 for path in shared.rglob("*") if path.is_file())
+
+
 def test_a_read_only_tree_is_updated(tmp_path: Path) -> None:
     (tmp_path / "top").mkdir()
     (tmp_path / "top/file").write_text("old")
