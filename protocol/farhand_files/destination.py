@@ -154,6 +154,7 @@ class Requested:
     def __init__(self, options: TransferOptions) -> None:
         self._anything = options.operation != "get"
         self._names: set[bytes] = set()
+        self._matched = b""
         self._patterns = []
         for path in options.paths if not self._anything else ():
             name = path.rsplit(b"/", 1)[-1]
@@ -171,9 +172,9 @@ class Requested:
         if not components:
             return False
         name = components[0]
-        if name in self._names:
+        if name in self._names or name == self._matched:
             return True
         if any(matches(pattern, name) for pattern in self._patterns):
-            self._names.add(name)
+            self._matched = name  # most of what follows is below it
             return True
         return False

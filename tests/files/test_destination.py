@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,16 @@ def test_what_was_requested_is_known_by_its_name(path: bytes, name: bytes, inclu
     assert requested.includes((name,)) is included
     assert requested.includes((name, b"below")) is included
     assert Requested(TransferOptions("put", (path,))).includes((b"anything",))
+
+
+def test_any_number_of_names_that_match_takes_no_memory() -> None:
+    requested = Requested(TransferOptions("get", (b"*",)))
+    tracemalloc.start()
+    try:
+        assert all(requested.includes((b"%0200d" % number,)) for number in range(5000))
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_cannot_take_a_directory_is_not_replaced_by_a_file_in_it(source: Path, tmp_path: Path) -> None:
