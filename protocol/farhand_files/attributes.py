@@ -119,7 +119,7 @@ def make_usable(directory: Directory) -> None:
 
 
 class _Usable:
-    """A directory that is not open for reading, in a form that chmod and the like accept."""
+    """What is held open, in a form that chmod and the like accept: they refuse descriptors of O_PATH."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -128,6 +128,8 @@ class _Usable:
     def __enter__(self) -> int | bytes:
         if _PROC:
             return b"/proc/self/fd/%d" % self._directory.fd
+        if not hasattr(os, "O_PATH"):
+            return self._directory.fd
         self._fd = self._directory.readable()
         return self._fd
 

@@ -11,7 +11,7 @@ import pytest
 
 from farhand_files import attributes, wire
 from farhand_files.attributes import Attributes, OwnerIds, make_usable, owner_of
-from farhand_files.opening import Area
+from farhand_files.opening import Area, Directory
 from tests.support.transferring import put_options
 
 ROOT = pwd.getpwuid(0).pw_name
@@ -73,6 +73,17 @@ def test_a_directory_and_a_link_get_theirs(tmp_path: Path, monkeypatch: pytest.M
     for path in (tmp_path / "below", tmp_path / "link"):
         assert path.lstat().st_mtime_ns == 10**18
     assert (tmp_path / "below").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_file_that_stays_gets_its_mode_and_time_where_there_is_no_o_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_PATH")
+    (tmp_path / "file").touch()
+    with Directory(os.open(tmp_path / "file", os.O_RDONLY), b"file") as file:
+        Attributes(put_options("x")).set_for_directory(file, 0o640, 5 * 10**17)
+    status = (tmp_path / "file").stat()
+    assert (status.st_mode & 0o7777, status.st_mtime_ns) == (0o640, 5 * 10**17)
 
 
 def test_a_directory_is_made_usable(tmp_path: Path) -> None:
