@@ -18,7 +18,7 @@ from farhand_files.wire import CHUNK
 from tests.support.client import TIMEOUT
 from tests.support.command import farhand, json_lines, running
 from tests.support.cutting_proxy import cutting_proxy
-from tests.support.service import Service
+from tests.support.service import Service, running_service
 
 MiB = 1 << 20
 
@@ -152,3 +152,30 @@ async def test_on_a_full_disk_what_fits_arrives_and_the_rest_is_named(
     for name in set(names(small_disk)) - {"old"}:
         assert (small_disk / name).read_bytes() == (here / name).read_bytes()
     assert len(names(small_disk)) == 4
+
+
+async def test_after_sigkill_of_the_service_the_transfer_goes_on_with_the_next_one(
+    tmp_path: Path, here: Path, there: Path
+) -> None:
+    content = os.urandom(12 * MiB)
+    (here / "big").write_bytes(content)
+    moving = asyncio.Event()
+
+    def progress(event: Event) -> None:
+        if isinstance(event, Moved) and event.sent >= 4 * MiB:
+            moving.set()
+
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(running_service(tmp_path))
+        client = await stack.enter_async_context(connect(first.host, reconnect=TIMEOUT))
+        transfer = asyncio.ensure_future(client.put(here / "big", str(there / "big"), progress=progress, rate=4 * MiB))
+        async with asyncio.timeout(3 * TIMEOUT):
+            await moving.wait()
+            first.process.kill()
+            await first.process.wait()
+            await stack.enter_async_context(running_service(tmp_path))
+            done = await transfer
+    assert (there / "big").read_bytes() == content
+    assert done.files == 1
+    assert done.sent < len(content) + 4 * MiB, "what had arrived is not sent again"
+    assert names(there) == ["big"]
