@@ -50,7 +50,7 @@ def read_small(fd: int, size: int) -> tuple[bytes, os.stat_result] | None:
     if before.st_size != size or not stat.S_ISREG(before.st_mode):
         return None
     data = os.read(fd, size + 1)
-    if len(data) != size or -RECENT < opened - before.st_mtime_ns < RECENT or not _same(before, os.fstat(fd)):
+    if len(data) != size or -RECENT < opened - before.st_mtime_ns < RECENT or not _is_untouched(before, os.fstat(fd)):
         return None
     return data, before
 
@@ -136,7 +136,7 @@ class Content:
         if not self.known_size:
             return True
         now = os.fstat(self._fd)
-        if _same(self._before, now) and not -RECENT < self._opened - now.st_mtime_ns < RECENT:
+        if _is_untouched(self._before, now) and not -RECENT < self._opened - now.st_mtime_ns < RECENT:
             return True
         if now.st_size < self.size or self._digest_again() != self.hashes.blake3():
             raise Changed
@@ -341,6 +341,12 @@ def read_ahead(parts: Iterator[Part]) -> Generator[Part, None, None]:
 def _is_zero(view: memoryview) -> bool:
     size = len(view)
     return not view[0] and not view[size - 1] and not view[size // 2] and view.tobytes() == _ZEROS[:size]
+
+
+def _is_untouched(before: os.stat_result, now: os.stat_result) -> bool:
+    """Return whether there is no sign of a change: not even one after which the time of modification was set back, as
+    `cp -p` and tar do."""
+    return _same(before, now) and before.st_ctime_ns == now.st_ctime_ns
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

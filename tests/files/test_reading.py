@@ -211,6 +211,24 @@ def test_a_file_at_rest_is_told_from_one_that_was_changed(tmp_path: Path) -> Non
             content.settle()
 
 
+def test_a_change_whose_time_was_set_back_is_noticed(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"old content")
+    with opened(path) as content:
+        assembled(content)
+        made(path, b"new content")
+        with pytest.raises(Changed):
+            content.settle()
+
+
+def test_a_file_that_got_another_name_or_mode_is_what_it_was(tmp_path: Path) -> None:
+    path = made(tmp_path / "f", b"content")
+    with opened(path) as content:
+        assembled(content)
+        os.link(path, tmp_path / "g")
+        path.chmod(0o600)
+        assert content.settle()
+
+
 def test_a_file_that_was_only_touched_is_what_it_was(tmp_path: Path) -> None:
     path = made(tmp_path / "f", b"content")
     with opened(path) as content:
@@ -364,6 +382,21 @@ def test_a_small_file_that_changes_while_it_is_read_is_not_used(
     def read(fd: int, size: int) -> bytes:
         result = real(fd, size)
         path.write_bytes(b"changed")
+        return result
+
+    monkeypatch.setattr(os, "read", read)
+    assert small(path, 7) is None
+
+
+def test_a_small_file_that_was_set_back_after_a_change_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / "f", b"content")
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        result = real(fd, size)
+        made(path, b"changed")
         return result
 
     monkeypatch.setattr(os, "read", read)
