@@ -168,16 +168,22 @@ class Leftovers:
             return copy
 
     def sweep(self) -> None:
-        """Remove those that nobody holds and that are older than `MAX_AGE`, of targets that were not asked about."""
+        """Remove those that nobody holds and that are older than `MAX_AGE`, of targets that were not asked about. Also
+        links that were not renamed, and what cannot be locked: nobody needs a day for either."""
         names, self._names = self._names, {}
         oldest = time.time() - MAX_AGE
         for several in names.values():
             for name in several:
                 with contextlib.suppress(OSError):
-                    if os.lstat(name, dir_fd=self._directory.fd).st_ctime < oldest:
-                        found = self._claim(name, b"", [])
-                        if found is not None:
-                            found.remove()
+                    status = os.lstat(name, dir_fd=self._directory.fd)
+                    if status.st_ctime >= oldest or status.st_uid != os.geteuid():
+                        continue
+                    held: list[bytes] = []
+                    found = self._claim(name, b"", held)
+                    if found is not None:
+                        found.remove()
+                    elif not held and (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                        os.unlink(name, dir_fd=self._directory.fd)
 
     def _claim(self, name: bytes, target: bytes, held: list[bytes]) -> Temporary | None:
         """Return a file that nobody holds, locked. The name of one that another receiver holds is added to `held`."""

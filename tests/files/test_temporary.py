@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -184,6 +186,31 @@ def test_what_was_left_a_day_ago_is_removed(directory: Directory, monkeypatch: p
         assert left.exists() is there
         assert used.exists()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("what", ["symbolic link", "hard link", "file that cannot be locked"])
+def test_what_cannot_be_used_again_is_removed_after_a_day_too(
+    directory: Directory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    (tmp_path / "precious").write_text("precious")
+    left = tmp_path / os.fsdecode(temporary_name(b"target"))
+    if what == "symbolic link":
+        left.symlink_to("precious")
+    elif what == "hard link":
+        os.link(tmp_path / "precious", left)
+    else:
+        left.touch()
+
+        def flock(fd: int, how: int) -> None:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+    Leftovers(directory).sweep()
+    assert os.path.lexists(left)
+    monkeypatch.setattr(time, "time", later_by(MAX_AGE + 60))
+    Leftovers(directory).sweep()
+    assert not os.path.lexists(left)
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_no_other_file_is_used(directory: Directory, tmp_path: Path) -> None:
