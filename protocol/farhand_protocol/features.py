@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 FILES: Final = "files"
-"""Transfers of files: `run.transfer`."""
+"""Transfers of files: `run.transfer`, and `transfer` in a listing."""
 
 LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
@@ -55,7 +55,7 @@ FEATURES: Final = (
 """The features of this version, as both sides announce them."""
 
 _FIELDS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    FILES: {"run": ("transfer",)},
+    FILES: {"run": ("transfer",), "runs": ("transfer",)},
     LEFT_PROCESSES: {
         "run": ("leave_processes",),
         "ended": ("left_processes",),

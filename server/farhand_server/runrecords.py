@@ -104,6 +104,7 @@ def past_run(record: RunRecord) -> PastRun:
         has_terminal=isinstance(request.get("terminal"), dict),
         login=request.get("login") is True,
         internal=request.get("internal") is True,
+        transfer=request.get("transfer") is not None,
         began=record.requested_at,
         pid=record.pid,
         result=RunResult(

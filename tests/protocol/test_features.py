@@ -52,6 +52,13 @@ def sent_by_client(features: tuple[str, ...], request: m.Message) -> m.Message:
 STARTED = m.Started(pid=7)
 
 
+def test_a_peer_that_knows_no_transfers_is_not_told_which_runs_are_some() -> None:
+    moving = INFO.model_copy(update={"transfer": True})
+    others = tuple(feature for feature in FEATURES if feature != "files")
+    assert sent_by_service(FEATURES, m.List(), m.Runs(runs=(moving,))) == [m.Runs(runs=(moving,))]
+    assert sent_by_service(others, m.List(), m.Runs(runs=(moving,))) == [m.Runs(runs=(INFO,))]
+
+
 def test_a_peer_that_knows_all_features_receives_every_field() -> None:
     assert sent_by_service(FEATURES, run(), STARTED, ENDED) == [STARTED, ENDED]
     assert sent_by_service(FEATURES, m.List(), m.Runs(runs=(INFO,))) == [m.Runs(runs=(INFO,))]

@@ -75,17 +75,22 @@ async def record_whole_run(ledger: Ledger, run: LiveRun, result: RunResult) -> N
 
 
 @pytest.mark.parametrize(
-    ("request_json", "login", "internal"),
-    [(b'{"login": true}', True, False), (b'{"internal": true}', False, True), (b'{"login": "yes"}', False, False)],
+    ("request_json", "kinds"),
+    [
+        (b'{"login": true}', (True, False, False)),
+        (b'{"internal": true}', (False, True, False)),
+        (b'{"transfer": {"access": "read"}}', (False, False, True)),
+        (b'{"login": "yes"}', (False, False, False)),
+    ],
 )
-async def test_a_login_shell_and_an_internal_run_are_still_known_as_such(
-    ledger: Ledger, tmp_path: Path, request_json: bytes, login: bool, internal: bool
+async def test_a_login_shell_an_internal_run_and_a_transfer_are_still_known_as_such(
+    ledger: Ledger, tmp_path: Path, request_json: bytes, kinds: tuple[bool, bool, bool]
 ) -> None:
     run = make_run(tmp_path, origin=dataclasses.replace(ORIGIN, request=request_json))
     await record_whole_run(ledger, run, RunResult(Exited(code=0), 0, 0, 1.5))
     past = ledger.find(run.id, "ada")
     assert past is not None
-    assert (past.login, past.internal) == (login, internal)
+    assert (past.login, past.internal, past.transfer) == kinds
     run.close()
 
 

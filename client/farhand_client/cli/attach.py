@@ -24,7 +24,7 @@ from farhand_client.ui.streams import JsonOutput, StandardWriters, copy_streams
 from farhand_client.ui.unread_stdin import UnreadStdin
 from farhand_protocol.outcome import Killed, TimedOut
 
-from .connection import report_error, run_with_client
+from .connection import report_error, run_with_client, run_with_output
 from .default_host import parse_with_host
 from .loop import run_attended
 from .options import (
@@ -98,7 +98,7 @@ def attach_command(arguments: Sequence[str]) -> int:
     outage = OutageNotice(options.host)
 
     async def attach(client: Client) -> int:
-        info = await client.info(options.id)
+        info = await run_with_output(client, options.id)
         if info.terminal is None:
             return await _attach_streams(client, options)
         if attended_reconnect:
@@ -160,7 +160,7 @@ async def _attach_streams(client: Client, options: argparse.Namespace) -> int:
 
 
 async def _copy_until_end(client: Client, options: argparse.Namespace, signals: RunSignalHandler) -> int:
-    info = await client.info(options.id)
+    info = await run_with_output(client, options.id)
     stdin: bool | int = False
     if info.stdin is not None and not options.read_only and not options.no_stdin and can_read_stdin():
         # Continue where the run's stdin is; at a terminal every client counts only what it has typed itself.
@@ -187,12 +187,13 @@ async def _copy_until_end(client: Client, options: argparse.Namespace, signals: 
 
 
 async def _logs(client: Client, options: argparse.Namespace) -> int:
-    stdout, stderr = await _offsets(client, options)
+    info = await run_with_output(client, options.id)
+    stdout, stderr = _offsets(info, options)
     require_stdout("the output of the run would be lost")
     json = JsonOutput(stdout, stderr) if options.json else None
     output = json or StandardWriters()
     attaching = client.attach(
-        options.id,
+        info.id,
         offset=(None if options.stderr else stdout, None if options.stdout else stderr),
         hold=False,
         follow=options.follow,
@@ -210,8 +211,7 @@ async def _logs(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _offsets(client: Client, options: argparse.Namespace) -> tuple[int, int]:
+def _offsets(run: RunInfo, options: argparse.Namespace) -> tuple[int, int]:
     if options.tail is None:
         return (0, options.begin) if options.stderr else (options.begin, 0)
-    run = await client.info(options.id)
     return max(0, run.stdout - options.tail), max(0, run.stderr - options.tail)

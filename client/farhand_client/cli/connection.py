@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
 from farhand_client.connection.reconnecting import OutageCallback
@@ -16,11 +16,14 @@ from farhand_client.pending import Pending
 from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.exitcodes import EXIT_USAGE, error_exit_code
 from farhand_client.ui.outages import OutageNotice
-from farhand_client.ui.printing import print_json, print_message
+from farhand_client.ui.printing import print_json, print_message, require_output
 from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
 
 from .loop import run_loop
 from .status import error_report
+
+if TYPE_CHECKING:
+    from farhand_protocol.messages import RunInfo
 
 
 def open_connection(
@@ -84,6 +87,13 @@ def run_with_client(
     except ValueError as error:  # among them an invalid HOST or id, and an id that matches several runs
         print_message(str(error))
         return EXIT_USAGE
+
+
+async def run_with_output(client: Client, text: str) -> RunInfo:
+    """Return the run whose id begins with `text`, to show its output. Raises as `Client.info` and `require_output`."""
+    info = await client.info(text)
+    require_output(info)
+    return info
 
 
 async def for_each_run(

@@ -19,7 +19,7 @@ from farhand_client.recording.events import GapEvent, OutputEvent, RecordedEvent
 from farhand_client.ui.printing import LocalError, print_gap, print_message, reason, require_stdout
 from farhand_protocol.limits import KiB
 
-from .connection import run_with_client
+from .connection import run_with_client, run_with_output
 from .default_host import parse_with_host
 from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
 
@@ -130,7 +130,7 @@ class ExportFile:
 
 
 async def _export(client: Client, options: argparse.Namespace) -> int:
-    recording = RecordingReader(client, await client.info(options.id))
+    recording = RecordingReader(client, await run_with_output(client, options.id))
     with ExportFile(options.asciicast) as file:
         async with aclosing(recording.events()) as events, aclosing(_encode(recording, events, options.title)) as lines:
             async for text in lines:

@@ -20,7 +20,7 @@ from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.printing import LocalError, print_gap, print_message, reason, require_stdout
 from farhand_protocol.messages.terminal import WindowSize
 
-from .connection import run_with_client
+from .connection import run_with_client, run_with_output
 from .default_host import parse_with_host
 from .options import add_connection_options, add_host, add_reconnect, add_run_id, command_parser
 from .values import duration, speed
@@ -57,7 +57,7 @@ def replay_command(arguments: Sequence[str]) -> int:
 
 async def _replay(client: Client, options: argparse.Namespace) -> int:
     require_stdout("the output of the run would be lost")
-    recording = RecordingReader(client, await client.info(options.id))
+    recording = RecordingReader(client, await run_with_output(client, options.id))
     with SignalHandler(lambda: signals.end()) as signals:
         try:
             async with aclosing(recording.events()) as events:

@@ -18,6 +18,7 @@ from farhand_client.ids import checked_prefix
 from farhand_client.results import Result
 from farhand_client.terminal.screen import MAX_TAIL
 from farhand_client.ui.exitcodes import outcome_exit_code
+from farhand_client.ui.printing import require_output
 from farhand_client.ui.runs import MIN_ID_PREFIX, run_table
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -176,6 +177,7 @@ async def _detach(session: ReplSession, words: tuple[str, ...]) -> int:
 async def _attach(session: ReplSession, words: tuple[str, ...]) -> int:
     host, client, run_id = await (_find_run(session, words[0]) if words else _last_job(session))
     info = await session.request(client.info(run_id))
+    require_output(info)
     if info.terminal is not None:
         result = await session.terminal_runner(host).attach(client, info)
     else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from farhand_client.output import Gap
+    from farhand_protocol.messages import RunInfo
 
 PrintMessage: TypeAlias = "Callable[[str], None]"
 """Shows a message of the client to the user, as `print_message` does on stderr."""
@@ -50,6 +51,12 @@ def flush_messages() -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         discard_buffer(2)
+
+
+def require_output(run: RunInfo) -> None:
+    """Raise ValueError if the output of a run is not for people."""
+    if run.transfer:
+        raise ValueError(f"run {run.id} is a transfer of files; its output is for the client that has begun it")
 
 
 def print_gap(gap: Gap) -> None:

@@ -86,7 +86,8 @@ class RunInfo(BaseModel):
     known. `left_processes` are processes that the run has left behind: for those that still run, their present state.
     `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at `MAX_COMMAND_TEXT`.
     `login` tells whether it is a login shell, and `internal` whether a program made it for itself. `tty` is the name of
-    its terminal while it runs, as ps(1) shows it. `clients` are some of the attached clients.
+    its terminal while it runs, as ps(1) shows it. `clients` are some of the attached clients. With `transfer` it is a
+    transfer of files, whose output is not for people.
     """
 
     model_config = Message.model_config
@@ -108,6 +109,7 @@ class RunInfo(BaseModel):
     tty: Annotated[str, Field(max_length=32)] | None = None
     clients: Annotated[tuple[ClientInfo, ...], Field(max_length=MAX_CLIENTS)] = ()
     internal: bool = False
+    transfer: bool = False
 
 
 class Runs(Message):

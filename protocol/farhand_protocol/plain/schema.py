@@ -320,6 +320,7 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
         ("tty", ("str", None, 32), True, "default", None),
         ("clients", ("array", ("model", "ClientInfo"), None, 8, False), False, "default", ()),
         ("internal", ("bool",), False, "default", False),
+        ("transfer", ("bool",), False, "default", False),
     ),
     "Runs": (
         ("type", ("literal", ("runs",)), False, "default", "runs"),

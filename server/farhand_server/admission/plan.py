@@ -264,13 +264,15 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
 
     If the command is hidden or too long, only its hash is recorded.
     """
-    ours = {"recorded": True} if recorded else {}
+    ours: dict[str, object] = {"recorded": True} if recorded else {}
     texts = request.argv or (request.shell or b"", request.prelude or b"")
     if request.transfer is not None:
         texts = request.transfer.paths
     size = argv_size(texts) + argv_size([name for name, _ in request.env])
     if audit == "hash" or size > MAX_ARGV:
         digest = argv_sha256(argv)
+        if request.transfer is not None:
+            ours["transfer"] = {"access": request.transfer.access}
         told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | _COMMAND)
         return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest} | ours).encode()
     names = [bytes_to_json(name) for name, _ in request.env]

@@ -120,6 +120,7 @@ class LiveRun:
         self.has_terminal: Final = plan.terminal is not None
         self.login: Final = plan.login
         self.internal: Final = plan.internal
+        self.transfer: Final = plan.transfer is not None
 
     @property
     def acts_for(self) -> Mapping[str, str]:
@@ -184,6 +185,7 @@ class LiveRun:
             has_terminal=self.has_terminal,
             login=self.login,
             internal=self.internal,
+            transfer=self.transfer,
             began=self.began,
             pid=self.pid,
             result=self.result,

@@ -46,6 +46,17 @@ async def test_logs_begins_at_the_requested_offset(
     assert (asked.stdout, asked.stderr, asked.follow) == (stdout, stderr, "-f" in options)
 
 
+@pytest.mark.parametrize(
+    "command", [["attach"], ["attach", "--read-only"], ["logs"], ["replay"], ["export", "--asciicast", "-"]]
+)
+async def test_the_frames_of_a_transfer_are_not_shown(service: FakeService, command: list[str]) -> None:
+    service.answer = listing(info(transfer=True))
+    done = await farhand(*command, service.host, ID[:13])
+    assert (done.code, done.stdout, service.runs) == (2, b"", [])
+    sentence = f"farhand: run {ID} is a transfer of files; its output is for the client that has begun it\n"
+    assert done.stderr == sentence.encode()
+
+
 async def gappy(run: FakeRun) -> None:
     run.started()
     run.send(m.GapNotice(stream="stdout", offset=0, bytes=4))

@@ -98,5 +98,6 @@ async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
             "tty": None,
             "clients": [],
             "internal": False,
+            "transfer": False,
         }
         assert finished["outcome"] == {"status": "signaled", "signal": 9}

@@ -187,6 +187,11 @@ class TestAttach:
         assert "showing only the last 0 KiB" in captured.err
         assert captured.err.endswith(f"farhand: [{NAME}] exited 3\n")
 
+    async def test_a_transfer_is_not_shown(self, session: ReplSession, service: FakeService) -> None:
+        service.answer = listing(info(ID, transfer=True))
+        with pytest.raises(ValueError, match="is a transfer of files"):
+            await command(session, f":attach {ID}")
+
     async def test_ctrl_c_leaves_it_running_as_a_job(
         self, session: ReplSession, service: FakeService, interrupts: InterruptGroup, capfd: Captured
     ) -> None:

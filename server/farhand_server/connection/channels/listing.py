@@ -148,6 +148,7 @@ def info(run: AnyRun, left: LeftRuns) -> m.RunInfo:
         tty=None if under_way is None else under_way.tty,
         clients=() if live is None else tuple(map(_client, live.attachments.connected()[: m.MAX_CLIENTS])),
         internal=run.internal,
+        transfer=run.transfer,
         left_processes=None if result is None else left.describe(run.id, result.left_processes),
     )
 

@@ -21,7 +21,7 @@ from farhand_server.connection.channels.run import RunChannel
 from farhand_server.runs.attachments.attachments import ClientIdentity
 from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.past import PastRun
-from farhand_server.runs.plan import RunResult, TerminalPlan
+from farhand_server.runs.plan import AllowedTransfer, RunResult, TerminalPlan
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import past, run
@@ -239,6 +239,14 @@ async def test_a_login_shell_is_listed_with_its_terminal_and_its_clients(tmp_pat
     past_shell = info(ended(1, login=True, internal=True), LeftRuns())
     assert (past_shell.login, past_shell.internal, past_shell.clients) == (True, True, ())
     shell.close()
+
+
+async def test_a_transfer_is_listed_as_one(tmp_path: Path) -> None:
+    moving = run(tmp_path, transfer=AllowedTransfer("read", (b"/x",), b"/"))
+    assert info(moving, LeftRuns()).transfer
+    moving.result = RunResult(Exited(code=0), 0, 0, 1.0)
+    assert info(moving.past, LeftRuns()).transfer
+    assert not info(run(tmp_path), LeftRuns()).transfer
 
 
 class LeftRunning(LeftRuns):
