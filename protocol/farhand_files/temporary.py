@@ -167,11 +167,13 @@ class Leftovers:
                 return None
             return copy
 
-    def sweep(self) -> None:
-        """Remove those that nobody holds and that are older than `MAX_AGE`, of targets that were not asked about. Also
-        links that were not renamed, and what cannot be locked: nobody needs a day for either."""
+    def sweep(self, before: float | None = None) -> int:
+        """Remove those that nobody holds and that were changed last before this time (by default, that are older than
+        `MAX_AGE`), of targets that were not asked about. Also links that were not renamed, and what cannot be locked:
+        nobody needs a day for either. Return how many there were."""
         names, self._names = self._names, {}
-        oldest = time.time() - MAX_AGE
+        oldest = time.time() - MAX_AGE if before is None else before
+        removed = 0
         for several in names.values():
             for name in several:
                 with contextlib.suppress(OSError):
@@ -182,8 +184,11 @@ class Leftovers:
                     found = self._claim(name, b"", held)
                     if found is not None:
                         found.remove()
+                        removed += 1
                     elif not held and (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
                         os.unlink(name, dir_fd=self._directory.fd)
+                        removed += 1
+        return removed
 
     def _claim(self, name: bytes, target: bytes, held: list[bytes]) -> Temporary | None:
         """Return a file that nobody holds, locked. The name of one that another receiver holds is added to `held`."""

@@ -12,15 +12,26 @@ the new program, which opens the files again.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from .audit import AuditEntry, AuditError, AuditLog
 from .config import ServiceConfig
 from .filewatch import described_change, file_id
-from .history import NOT_STARTED, ForgottenRun, GroupCommit, History, HistoryError, KnownRun, RunRecord
+from .history import (
+    NOT_STARTED,
+    ForgottenRun,
+    GroupCommit,
+    History,
+    HistoryError,
+    KnownRun,
+    RunRecord,
+    UnfinishedTransfer,
+)
 from .logs import Logger
 from .runrecords import audit_entry, left_detail, outcome_json, past_run, usage_json
 from .runs.output.directory import SpoolDirectory
@@ -186,6 +197,15 @@ class Ledger:
         """End the processes of a dead service's runs, and record that."""
         sweep = await end_orphans(self._history.lost, self._log)
         self._history.orphans_ended(sweep.clean)
+
+    async def unfinished_transfers(self, *, before: float, age: float, limit: int) -> list[UnfinishedTransfer]:
+        """Return transfers that may have left something behind (`History.unfinished_transfers`). Raises
+        `RecordUnavailable`."""
+        asked = partial(self._history.unfinished_transfers, before=before, age=age, limit=limit)
+        try:
+            return await asyncio.to_thread(asked)
+        except (sqlite3.Error, OSError) as error:
+            raise RecordUnavailable(str(error)) from None
 
     # RunLedger
 

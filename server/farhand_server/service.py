@@ -30,6 +30,7 @@ from .admission.shares import Shares, shares_shown
 from .audit import AuditEntry
 from .auth.accounts import Principal, user_name
 from .auth.work import LoginWork
+from .cleaning import Cleaning
 from .config import ConfigError, ServiceConfig
 from .connection.context import OpenSessions
 from .credentials import Credentials
@@ -128,6 +129,7 @@ class Service:
         self._feeds = VerdictFeeds(self.ticket_key, self._source_refused)
         self._throttle = LogThrottle(log, time.monotonic)
         self._gate = LocalGate(self, log)
+        self.cleaning = Cleaning(self)
         self._upgrader = Upgrader(self)
         self._loop_watch = watch or LoopWatch(log)
         self._state_watch: FileWatch | None = None
@@ -152,13 +154,16 @@ class Service:
             self._show_ready()
             if self._resume is not None:
                 self._upgrader.announce_upgraded(self._resume.snapshot)
+            self.cleaning.start()
             await self._stop.wait()
             await self._upgrader.stop()
+            self.cleaning.stop()
             await self.sockets.stop()
             self.listeners[0].withdraw()  # a successor with another state directory may take the path
             await self._drain()
         finally:
             watchdog.cancel()
+            self.cleaning.stop()
             self._loop_watch.close()
             await self.sockets.stop()
             self._close_listeners()

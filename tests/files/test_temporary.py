@@ -213,6 +213,15 @@ def test_what_cannot_be_used_again_is_removed_after_a_day_too(
     assert (tmp_path / "precious").read_text() == "precious"
 
 
+def test_what_was_changed_last_before_a_time_is_removed_and_counted(directory: Directory) -> None:
+    left = [leave(directory, name, b"") for name in (b"one", b"two")]
+    changed = min(each.stat().st_ctime for each in left)
+    assert Leftovers(directory).sweep(changed) == 0
+    assert all(each.exists() for each in left)
+    assert Leftovers(directory).sweep(changed + 3600) == 2
+    assert not any(each.exists() for each in left)
+
+
 def test_no_other_file_is_used(directory: Directory, tmp_path: Path) -> None:
     """Anybody may put files in a directory like /tmp."""
     (tmp_path / "precious").write_text("precious")

@@ -374,3 +374,10 @@ async def test_without_history_required_runs_start_and_the_loss_is_only_logged(
         ledger.check()
         assert "state directory was removed or replaced" in str(log)
     log.close()
+
+
+async def test_transfers_are_not_looked_up_in_a_history_that_was_removed(config: ServiceConfig, ledger: Ledger) -> None:
+    assert await ledger.unfinished_transfers(before=0.0, age=0.0, limit=1) == []
+    (config.state_dir / "history.db").unlink()
+    with pytest.raises(RecordUnavailable):
+        await ledger.unfinished_transfers(before=0.0, age=0.0, limit=1)

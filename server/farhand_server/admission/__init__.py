@@ -9,6 +9,7 @@
 `judging`    requests whose judgement waits for a worker that looks at the caller's files
 `plan`       turns a request and the policy's decision into the plan of a new run; raises `Denied`
 `plan_memo`  remembers the plans of requests that come again
+`sweep`      plans the runs that remove what transfers have left behind, which the service itself starts
 `command`    renders a command as text for listings and for the record
 
 The registry, one layer below, starts the runs that admission allows and makes no decision itself. The dispatch, one

@@ -18,14 +18,18 @@ def command_text(request: m.RunRequest, *, shell: bytes) -> str:
     `get` or `put` and the paths on this machine, quoted, but for the characters of patterns.
     """
     if request.transfer is not None:
-        verb = "get" if request.transfer.access == "read" else "put"
-        return " ".join((verb, *map(_path, request.transfer.paths)))[: m.MAX_COMMAND_TEXT]
+        return transfer_text("get" if request.transfer.access == "read" else "put", request.transfer.paths)
     if request.login:
         return _joined((login_name(shell),))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
     # Each argument needs at least one character, so arguments beyond this number would be truncated anyway.
     return _joined((request.argv or ())[: m.MAX_COMMAND_TEXT])[: m.MAX_COMMAND_TEXT]
+
+
+def transfer_text(verb: str, paths: Sequence[bytes]) -> str:
+    """Return what is done to paths on this machine, quoted, but for the characters of patterns, and truncated."""
+    return " ".join((verb, *map(_path, paths)))[: m.MAX_COMMAND_TEXT]
 
 
 def shell_argv(shell: bytes, script: bytes) -> tuple[bytes, ...]:

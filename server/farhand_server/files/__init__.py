@@ -9,7 +9,10 @@ service's ids, because that user may be unable to execute the service's Python o
 request is looked at before it has become the user. What it then may open is what the user may, and of that only what
 the policy has allowed.
 
+A worker may also be told to sweep: to remove what transfers that did not end by themselves have left (`cleaning`).
+
 `order`    what a worker is told, and what it reports; the file for both
 `program`  the command line that starts a worker
+`sweeping` what a worker does that removes what transfers have left behind
 `worker`   the worker: agrees on the options, then sends or receives
 """

@@ -14,12 +14,14 @@ import json
 import os
 import re
 import struct
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from farhand_protocol.values import arguments_from_json, arguments_to_json
 
 ORDER_VARIABLE: Final = "FARHAND_TRANSFER"
 """The environment variable with the number of the descriptor of the worker's `OrderFile`."""
+
+WorkerAccess: TypeAlias = Literal["read", "write", "sweep"]
 
 _REPORT: Final = struct.Struct(">B8Q64s")
 """Whether the transfer is over, the numbers of `TransferReport`, and the digest in hexadecimal."""
@@ -69,19 +71,27 @@ class TransferIds(NamedTuple):
 
 
 class TransferOrder(NamedTuple):
-    """What the worker does: it reads or writes `paths`, and accepts no options that say otherwise.
+    """What the worker does: it reads or writes `paths`, and accepts no options that say otherwise; or it sweeps what
+    transfers to `paths` have left before the time `before`, in seconds since 1970.
 
     `home` is where relative paths begin. `roots` are the only directories in which it opens anything, None for no such
     limit; below `writable`, where the user may put symbolic links, none of these is followed through one. `user` is
     None for the service's own account.
     """
 
-    access: Literal["read", "write"]
+    access: WorkerAccess
     paths: tuple[bytes, ...]
     home: bytes
     roots: tuple[bytes, ...] | None
     user: TransferIds | None
     writable: tuple[bytes, ...] = ()
+    before: float = 0.0
+
+    def located(self, path: bytes) -> bytes:
+        """Return a path whose `~` is the home directory."""
+        if path == b"~" or path.startswith(b"~/"):
+            return self.home.rstrip(b"/") + path[1:] or b"/"
+        return path
 
     def pack(self) -> bytes:
         """Return the form in the file."""
@@ -92,6 +102,7 @@ class TransferOrder(NamedTuple):
             "roots": None if self.roots is None else arguments_to_json(self.roots),
             "user": self.user,
             "writable": arguments_to_json(self.writable),
+            "before": self.before,
         }
         return json.dumps(told).encode()
 
@@ -106,7 +117,8 @@ class TransferOrder(NamedTuple):
             user = TransferIds(uid, gid, tuple(groups))
         roots = None if told["roots"] is None else arguments_from_json(told["roots"])
         writable = arguments_from_json(told["writable"])
-        return cls(told["access"], arguments_from_json(told["paths"]), home, roots, user, writable)
+        paths = arguments_from_json(told["paths"])
+        return cls(told["access"], paths, home, roots, user, writable, told["before"])
 
 
 class OrderFile:

@@ -1,6 +1,7 @@
 """The transfer worker: a process that becomes the user, and then is one side of a transfer.
 
     order -> becomes the user -> OPTIONS -> READY -> Receiver (put) or Sender (get) -> exit code
+                              -> sweep (`sweeping`) -> exit code
 
 The frames come in on stdin and go out on stdout. Whatever goes wrong with the user's files or options is said to the
 client in frames; stderr is for what ends the transfer in the middle, such as a limit on memory, since a frame may then
@@ -77,7 +78,7 @@ def main() -> None:
         for fd in (0, 1):
             _enlarge(fd)
         order = order_file.order()
-        mover_of(order.access)
+        serve = _server_of(order.access)
         gc.freeze()
         gc.enable()
         if order.user is not None:
@@ -85,11 +86,21 @@ def main() -> None:
             become_user(*order.user)
             os.umask(USER_UMASK)
         give_up_privileges()
-        code = TransferWorker(order, order_file, PipeStream()).serve()
+        code = serve(order, order_file)
     except BaseException:  # noqa: BLE001  # Python would exit with 1, which means something else
         sys.__excepthook__(*sys.exc_info())
     finally:
         os._exit(code)  # threads that hang must not be waited for
+
+
+def _server_of(access: str) -> Callable[[TransferOrder, OrderFile], int]:
+    """Return what carries out an order, with everything loaded that it needs."""
+    if access == "sweep":
+        from .sweeping import serve_sweep
+
+        return serve_sweep
+    mover_of(access)
+    return lambda order, order_file: TransferWorker(order, order_file, PipeStream()).serve()
 
 
 def mover_of(access: str) -> MakeWork:
@@ -209,7 +220,7 @@ class TransferWorker:
             raise _Refused("the options are about other files than the request, which the policy has judged")
         if options.owner and os.geteuid() != 0:
             raise _Refused(f"only root can give files to another owner ({options.owner})")
-        paths = tuple(_below_home(path, order.home) for path in options.paths)
+        paths = tuple(map(order.located, options.paths))
         return options._replace(paths=paths, delta=options.delta and delta.available())
 
     def _work(self, options: TransferOptions) -> _Work:
@@ -274,12 +285,6 @@ class TransferWorker:
                 case _:
                     return
             self._order_file.write_report(self._report)
-
-
-def _below_home(path: bytes, home: bytes) -> bytes:
-    if path == b"~" or path.startswith(b"~/"):
-        return home.rstrip(b"/") + path[1:] or b"/"
-    return path
 
 
 def _report_of(totals: Totals) -> TransferReport:

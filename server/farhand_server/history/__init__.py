@@ -8,6 +8,7 @@ Reads see pending changes at once. A change that cannot be written remains pendi
 - `records`: what is recorded about a run, what can be known about an id, and changes that have not been written yet.
 - `database`: the lock on the state directory, the tables, opening the file, and replacing a damaged file.
 - `retention`: which records are deleted when, and how deleted ids are told from unused ids, whatever the clock does.
+- `unfinished`: which transfers of files did not end by themselves.
 - `writer`: pending changes on their way into the database.
 - `store`: `History`, the interface to the rest of the service.
 - `group_commit`: `GroupCommit`, which decides when to flush.
@@ -17,6 +18,7 @@ from .database import SCHEMA_VERSION, StateDirectoryInUse
 from .group_commit import GroupCommit
 from .records import ForgottenRun, HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .store import History
+from .unfinished import UnfinishedTransfer
 from .writer import NOT_STARTED
 
 __all__ = [
@@ -30,5 +32,6 @@ __all__ = [
     "RunLookup",
     "RunRecord",
     "StateDirectoryInUse",
+    "UnfinishedTransfer",
     "UnknownRun",
 ]

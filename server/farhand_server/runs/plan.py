@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
-from farhand_server.files.order import TransferIds, TransferOrder, TransferReport
+from farhand_server.files.order import TransferIds, TransferOrder, TransferReport, WorkerAccess
 from farhand_server.sharing import Rate
 
 from .process.usage import ResourceLimits, ResourceUsage
@@ -79,18 +79,19 @@ class TerminalPlan:
 class AllowedTransfer:
     """What a run transfers: it reads or writes `paths`, of which relative ones begin at `home`, and opens nothing but
     what is in the directories `roots`; None means anything that the user may open. Below `writable` the user may have
-    put symbolic links."""
+    put symbolic links. Or it sweeps what transfers to `paths` have left before the time `before`."""
 
-    access: Literal["read", "write"]
+    access: WorkerAccess
     paths: tuple[bytes, ...]
     home: bytes
     roots: tuple[bytes, ...] | None = None
     writable: tuple[bytes, ...] = ()
+    before: float = 0.0
 
     def order(self, user: Credentials | None) -> TransferOrder:
         """Return the order for a worker that acts as `user`, or as the service's own account."""
         ids = None if user is None else TransferIds(user.uid, user.gid, user.groups)
-        return TransferOrder(self.access, self.paths, self.home, self.roots, ids, self.writable)
+        return TransferOrder(self.access, self.paths, self.home, self.roots, ids, self.writable, self.before)
 
 
 @dataclass(frozen=True, slots=True)

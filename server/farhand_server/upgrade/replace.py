@@ -33,6 +33,16 @@ SETTLE_TIMEOUT: Final = 5.0
 milliseconds."""
 
 
+class RunStarter(Protocol):
+    """Starts runs from `start` until `stop`."""
+
+    def start(self) -> None:
+        """Begin, or begin again."""
+
+    def stop(self) -> None:
+        """Start no more runs."""
+
+
 class UpgradableCore(Protocol):
     """What an upgrade needs from the core."""
 
@@ -71,6 +81,10 @@ class UpgradableCore(Protocol):
     @property
     def sockets(self) -> SocketKeeper:
         """Restores the listeners' sockets if they are removed."""
+
+    @property
+    def cleaning(self) -> RunStarter:
+        """What starts runs on its own: it must not do so while a snapshot is taken."""
 
     @property
     def edge(self) -> EdgeChild | None:
@@ -199,6 +213,7 @@ class Upgrader:
     async def _suspend(self) -> None:
         """Disconnect all clients, and wait until every run is in a state that a snapshot can record."""
         core = self._core
+        core.cleaning.stop()
         core.registry.await_return()
         workers.current().hurry()
         for listener in core.listeners:
@@ -226,6 +241,7 @@ class Upgrader:
             core.edge.keep_running()
         for listener in core.listeners:
             await listener.open()
+        core.cleaning.start()
 
     def _execute(self, lock: int, left: float) -> None:
         writer = SnapshotWriter()

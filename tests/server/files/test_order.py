@@ -23,12 +23,26 @@ def order_file() -> Iterator[OrderFile]:
 
 
 @pytest.mark.parametrize(
-    "order", [ORDER, TransferOrder("read", (b"a", b"b*"), b"/", None, None), ORDER._replace(roots=())]
+    "order",
+    [
+        ORDER,
+        TransferOrder("read", (b"a", b"b*"), b"/", None, None),
+        ORDER._replace(roots=()),
+        ORDER._replace(access="sweep", before=1.25),
+    ],
 )
 def test_a_worker_reads_what_the_core_has_written(order: TransferOrder) -> None:
     order_file = OrderFile.create(order)
     assert OrderFile(order_file.fd).order() == order
     order_file.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "located"),
+    [(b"~", b"/home/ada"), (b"~/a", b"/home/ada/a"), (b"~a", b"~a"), (b"a/~", b"a/~"), (b"/", b"/")],
+)
+def test_a_tilde_is_the_home(path: bytes, located: bytes) -> None:
+    assert ORDER.located(path) == located
 
 
 def test_an_order_may_be_as_large_as_a_request() -> None:

@@ -33,6 +33,19 @@ from farhand_server.upgrade.snapshot import ReceivedSnapshot
 from tests.support.client import TIMEOUT
 
 
+class FakeStarter:
+    """Knows whether it may start runs."""
+
+    def __init__(self) -> None:
+        self.running = True
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+
 class Core:
     """A core that serves one socket and has no runs."""
 
@@ -46,6 +59,7 @@ class Core:
         self.listeners = [UnixListener(config.socket, asyncio.Protocol)]
         self.sockets = SocketKeeper(self.listeners, self.log, lambda: None)
         self.edge: EdgeChild | None = None
+        self.cleaning = FakeStarter()
         self.stopping = False
         self.log_writing: list[bool] = []
         self.registry = Registry(
@@ -93,6 +107,7 @@ async def serves(core: Core) -> None:
     writer.close()
     await reader.read()
     await core.ledger.soon()
+    assert core.cleaning.running
 
 
 def trial(monkeypatch: pytest.MonkeyPatch, failure: Exception | None = None) -> None:
@@ -152,6 +167,7 @@ async def test_a_program_that_cannot_be_executed_leaves_a_core_that_serves(
 
     def execute(fd: int, descriptors: Iterable[int], environment: Mapping[str, str]) -> None:
         assert list(core.log_writing) == [False]
+        assert not core.cleaning.running
         snapshot = ReceivedSnapshot.read(os.dup(fd))
         assert set(descriptors) == {core.listeners[0].fileno(), snapshot.snapshot.lock}
         seen.append(snapshot)
