@@ -82,6 +82,7 @@ async def _transfer(options: argparse.Namespace, request: TypedTransfer, outage:
         to_stdout = request.operation == "get" and request.is_pipe
         report = TransferPrinter(
             request.host,
+            destination=remote_bytes(request.destination) if request.operation == "put" else None,
             verbose=options.verbose,
             quiet=options.quiet,
             sha256=options.sha256,

@@ -33,7 +33,7 @@ async def put(session: ReplSession, words: tuple[str, ...]) -> int:
         def start(client: Client, progress: OnEvent, there: bytes = there) -> Transfer:
             return client.put(local, there, progress=progress, check=False)
 
-        codes.append(await _transfer(session, host, start))
+        codes.append(await _transfer(session, host, start, there))
     return max(codes)
 
 
@@ -59,8 +59,10 @@ def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     return (words[:-1], words[-1]) if len(words) > 1 else (words, ".")
 
 
-async def _transfer(session: ReplSession, host: ReplHost, start: Callable[[Client, OnEvent], Transfer]) -> int:
-    report = TransferPrinter(host.name)
+async def _transfer(
+    session: ReplSession, host: ReplHost, start: Callable[[Client, OnEvent], Transfer], there: bytes | None = None
+) -> int:
+    report = TransferPrinter(host.name, destination=there)
 
     async def transferred() -> int:
         client = await host.connection.connect()

@@ -51,13 +51,15 @@ def has_progress() -> bool:
 class TransferPrinter:
     """Shows a transfer with the service that the user calls `host`: call `note` with each event, `finish` at the end.
 
-    `digests` is the descriptor to which the lines of `verbose` and `sha256` are written: not stdout if a file is.
+    `destination` is the path there to which something is put. `digests` is the descriptor to which the lines of
+    `verbose` and `sha256` are written: not stdout if a file is.
     """
 
     def __init__(
         self,
         host: str,
         *,
+        destination: bytes | None = None,
         verbose: bool = False,
         quiet: bool = False,
         sha256: bool = False,
@@ -65,6 +67,7 @@ class TransferPrinter:
         digests: int = 1,
     ) -> None:
         self._host = host
+        self._destination = destination
         self._verbose = verbose
         self._quiet = quiet
         self._sha256 = sha256
@@ -110,13 +113,13 @@ class TransferPrinter:
             case Trouble(errno=0):
                 self._notices += 1
                 if self._notices <= MAX_FAILURES and not self._quiet:
-                    self._write(lambda: print_message(failure_sentence(event, self._host)))
+                    self._write(lambda: print_message(failure_sentence(event, self._host, self._destination)))
             case Trouble(remote=False) if self._digests != 1:
                 if event.errno == errno.EPIPE:
                     raise BrokenPipeError(errno.EPIPE, event.sentence)  # as for any other output
                 self._fail(f"stdout: {event.sentence}")
             case Trouble():
-                self._fail(failure_sentence(event, self._host))
+                self._fail(failure_sentence(event, self._host, self._destination))
             case Finished() if self._dry_run:
                 self._write_name(b"would send ", event.path)
             case Removed() if self._dry_run:
@@ -219,13 +222,21 @@ def summary(transferred: Transferred) -> str:
     return f"{text}, {format_bytes(transferred.sent / seconds)}/s" if seconds and transferred.sent else text
 
 
-def failure_sentence(trouble: Trouble, host: str) -> str:
-    """Return what has failed, with the path as the user would write it."""
-    where = f"{host}:" if trouble.remote else ""
+def failure_sentence(trouble: Trouble, host: str, destination: bytes | None = None) -> str:
+    """Return what has failed, with the path as the user would write it.
+
+    Of what is put, the other side names the path to which it is sent; whether `destination` is above that, or is
+    replaced by it, is not known here.
+    """
+    where, path = "", trouble.path
+    if trouble.remote:
+        where = f"{host}:"
+        if destination is not None and not path.startswith((b"/", destination)):
+            where += printable(os.fsdecode(destination)) + (": " if path else "")
     sentence = trouble.sentence
     if sentence[1:2].islower():  # a text of the C library, unlike EIO's
         sentence = sentence[:1].lower() + sentence[1:]
-    return f"{where}{printable(os.fsdecode(trouble.path))}: {sentence}"
+    return f"{where}{printable(os.fsdecode(path))}: {sentence}"
 
 
 def checksum_name(path: bytes) -> tuple[bytes, bytes]:

@@ -35,12 +35,14 @@ def test_success_is_silent_without_a_terminal(transfers: FakeTransferClient, cap
 
 def test_failures_are_named_and_counted(transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]) -> None:
     transfers.events = [*failures(1), Trouble(b"a\n\xff", 13, "permission denied", False)]
-    transfers.transferred = Transferred(failed=2)
+    transfers.events += [Trouble(b"a", 2, "no such file or directory", True)]
+    transfers.transferred = Transferred(failed=3)
     assert run_command([*LINE]) == 1
     assert capfd.readouterr().err == (
         "farhand: web:/srv/f0: no space left on device\n"
         "farhand: a\\n\\xff: permission denied\n"
-        "farhand: 2 files failed\n"
+        "farhand: web:b: a: no such file or directory\n"
+        "farhand: 3 files failed\n"
     )
 
 

@@ -83,6 +83,9 @@ async def test_failures_are_named(
     transfers.transferred = Transferred(failed=1)
     assert await command(session, ":put a.log") == 1
     assert capfd.readouterr().err == "farhand: web:/srv/a: permission denied\nfarhand: 1 file failed\n"
+    transfers.events = [Trouble(b"a.log", 13, "permission denied", True)]
+    assert await command(session, ":put a.log dir/") == 1
+    assert "dir/: a.log: permission denied\n" in capfd.readouterr().err
 
 
 async def test_an_error_of_this_machine_leaves_the_repl(session: ReplSession, transfers: FakeTransferClient) -> None:

@@ -98,6 +98,28 @@ def test_failures_are_bounded_and_counted(capfd: pytest.CaptureFixture[str]) -> 
     assert lines[-2:] == ["farhand: … and 5 more", f"farhand: {MAX_FAILURES + 5} files failed"]
 
 
+@pytest.mark.parametrize(
+    ("destination", "path", "shown"),
+    [
+        (b"/proc/x", b"big", "web:/proc/x: big"),
+        (b"/proc/x", b"", "web:/proc/x"),
+        (b"/proc/x", b"/proc/x/y", "web:/proc/x/y"),
+        (b"in\x1b", b"site/a", "web:in\\x1b: site/a"),
+        (b"in", b"in/a", "web:in/a"),
+        (None, b"log", "web:log"),
+    ],
+)
+def test_a_failure_of_what_is_put_is_shown_with_its_destination(
+    destination: bytes | None, path: bytes, shown: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = TransferPrinter("web", destination=destination)
+    assert reported(report, Trouble(path, 13, "Permission denied", True)) == 1
+    assert capfd.readouterr().err.splitlines()[0] == f"farhand: {shown}: permission denied"
+    local = Trouble(b"site/a", 13, "Permission denied", False)
+    assert reported(TransferPrinter("web", destination=destination), local) == 1
+    assert capfd.readouterr().err.splitlines()[0] == "farhand: site/a: permission denied"
+
+
 def test_a_notice_is_named_and_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
     notice = Trouble(b"/srv/sock", 0, "this is a socket, which is not transferred", True)
     assert reported(TransferPrinter("web"), notice) == 0
