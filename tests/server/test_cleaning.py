@@ -22,7 +22,7 @@ from farhand_server.cleaning import Cleaning, caller_of, oldest_kept
 from farhand_server.config import ServiceConfig, load
 from farhand_server.history import History, UnfinishedTransfer
 from farhand_server.ledger import Ledger, open_ledger
-from farhand_server.policy import Policy, policy_in_force
+from farhand_server.policy import Policy, default_policy, policy_in_force
 from farhand_server.runs.kept import Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
@@ -79,16 +79,22 @@ async def log(tmp_path: Path) -> AsyncIterator[LogFile]:
 
 
 @pytest.fixture
+def account() -> pwd.struct_passwd:
+    """Whose transfers were killed."""
+    return pwd.getpwuid(os.getuid())
+
+
+@pytest.fixture
 async def core(
-    tmp_path: Path, config: ServiceConfig, log: LogFile, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, config: ServiceConfig, log: LogFile, monkeypatch: pytest.MonkeyPatch, account: pwd.struct_passwd
 ) -> AsyncIterator[Core]:
     """A core on whose record are two killed transfers, and for which everything is old."""
     history = History.open(config.state_dir, config.history, log.logger)
     for name in ("first", "second"):
-        leave(tmp_path / name)
+        leave(tmp_path / name, account)
         transfer = {"access": "write", "paths": arguments_to_json((bytes(tmp_path / name),))}
-        asked = record(new_id(), owner=ME, request=json.dumps({"transfer": transfer}).encode())
-        history.starting(dataclasses.replace(asked, uid=os.getuid(), how="peer", fingerprint=None))
+        asked = record(new_id(), owner=account.pw_name, request=json.dumps({"transfer": transfer}).encode())
+        history.starting(dataclasses.replace(asked, uid=account.pw_uid, how="peer", fingerprint=None))
     history.close()
     monkeypatch.setattr(cleaning, "oldest_kept", lambda: time.time() + 3600)
     prepare_loop()
@@ -99,9 +105,12 @@ async def core(
         one.registry.close()
 
 
-def leave(directory: Path) -> None:
+def leave(directory: Path, account: pwd.struct_passwd) -> None:
     directory.mkdir()
-    (directory / os.fsdecode(temporary_name(b"target"))).write_bytes(b"part")
+    left = directory / os.fsdecode(temporary_name(b"target"))
+    left.write_bytes(b"part")
+    for each in (directory, left):
+        os.chown(each, account.pw_uid, -1)
 
 
 def test_what_is_a_day_old_is_old() -> None:
@@ -123,6 +132,23 @@ async def test_each_destination_is_swept_by_a_run_of_its_own_and_one_at_a_time(c
     done = {"files": 0, "bytes": 0, "deleted": 1}
     assert audited[:3] == [("start", "sweep", None), ("end", "sweep", done), ("start", "sweep", None)]
     assert {each["user"] for each in entries} == {ME}
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("account", [OTHER])
+async def test_roots_service_sweeps_as_the_user(core: Core, tmp_path: Path, account: pwd.struct_passwd) -> None:
+    for each in (tmp_path, *tmp_path.parents):
+        if each.stat().st_uid == 0 and each != Path("/"):
+            each.chmod(0o755)
+    core.policy = default_policy(account.pw_name, account.pw_uid, ())
+    roots = tmp_path / "second" / os.fsdecode(temporary_name(b"of-root"))
+    roots.write_bytes(b"part")
+    one = Cleaning(core)
+    one.start()
+    for name, left in (("second", [roots]), ("first", [])):
+        assert await core.swept() == (f"sweep {tmp_path / name}", "exited")
+        assert [*(tmp_path / name).iterdir()] == left
+    one.stop()
 
 
 async def test_nothing_starts_once_it_is_stopped(core: Core) -> None:
