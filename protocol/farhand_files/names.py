@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Final
 
 from .wire import MAX_PATH
@@ -86,3 +87,16 @@ def check_path(path: bytes) -> tuple[bytes, ...]:
 def _shown(path: bytes) -> str:
     shown = path if len(path) <= MAX_PATH_SHOWN else path[:MAX_PATH_SHOWN] + b"..."
     return repr(shown)[1:]
+
+
+def entry_path(named: bytes, known: Collection[bytes]) -> bytes | None:
+    """Return which of the paths of entries that are `known` is meant by one that its own side has named, as in
+    `events.Trouble`: that ends with it. None if it is none of them."""
+    if not known:
+        return None
+    at = 0
+    while named[at:] not in known:
+        at = named.find(b"/", at) + 1
+        if not at:
+            return None
+    return named[at:]

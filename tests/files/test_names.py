@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_files.names import MAX_COMPONENT, BadName, check_path, folded, is_temporary, spellings
+from farhand_files.names import MAX_COMPONENT, BadName, check_path, entry_path, folded, is_temporary, spellings
 from farhand_files.wire import MAX_PATH
 
 TEMPORARY = b".farhand-0123456789abcdef-00ff00ff.part"
@@ -113,3 +113,19 @@ def test_a_spelling_differs_by_case_or_form() -> None:
     assert spellings("é".encode()) == {"É".encode(), "e\u0301".encode()}
     assert spellings(b"1-2") == set()
     assert spellings(b"\xff") == set()
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        (b"site/a", b"site/a"),
+        (b"/srv/www/site/a", b"site/a"),
+        (b"/srv/site/b", None),
+        (b"/srv/mysite/a", None),
+        (b"x/a", b"a"),
+        (b"", None),
+    ],
+)
+def test_the_entry_is_found_that_a_side_has_named_by_its_own_path(named: bytes, meant: bytes | None) -> None:
+    assert entry_path(named, {b"site/a": 1, b"a": 2} if meant == b"a" else {b"site/a": 1}) == meant
+    assert entry_path(named, ()) is None

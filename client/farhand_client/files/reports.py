@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from farhand_client.transferred import Transferred
 from farhand_files.events import Begun, Event, Finished, Moved, Removed, Skipped, Totals, Trouble
+from farhand_files.names import entry_path
 
 MAX_QUEUED_EVENTS: Final = 4096
 """Events that wait for a reader; then the transfer waits, too. About 1 MiB, and a second of many small files."""
@@ -107,8 +108,8 @@ class Reports:
             case Trouble(errno=0):
                 pass  # nothing has failed
             case Trouble():
-                begun = self._unfinished.pop(event.path, None)
-                self._sent += 0 if begun is None else begun.sent
+                path = entry_path(event.path, self._unfinished)
+                self._sent += 0 if path is None else self._unfinished.pop(path).sent
                 if len(self._errors) < MAX_REPORTED_ERRORS:
                     self._errors.append(event)
                 else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved, Removed, Skipped, Trouble
+from farhand_files.names import entry_path
 from farhand_files.wire import REGULAR
 
 RATE_WINDOW: Final = 8.0
@@ -144,13 +145,9 @@ class TransferState:
         return file
 
     def _give_up(self, named: bytes) -> None:
-        # The path is as its own side would name it: it ends with the path under which the file travels.
-        at = 0
-        while named[at:] not in self.under_way:
-            at = named.find(b"/", at) + 1
-            if not at:
-                return
-        file = self._drop(named[at:])
-        assert file is not None
+        path = entry_path(named, self.under_way)
+        file = None if path is None else self._drop(path)
+        if file is None:
+            return
         self._settled += max(file.size, file.done)
         self.over += 1

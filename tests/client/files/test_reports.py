@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from farhand_client import Begun, Finished, Found, Moved, Removed, Skipped, Transferred, Trouble
 from farhand_client.files.reports import MAX_QUEUED_EVENTS, MAX_REPORTED_DIGESTS, MAX_REPORTED_ERRORS, Reports
 from farhand_files.events import Event, Totals
@@ -177,6 +179,19 @@ def test_what_earlier_attempts_have_sent_of_a_file_counts_as_sent_and_not_as_kep
     reports.report(finished(b"b", 1000, sent=410))
     done = reports.result(totals(files=1, bytes=1000, sent=410, kept=590), 0)
     assert (done.sent, done.kept) == (400 + 100 + 410, 100)
+
+
+@pytest.mark.parametrize("named", [b"sub/a", b"/home/me/in/sub/a"])
+def test_a_file_that_has_failed_is_not_under_way_however_it_is_named(named: bytes) -> None:
+    reports = Following(on=False).reports
+    reports.report(Begun(b"sub/a", 1000, 0))
+    reports.report(Moved(b"sub/a", 700, 700))
+    reports.report(Trouble(named, 28, "no space left on device", remote=False))
+    reports.attempt_failed()
+    reports.report(Begun(b"sub/a", 1000, 600))
+    reports.report(finished(b"sub/a", 1000, sent=400))
+    done = reports.result(totals(files=1, bytes=1000, sent=400, kept=600), 0)
+    assert (done.sent, done.kept) == (700 + 400, 600)
 
 
 def test_what_was_not_sent_before_a_run_was_lost_does_not_count() -> None:
