@@ -133,6 +133,8 @@ class Destination:
             with parent:
                 try:
                     os.mkdir(name, NEW_DIRECTORY_MODE, dir_fd=parent.fd)
+                    if self._options.sync:
+                        _sync(parent)
                 except FileExistsError:
                     pass
                 except OSError as error:
@@ -146,6 +148,15 @@ class Destination:
             return OSError(errno.ENOENT, "this is a symbolic link that leads into no directory there is", path)
         text = f"there is no directory {os.fsdecode(above)!r}; the option parents makes it"
         return OSError(errno.ENOENT, text, path)
+
+
+def _sync(parent: Directory) -> None:
+    """Make a new name in a directory durable: what is below it will be told to be. Raises OSError."""
+    try:
+        parent.sync()
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EACCES):  # not every file system can, and not every user
+            raise
 
 
 class Requested:

@@ -83,7 +83,7 @@ class Durability:
                 continue
             for directory in several:
                 try:
-                    _sync_directory(directory)
+                    directory.sync()
                 except PermissionError:  # it can be written, but not read
                     self._sync_all(device)
                 except OSError as error:
@@ -124,14 +124,6 @@ def _attempt(sync: Callable[[], None], file: Temporary, failed: Callable[[Tempor
 
 def _sync_file(file: Temporary) -> None:
     fd = os.open(file.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=file.directory.fd)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_directory(directory: Directory) -> None:
-    fd = directory.readable()
     try:
         os.fsync(fd)
     finally:

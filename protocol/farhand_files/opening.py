@@ -67,6 +67,14 @@ class Directory:
         """Open this directory for reading and return the descriptor, which is the caller's. Raises OSError."""
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
 
+    def sync(self) -> None:
+        """Make the names in this directory durable. Raises OSError."""
+        fd = self.readable()
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         """Close the descriptor. May be called twice."""
         fd, self.fd = self.fd, -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tracemalloc
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from farhand_files.destination import Requested
-from farhand_files.opening import Area
+from farhand_files.durability import Durability
+from farhand_files.opening import Area, Directory
 from farhand_files.options import TransferOptions
 from tests.support.transferring import FakeSender, transfer
 
@@ -83,6 +85,34 @@ def test_a_destination_that_cannot_be_is_explained(
     done = transfer(f"{source}{sent}", f"{top}/{destination}")
     assert sentence in done.troubles[0].sentence
     assert [path.name for path in top.iterdir()] == ["old"]
+
+
+def test_a_destination_that_is_made_is_durable(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    real = Directory.sync
+
+    def sync(directory: Directory) -> None:
+        synced.append(directory.path)
+        real(directory)
+
+    monkeypatch.setattr(Directory, "sync", sync)
+    assert not transfer(source, tmp_path / "a/b/c", parents=True).troubles
+    assert {os.fsencode(tmp_path / each) for each in ("", "a", "a/b", "a/b/c")} <= set(synced)
+    synced.clear()
+    assert not transfer(source, tmp_path / "d/e/f", parents=True, sync=False).troubles
+    assert not synced
+
+
+@pytest.mark.parametrize(("number", "fails"), [(errno.EINVAL, False), (errno.EACCES, False), (errno.EIO, True)])
+def test_only_a_disk_that_fails_makes_a_destination_that_is_made_unusable(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fails: bool
+) -> None:
+    def sync(_: Directory) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Directory, "sync", sync)
+    monkeypatch.setattr(Durability, "sync_directories", lambda *_: None)
+    assert bool(transfer(source, tmp_path / "a", into=True).troubles) is fails
 
 
 def test_only_one_file_can_have_the_destinations_name(tmp_path: Path) -> None:
