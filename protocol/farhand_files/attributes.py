@@ -17,6 +17,9 @@ from .options import TransferOptions
 _KEPT_XATTRS: Final = (b"user.", b"system.posix_acl_")
 """Others grant privileges (security.capability), or belong to a file system. None of them is accepted."""
 
+MAX_ID: Final = (1 << 32) - 2
+"""The largest number of a user or group: the next one means none."""
+
 _PROC: Final = os.path.isdir("/proc/self/fd")
 _UNSUPPORTED: Final = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -38,7 +41,10 @@ def _number(name: str, what: str) -> int:
     if not name:
         return -1
     if name.isdecimal() and name.isascii():
-        return int(name)
+        number = int(name)
+        if number > MAX_ID:
+            raise OSError(errno.EINVAL, f"there is no {what} {name}; the largest number is {MAX_ID}")
+        return number
     import grp
     import pwd
 

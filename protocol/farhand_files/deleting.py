@@ -26,6 +26,12 @@ MAX_UNLISTED: Final = 65_536
 """Directories that may have begun without being listed, some 30 MiB. A sender that walks depth first has some thousand
 at most for each level."""
 
+MAX_UNLISTED_SIZE: Final = 32 << 20
+"""Bytes of memory for the paths of these directories: 500 for each. A path can have two thousand components."""
+
+_COMPONENT: Final = 42
+"""Bytes of memory for a component of a path, besides its own."""
+
 FEW_NAMES: Final = 1024
 """Names of a directory that are kept in a set. More are kept as hashes of 8 bytes, in lists that are sorted when the
 directory is complete: a million take 8 MiB."""
@@ -86,12 +92,18 @@ class Listings:
         self._selection = selection
         self._spill = spill
         self._begun: dict[int, tuple[bytes, ...]] = {}
+        self._size = 0
         self._names: dict[tuple[bytes, ...], Names] = {}
 
     def begin(self, number: int, components: tuple[bytes, ...]) -> None:
         """A directory is transferred. Raises `wire.WireError`."""
         if len(self._begun) >= MAX_UNLISTED:
             raise wire.WireError(f"more than {MAX_UNLISTED} directories that are not listed")
+        if components in self._names:
+            raise wire.WireError("a directory that is not listed yet was sent again")
+        self._size += _memory(components)
+        if self._size > MAX_UNLISTED_SIZE:
+            raise wire.WireError("too many directories with long paths that are not listed")
         self._begun[number] = components
         self._names[components] = Names()
 
@@ -107,6 +119,7 @@ class Listings:
         components = self._begun.pop(number, None)
         if components is None:
             return
+        self._size -= _memory(components)
         names = self._names.pop(components)
         if not complete:
             return
@@ -121,6 +134,10 @@ class Listings:
                     self._spill.append((b"d" if is_directory else b"f") + b"/".join((*components, name)))
         finally:
             os.close(fd)
+
+
+def _memory(components: tuple[bytes, ...]) -> int:
+    return sum(map(len, components)) + _COMPONENT * len(components)
 
 
 def _is_folded(directory: int, name: bytes) -> bool:

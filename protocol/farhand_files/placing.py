@@ -185,6 +185,8 @@ class Placing:
 
     def make_symlink(self, entry: wire.Entry, place: tuple[bytes, ...]) -> Directory:
         """Make a symbolic link, and return the directory in which it is. Raises OSError."""
+        if b"\0" in entry.target:
+            raise OSError(errno.EINVAL, "the target of this link contains a NUL character")
         known = self._get(place[:-1])
         directory, name = known.directory, temporary_name(place[-1])
         os.symlink(entry.target, name, dir_fd=directory.fd)

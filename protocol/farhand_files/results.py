@@ -122,7 +122,7 @@ class Results:
                 return False
             if self._names >= wire.MAX_UNANSWERED:
                 raise OSError(errno.EMLINK, "too many names of files that are still being received")
-            file.names.append(entry)
+            file.names.append(entry._replace(xattrs=b""))  # those of the file count, and these may be large
             self._names += 1
             return True
 

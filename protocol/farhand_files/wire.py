@@ -497,4 +497,6 @@ def unpack_xattrs(packed: bytes) -> list[tuple[bytes, bytes]]:
         at += size
     if len(values) % 2:
         raise WireError("an extended attribute without a value")
+    if any(b"\0" in name for name in values[::2]):
+        raise WireError("an extended attribute whose name contains a NUL character")
     return list(zip(values[::2], values[1::2], strict=True))

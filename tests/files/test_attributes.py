@@ -36,6 +36,13 @@ def test_an_owner_that_does_not_exist_is_refused(text: str, what: str) -> None:
         Attributes(put_options("x", owner=text))
 
 
+@pytest.mark.parametrize("text", ["4294967295", ":4294967295", "9" * 200])
+def test_a_number_that_no_owner_has_is_refused(text: str) -> None:
+    assert owner_of(put_options("x", owner="4294967294")) == OwnerIds(4294967294)
+    with pytest.raises(OSError, match="the largest number is 4294967294"):
+        owner_of(put_options("x", owner=text))
+
+
 class Owners:
     """Records who would own a file."""
 

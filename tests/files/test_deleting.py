@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,31 @@ def test_other_spellings_of_names_are_known(count: int) -> None:
     assert all(names.has_spelling(f"nAME {number} e\u0301".encode()) for number in range(count))
     assert not names.has_spelling(b"Name")
     assert "name 1 e\u0301".encode() not in names
+
+
+def test_only_so_much_memory_is_for_directories_that_are_not_listed(tmp_path: Path) -> None:
+    listings = Listings(Selection(put_options(tmp_path)), Spill(Area(None, b"/").open_directory(os.fsencode(tmp_path))))
+
+    def begin_all() -> None:
+        for number in range(deleting.MAX_UNLISTED):
+            listings.begin(number, tuple(b"%d.%d" % (number, each) for each in range(500)))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(wire.WireError, match="too many directories with long paths"):
+            begin_all()
+        assert tracemalloc.get_traced_memory()[0] < 2 * deleting.MAX_UNLISTED_SIZE
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_directory_that_comes_twice_ends_the_transfer(tmp_path: Path) -> None:
+    sender = FakeSender(tmp_path, options=put_options(tmp_path, delete=True))
+    for _ in range(2):
+        sender.entry(b"directory", wire.DIRECTORY)
+    sender.send(wire.Listed(0, 1), wire.Listed(1, 1))
+    sender.close()
+    assert isinstance(sender.error, wire.WireError)
 
 
 @pytest.mark.parametrize("count", [0, 1, FEW_NAMES, FEW_NAMES + 1, 4 * FEW_NAMES])

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -432,6 +433,35 @@ def test_only_so_much_is_held_for_files_that_are_wanted(tmp_path: Path, monkeypa
         assert (failed.number, failed.errno) == (second, errno.ENOMEM)
         sender.send(wire.Abort(first, 5, b""))
         sender.answer()
+    finished(sender)
+
+
+def test_further_names_hold_nothing_but_their_path(tmp_path: Path) -> None:
+    sender = FakeSender(tmp_path)
+    number = sender.entry(b"file", size=1)
+    sender.answer()
+    tracemalloc.start()
+    try:
+        for each in range(40):
+            sender.entry(b"name %d" % each, wire.HARDLINK, target=b"%d" % number, xattrs=bytes(wire.CHUNK))
+        sender.entry(b"other", size=1)
+        assert isinstance(sender.answer(), wire.Want)
+        assert tracemalloc.get_traced_memory()[0] < 10 * wire.CHUNK
+    finally:
+        tracemalloc.stop()
+    sender.close()
+
+
+def test_what_the_system_does_not_take_fails_alone(tmp_path: Path) -> None:
+    sender = FakeSender(tmp_path)
+    sender.entry(b"link", wire.SYMLINK, target=b"a\0b")
+    failed = sender.answer()
+    assert isinstance(failed, wire.Failed)
+    assert failed.errno == errno.EINVAL
+    number = sender.entry(b"file", size=1)
+    assert isinstance(sender.answer(), wire.Want)
+    sender.send(wire.Abort(number, (1 << 32) - 1, b"an error that does not exist"))
+    assert sender.answer() == wire.Failed(number, (1 << 32) - 1, b"an error that does not exist")
     finished(sender)
 
 
