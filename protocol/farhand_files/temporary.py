@@ -191,11 +191,14 @@ class Leftovers:
         return removed
 
     def _claim(self, name: bytes, target: bytes, held: list[bytes]) -> Temporary | None:
-        """Return a file that nobody holds, locked. The name of one that another receiver holds is added to `held`."""
+        """Return a file that nobody holds, locked. The name of one that another receiver holds, or may hold, is
+        added to `held`."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             fd = os.open(name, flags, dir_fd=self._directory.fd)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EACCES):  # a link, or a file that was complete; else who knows
+                held.append(name)
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -222,6 +222,20 @@ def test_what_was_changed_last_before_a_time_is_removed_and_counted(directory: D
     assert not any(each.exists() for each in left)
 
 
+def test_what_cannot_be_looked_at_now_is_not_removed(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = leave(directory, b"target", b"")
+    leftovers = Leftovers(directory)
+
+    def exhausted(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", later_by(MAX_AGE + 60))
+        later.setattr(os, "open", exhausted)
+        leftovers.sweep()
+    assert left.exists()
+
+
 def test_no_other_file_is_used(directory: Directory, tmp_path: Path) -> None:
     """Anybody may put files in a directory like /tmp."""
     (tmp_path / "precious").write_text("precious")
