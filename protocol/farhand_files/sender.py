@@ -102,6 +102,7 @@ class Sender:
         """Return the totals: what this side has seen itself does not depend on what the other one says."""
         totals = self._answers.totals
         totals.others, totals.deleted = told.others, told.deleted
+        totals.skipped = min(totals.skipped, told.skipped)  # where the destination is unusable, all is skipped
         totals.failed = max(totals.failed + self._failed, told.failed)
         totals.skipped = min(totals.skipped, told.skipped)  # a skip also answers what nothing can be done about
         if totals.files != 1:

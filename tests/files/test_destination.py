@@ -181,6 +181,13 @@ def test_what_cannot_take_a_directory_is_not_replaced_by_a_file_in_it(source: Pa
         assert (tmp_path / "old").read_text() == "old"
 
 
+def test_nothing_counts_as_up_to_date_where_the_destination_is_unusable(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    done = transfer(source, tmp_path / "old")
+    assert done.totals.failed
+    assert (done.totals.skipped, done.sender_totals.skipped) == (0, 0)
+
+
 def test_a_link_that_leads_nowhere_is_named(source: Path, tmp_path: Path) -> None:
     (tmp_path / "way").symlink_to("none/at/all")
     [trouble] = transfer(f"{source}/file", tmp_path / "way").troubles
