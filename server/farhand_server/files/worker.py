@@ -71,6 +71,7 @@ class _Refused(Exception):
 
 def main() -> None:
     """Be a worker: the descriptor of its order is in the environment."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would raise an error; there is nothing yet to clean up
     order_file = OrderFile(int(os.environ[ORDER_VARIABLE]))
     os.set_inheritable(order_file.fd, False)
     code = WORKER_BUG

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +25,7 @@ from farhand_files.receiver import Receiver
 from farhand_files.sender import Sender
 from farhand_files.stream import StreamEnded
 from farhand_server.files.order import TransferIds, TransferOrder
-from farhand_server.files.worker import load_what_others_cannot
+from farhand_server.files.worker import WORKER_PIPE_SIZE, load_what_others_cannot
 from tests.support.transfer_workers import StartedWorker, transfer_worker
 
 Start = Callable[[TransferOrder], StartedWorker]
@@ -204,6 +206,16 @@ def test_a_worker_that_is_stopped_leaves_no_half_file_and_ends_by_the_signal(
     assert (worker.process.wait(30), worker.stderr) == (-number, b"")
     assert sorted(each.name for each in home.iterdir()) == ["file", "notes"]
     assert not worker.report().complete
+
+
+def test_an_interrupt_before_the_options_ends_it_without_a_word(start: Start, home: Path) -> None:
+    worker = start(order(home, "write", b"copy"))
+    assert worker.process.stdin is not None
+    while fcntl.fcntl(worker.process.stdin, fcntl.F_GETPIPE_SZ) < WORKER_PIPE_SIZE:  # what it does first
+        assert worker.process.poll() is None
+        time.sleep(0.001)
+    worker.process.send_signal(signal.SIGINT)
+    assert (worker.process.wait(30), worker.stderr) == (-signal.SIGINT, b"")
 
 
 def test_what_was_done_is_known_after_a_kill(start: Start, home: Path, tmp_path: Path) -> None:
