@@ -26,7 +26,7 @@ _CAUSES: Final = {
 }
 
 
-MAX_ERRNO: Final = 4095
+MAX_TOLD_ERRNO: Final = 4095
 """The largest number of an error (linux/err.h). The other side may send anything."""
 
 
@@ -35,7 +35,7 @@ def cause(error: OSError) -> str:
     number = error.errno
     if number is None:
         return str(error)
-    if number > MAX_ERRNO:
+    if number > MAX_TOLD_ERRNO:
         return error.strerror or f"error {number}"
     if error.strerror is not None and error.strerror != os.strerror(number):
         return error.strerror

@@ -53,9 +53,9 @@ HABITS: Final = {
 """How to do what an option means to scp(1), rsync(1) and cp(1)."""
 
 RULES: Final = """\
-A directory is sent with all that is below it. SRC is placed in DEST if that is a directory or ends with a slash, and
-becomes DEST otherwise; SRC/ is what the directory SRC contains, as in rsync. Relative paths on the other machine begin
-at the home directory.
+A directory is sent with all that is below it, and placed in DEST. A file is placed in DEST if that is a directory or
+ends with a slash, and becomes DEST otherwise. SRC/ is what the directory SRC contains, as in rsync. Relative paths on
+the other machine begin at the home directory.
 
 Each file appears in its place at once and whole, after its digest was compared and it is on disk. What was cut off is
 continued: by itself while farhand runs, and otherwise by the same command again.
