@@ -189,7 +189,8 @@ class Contents:
         if temporary is None:
             self._results.finish(file, frame.size, frame.blake3, frame.sha256)
             return
-        if frame.size < wire.CHUNK and frame.mode & 0o400 and not self._in_place:
+        readable = mode_of(file.entry._replace(mode=frame.mode), self._options) & 0o400
+        if frame.size < wire.CHUNK and readable and not self._in_place:
             temporary.close()
         file.release()
         self.committer.put(Received(frame.number, temporary, self._in_place, frame.size, frame.blake3, frame.sha256))

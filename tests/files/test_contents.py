@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_files import contents, wire
+from farhand_files import contents, durability, wire
 from farhand_files.contents import Sink
 from farhand_files.names import is_temporary
 from farhand_files.stream import StreamEnded
@@ -294,6 +294,17 @@ def test_a_file_that_cannot_be_written_fails_alone(
         assert (tmp_path / "first").read_text() == "old"
     assert sender.totals is not None
     assert (sender.totals.files, sender.totals.failed) == (1, 1)
+
+
+def test_a_file_that_its_owner_cannot_read_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(durability, "_sync_file", refuse)
+    sender = FakeSender(tmp_path, options=put_options(tmp_path, mode=0o200))
+    sender.file(b"file", b"content")
+    assert isinstance(sender.answer(), wire.FileDone)
+    list(sender.finish())
 
 
 def test_a_file_in_place_is_overwritten(tmp_path: Path) -> None:
