@@ -6,7 +6,8 @@ written outside of the destination, whatever paths come, and nothing is put in p
 sender has read. An entry that cannot be written fails on its own; a frame that is not due ends the transfer.
 
 Memory is bounded: some 1 KiB for each file without an answer (2 MiB), 2 MiB of frames, and with `delete` the names in
-the directories that are not listed yet, 8 bytes for each in large ones.
+the directories that are not listed yet, 8 bytes for each in large ones. Besides, each entry costs 8 bytes, so that
+further names can be made of any file: 8 MiB for a million.
 """
 
 from __future__ import annotations
