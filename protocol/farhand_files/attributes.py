@@ -17,7 +17,7 @@ from .options import TransferOptions
 _KEPT_XATTRS: Final = (b"user.", b"system.posix_acl_")
 """Others grant privileges (security.capability), or belong to a file system. None of them is accepted."""
 
-MAX_ID: Final = (1 << 32) - 2
+MAX_OWNER_ID: Final = (1 << 32) - 2
 """The largest number of a user or group: the next one means none."""
 
 _PROC: Final = os.path.isdir("/proc/self/fd")
@@ -42,8 +42,8 @@ def _number(name: str, what: str) -> int:
         return -1
     if name.isdecimal() and name.isascii():
         number = int(name)
-        if number > MAX_ID:
-            raise OSError(errno.EINVAL, f"there is no {what} {name}; the largest number is {MAX_ID}")
+        if number > MAX_OWNER_ID:
+            raise OSError(errno.EINVAL, f"there is no {what} {name}; the largest number is {MAX_OWNER_ID}")
         return number
     import grp
     import pwd
