@@ -12,7 +12,7 @@ import os
 from typing import Final
 
 from . import wire
-from .globs import compile_pattern, is_pattern, matches
+from .globs import compile_pattern, is_pattern, matches, takes_hidden
 from .opening import Area, Directory, OpenDirectories
 from .options import TransferOptions
 
@@ -174,7 +174,7 @@ class Requested:
             else:
                 self._names.add(name)
                 if is_pattern(name):
-                    self._patterns.append(compile_pattern(name))
+                    self._patterns.append((takes_hidden(name), compile_pattern(name)))
 
     def includes(self, components: tuple[bytes, ...]) -> bool:
         """Return whether an entry with these components belongs to one of the sources."""
@@ -185,7 +185,8 @@ class Requested:
         name = components[0]
         if name in self._names or name == self._matched:
             return True
-        if any(matches(pattern, name) for pattern in self._patterns):
+        hidden = name.startswith(b".")
+        if any(hidden is takes and matches(pattern, name) for takes, pattern in self._patterns):
             self._matched = name  # most of what follows is below it
             return True
         return False

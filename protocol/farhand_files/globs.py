@@ -98,7 +98,7 @@ def _exists(area: Area, path: bytes) -> bool:
 def _matches_in(area: Area, above: bytes, component: bytes, inner: bool) -> Iterator[bytes]:
     """Yield what matches in a directory; with `inner`, only what may be a directory."""
     tokens = compile_pattern(component)
-    hidden = component.startswith((b".", b"\\."))
+    hidden = takes_hidden(component)
     try:
         with area.open_directory(above or b".") as directory:
             fd = directory.readable()
@@ -120,6 +120,11 @@ def _matches_in(area: Area, above: bytes, component: bytes, inner: bool) -> Iter
                     yield above + name + (b"/" if inner else b"")
     finally:
         os.close(fd)
+
+
+def takes_hidden(component: bytes) -> bool:
+    """Return whether a component of a pattern matches names with a leading dot, and only these."""
+    return component.startswith((b".", b"\\."))
 
 
 def compile_pattern(component: bytes) -> list[_Token]:
