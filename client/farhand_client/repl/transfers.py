@@ -24,7 +24,7 @@ STOPPED_TRANSFER: Final = "stopped; to go on, type it again: what has arrived is
 
 async def put(session: ReplSession, words: tuple[str, ...]) -> int:
     """Send files to the active hosts, one after the other, and return the exit code."""
-    sources, destination = _split(words)
+    sources, destination = _split("put", words)
     local = [path for word in sources for path in local_paths(word)]
     codes = []
     for host in session.hosts.active:
@@ -41,7 +41,7 @@ async def get(session: ReplSession, words: tuple[str, ...]) -> int:
     """Fetch files from the active host, and return the exit code."""
     if session.several:
         raise ValueError("files are fetched from one host; :host NAME switches to it")
-    sources, destination = _split(words)
+    sources, destination = _split("get", words)
     host = session.hosts.active[0]
     there = [remote_path(word, host.state.directory) for word in sources]
     here = os.fsencode(expanded(destination))
@@ -52,8 +52,11 @@ async def get(session: ReplSession, words: tuple[str, ...]) -> int:
     return await _transfer(session, host, start)
 
 
-def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+def _split(name: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """Return SRC… and DEST: of several words the last one."""
+    for word in words:
+        if word.startswith("-"):  # never a transfer for real to one who has typed -n
+            raise ValueError(f":{name} takes no options; write ./{word} for a file of that name")
     if any(not word for word in words):
         raise ValueError("a path is empty; . is the directory itself")
     return (words[:-1], words[-1]) if len(words) > 1 else (words, ".")

@@ -96,6 +96,16 @@ async def test_an_error_of_this_machine_leaves_the_repl(session: ReplSession, tr
         await command(session, ":get ''")
 
 
+@pytest.mark.parametrize("line", ["put -n a.log", "put a.log -n", "get -n a.log ."])
+async def test_an_option_is_refused_before_anything_is_sent(
+    line: str, session: ReplSession, transfers: FakeTransferClient
+) -> None:
+    with pytest.raises(ValueError, match=r":[gp][eu]t takes no options; write \./-n for a file of that name"):
+        await command(session, f":{line}")
+    assert not transfers.calls
+    assert await command(session, ":put ./-n") == 0
+
+
 async def test_ctrl_c_stops_the_transfer_only(
     session: ReplSession,
     transfers: FakeTransferClient,
