@@ -241,6 +241,8 @@ class Answers:
                 self._have_kept -= len(file.have)
             if file.state == ABORTED:
                 return  # it was reported when this side aborted it
+            if not frame.errno and not frame.sentence:
+                return  # a Problem has told the reason for all files
         path = file.entry.path if file is not None else self._others.get(frame.number, b"")
         self.totals.failed += 1
         self._report(events.Trouble(path, frame.errno or errno.EIO, _sentence(frame.sentence), True))

@@ -159,7 +159,7 @@ class Receiver:
             self._unusable = True
             self._results.trouble(self._destination.path, error)
         if file is not None:
-            self._results.skip(entry, counted=False)
+            self._results.give_up(entry)
 
     def _open(self) -> None:
         """The destination is known now: open what is needed to write there."""

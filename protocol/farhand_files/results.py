@@ -192,6 +192,13 @@ class Results:
         self._write(wire.Failed(entry.number, number, sentence.encode()[: wire.MAX_SENTENCE_SIZE]))
         self.report(events.Trouble(entry.path if remote else self.shown(entry.path), number, sentence, remote))
 
+    def give_up(self, entry: wire.Entry) -> None:
+        """A file could not be written for a reason that was told before, by `trouble`."""
+        with self._lock:
+            self._forget(entry.number)
+            self._positions[entry.number] = NO_POSITION
+        self._write(wire.Failed(entry.number, 0, b""))
+
     def make(self) -> None:
         """A directory or link was made."""
         with self._lock:

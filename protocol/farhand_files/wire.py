@@ -228,7 +228,8 @@ class FileDone(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Receiver to sender: this entry could not be written; its target is as it was."""
+    """Receiver to sender: this entry could not be written; its target is as it was. Without errno and sentence, a
+    `PROBLEM` has told the reason before."""
 
     number: int
     errno: int

@@ -204,6 +204,14 @@ def test_what_happens_at_the_receiver_is_reported() -> None:
     assert not received.answers.files
 
 
+def test_a_failure_whose_reason_was_told_before_is_neither_reported_again_nor_up_to_date() -> None:
+    received = Received()
+    totals = received.after(wire.Problem(2, b"/there", b"no directory"), wire.Failed(0, 0, b"")).totals
+    assert received.events == [events.Trouble(b"/there", 2, "no directory", True)]
+    assert totals.skipped == 0
+    assert 0 not in received.answers.files
+
+
 def test_only_some_entries_without_content_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MAX_OTHERS", 2)
     received = Received()
