@@ -104,7 +104,6 @@ class Sender:
         totals.others, totals.deleted = told.others, told.deleted
         totals.skipped = min(totals.skipped, told.skipped)  # where the destination is unusable, all is skipped
         totals.failed = max(totals.failed + self._failed, told.failed)
-        totals.skipped = min(totals.skipped, told.skipped)  # a skip also answers what nothing can be done about
         if totals.files != 1:
             totals.digest = ""
         return totals
