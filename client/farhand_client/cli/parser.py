@@ -56,6 +56,8 @@ class CommandParser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             message += self._option_meant(unknown.partition(" ")[0].partition("=")[0])
+        elif (joined := re.search(r": ignored explicit argument '(\w)", message)) and f"-{joined[1]}" in self.habits:
+            message = f"unrecognized arguments: -{joined[1]}{self._option_meant('-' + joined[1])}"
         elif surplus := re.search(r"^argument (\S+): ignored explicit argument (.*)$", message, re.DOTALL):
             message = (
                 f"{surplus[1]} takes no value, but {surplus[2]} follows it; write each option as a word of its own"
@@ -67,7 +69,7 @@ class CommandParser(argparse.ArgumentParser):
     def _option_meant(self, word: str) -> str:
         # As in ssh -p22, ssh -oPort=22 and rsync -avz.
         otherwise = self.habits.get(word[:2] if re.fullmatch(r"-p\d+|-o\w+|-a\w+", word) else word)
-        if otherwise is not None and "HOST" in (self.usage or ""):
+        if otherwise is not None and (self.habits is not _OTHERWISE or "HOST" in (self.usage or "")):
             return f"; {otherwise}"
         # Without the hyphens, which all of them have in common: --keep is not like --help.
         names = {name.lstrip("-"): name for name in known_options(self)}

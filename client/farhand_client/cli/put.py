@@ -12,7 +12,7 @@ from farhand_client.config import config_directory, is_there, load_hosts
 from .default_host import default_host, required_default
 from .host_paths import command_line, parse_host_path, parse_url
 from .transfer import TypedTransfer, run_transfer
-from .transfer_options import RULES, parse_transfer, transfer_parser
+from .transfer_options import RULES, parse_transfer, refuse_empty, transfer_parser
 
 _PUT: Final = """\
 Send files to another machine.
@@ -48,6 +48,10 @@ def _command(name: Literal["put", "get"], arguments: Sequence[str], description:
     parser = transfer_parser(name, "[HOST] SRC… DEST", description, epilog)
     options = parse_transfer(parser, arguments)
     host, *rest = _words(parser, name, options.words)
+    there, here = "the home directory there", "this directory"
+    for source in rest[:-1]:
+        refuse_empty(parser, "SRC", source, here if name == "put" else there)
+    refuse_empty(parser, "DEST", rest[-1], there if name == "put" else here)
     return run_transfer(parser, options, TypedTransfer(name, host, rest[:-1], rest[-1]))
 
 

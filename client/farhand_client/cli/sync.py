@@ -10,7 +10,7 @@ from typing import Final
 from .default_host import required_default
 from .host_paths import HostPath, parse_host_path, parse_url
 from .transfer import TypedTransfer, run_transfer
-from .transfer_options import RULES, parse_transfer, transfer_parser
+from .transfer_options import RULES, parse_transfer, refuse_empty, transfer_parser
 
 _SYNC: Final = """\
 Make a directory like another one, on another machine or from there; only what differs is sent.
@@ -56,7 +56,8 @@ def cp_command(arguments: Sequence[str]) -> int:
 
 
 def _request(parser: argparse.ArgumentParser, words: Sequence[str], *, sync: bool) -> TypedTransfer:
-    for word in words:
+    for at, word in enumerate(words, 1):
+        refuse_empty(parser, "SRC" if at < len(words) else "DEST", word, "this directory")
         if (instead := parse_url(word)) is not None:
             parser.error(f"{word!r} is a URL; write {instead}")
     *sources, destination = map(parse_host_path, words)
@@ -81,7 +82,10 @@ def _request(parser: argparse.ArgumentParser, words: Sequence[str], *, sync: boo
 
 def _refuse_local(parser: argparse.ArgumentParser, sources: Sequence[HostPath]) -> None:
     if all(source.host is None for source in sources):
-        parser.error("SRC and DEST are both on this machine; write the other machine's as HOST:PATH, or use cp")
+        parser.error(
+            "SRC and DEST are both on this machine; write the other machine's as HOST:PATH; "
+            "for a copy on this machine, use plain cp"
+        )
     parser.error("SRC are both here and on another machine; DEST is here, so write HOST:PATH for each SRC")
 
 

@@ -65,6 +65,8 @@ def check_standard(parser: argparse.ArgumentParser, options: argparse.Namespace,
             parser.error("- is stdin, which is one file; put it alone, without other SRC")
         if request.destination.endswith("/") or not request.destination:
             parser.error("stdin has no name; write DEST as the path of a file")
+        if request.destination == STANDARD:
+            parser.error("SRC is stdin, and a file there is not stdout; for one that is named -, write DEST as ./-")
         require_stdin()
         return
     if len(request.sources) > 1:

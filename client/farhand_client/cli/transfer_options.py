@@ -10,30 +10,15 @@ from .options import add_connection_options, add_reconnect, command_parser
 from .parser import CommandParser
 from .values import file_mode, moment, size, transfer_rate
 
-_ALWAYS: Final = "modes, times, links and directories are always kept; leave it out"
 _RESUMED: Final = "what was cut off is always continued; leave it out"
 _PROGRESS: Final = "progress is shown wherever stdout and stderr are terminals; leave it out"
 _COMPRESSION: Final = "nothing is compressed on the way"
 
 HABITS: Final = {
-    "-a": _ALWAYS,
-    "-p": _ALWAYS,
-    "-t": _ALWAYS,
-    "-l": _ALWAYS,
-    "--archive": _ALWAYS,
-    "--links": _ALWAYS,
-    "--perms": _ALWAYS,
-    "--times": _ALWAYS,
     "-o": "--owner USER:GROUP sets the owner",
     "-A": "ACLs are kept with -X",
     "--acls": "ACLs are kept with -X",
-    "-H": "hard links within one transfer are always kept; leave it out",
-    "-S": "holes are always kept; leave it out",
-    "--sparse": "holes are always kept; leave it out",
-    "-P": "the port is part of HOST: name:port; progress is shown on terminals, and what was cut off is continued",
-    "--partial": _RESUMED,
     "--append": _RESUMED,
-    "--progress": _PROGRESS,
     "--stats": _PROGRESS,
     "-h": _PROGRESS,
     "-z": _COMPRESSION,
@@ -51,6 +36,22 @@ HABITS: Final = {
     "--mkpath": "write --parents",
 }
 """How to do what an option means to scp(1), rsync(1) and cp(1)."""
+
+_ALWAYS: Final = (
+    *("-r", "-R", "--recursive", "-a", "--archive", "-p", "--perms", "-t", "--times", "-H", "--hard-links"),
+    *("--links", "--sparse", "--partial", "--progress"),
+)
+"""Options of scp(1), rsync(1) and cp(1) for what is always done: they change nothing."""
+
+_ALWAYS_IN_SYNC: Final = ("-l", "-S", "-P")
+"""Those that only rsync(1) understands so: to scp(1) they have a value."""
+
+_NOT_IN_SYNC: Final = {
+    "--delete": "farhand sync deletes",
+    "-l": "write --limit-rate SIZE; links are always kept",
+    "-S": "holes are always kept; leave it out",
+    "-P": "the port is part of HOST: name:port; progress is shown on terminals, and what was cut off is continued",
+}
 
 RULES: Final = """\
 A directory is sent with all that is below it, and placed in DEST. A file is placed in DEST if that is a directory or
@@ -74,7 +75,7 @@ def transfer_parser(name: str, usage: str, description: str, epilog: str) -> arg
     """Return the parser of the command `name`, whose words are parsed into `options.words`."""
     parser = command_parser(name, usage, description, epilog)
     assert isinstance(parser, CommandParser)
-    parser.habits = HABITS if name == "sync" else {**HABITS, "--delete": "farhand sync deletes"}
+    parser.habits = HABITS if name == "sync" else HABITS | _NOT_IN_SYNC
     add = parser.add_argument
     add("-n", "--dry-run", action="store_true", help="change nothing; say what would be done")
     add("-c", "--checksum", action="store_true", help="compare digests, instead of sizes and times")
@@ -124,7 +125,8 @@ def transfer_parser(name: str, usage: str, description: str, epilog: str) -> arg
     add("-v", "--verbose", action="store_true", help="print each file that is in place, with its BLAKE3 digest")
     add("-q", "--quiet", action="store_true", help="show neither progress nor a summary")
     add("--json", action="store_true", help="print each event as a line of JSON")
-    add("-r", "-R", "--recursive", dest="recursive", action="store_true", help=argparse.SUPPRESS)
+    always = _ALWAYS + _ALWAYS_IN_SYNC if name == "sync" else _ALWAYS
+    add(*always, dest="always", action="store_true", help=argparse.SUPPRESS)
     add_reconnect(parser)
     add_connection_options(parser)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
@@ -142,6 +144,12 @@ def parse_transfer(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
     if options.json and (options.quiet or options.verbose):
         parser.error("--json prints events instead of text; it cannot be combined with -q or -v")
     return options
+
+
+def refuse_empty(parser: argparse.ArgumentParser, name: str, path: str, where: str) -> None:
+    """Exit with 2 if a path is empty, as an unset variable of the shell is; `where` is what a dot would be."""
+    if not path:
+        parser.error(f"{name} is empty; for {where}, write .")
 
 
 def transfer_keywords(options: argparse.Namespace) -> dict[str, Any]:

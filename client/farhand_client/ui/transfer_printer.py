@@ -121,7 +121,7 @@ class TransferPrinter:
             case Trouble():
                 self._fail(failure_sentence(event, self._host, self._destination))
             case Finished() if self._dry_run:
-                self._write_name(b"would send ", event.path)
+                self._write_name(b"would get " if self._destination is None else b"would send ", event.path)
             case Removed() if self._dry_run:
                 self._write_name(b"would delete ", event.path)
             case Finished() if self._verbose or self._sha256:

@@ -75,6 +75,7 @@ def test_host_may_be_left_out_where_there_is_a_default(
         ("get web:/x", "HOST is a word of its own; did you mean farhand cp web:/x .?"),
         ("put web - f g", "- is stdin, which is one file; put it alone, without other SRC"),
         ("put web - d/", "stdin has no name; write DEST as the path of a file"),
+        ("put web - -", "SRC is stdin, and a file there is not stdout; for one that is named -, write DEST as ./-"),
         ("get web a b -", "- is stdout, to which only one SRC can be written"),
         ("get --json web a -", "--json writes events to stdout; it cannot be combined with - for DEST"),
     ],
@@ -94,6 +95,14 @@ def test_the_paths_that_go_to_the_service_are_bounded_and_those_here_are_not(
     assert refused(capsys, "get", "web", *names, "d/") == (
         "1025 SRC are more than 1024; use a pattern in quotes, which web expands"
     )
+
+
+def test_an_empty_path_is_refused(transfers: FakeTransferClient, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "put", "web", "f", "") == "DEST is empty; for the home directory there, write ."
+    assert refused(capsys, "put", "web", "f", "", "d/") == "SRC is empty; for this directory, write ."
+    assert refused(capsys, "get", "web", "f", "") == "DEST is empty; for this directory, write ."
+    assert refused(capsys, "get", "web", "", ".") == "SRC is empty; for the home directory there, write ."
+    assert not transfers.calls
 
 
 @pytest.mark.usefixtures("transfers")

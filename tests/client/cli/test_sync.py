@@ -59,7 +59,11 @@ def test_a_host_that_is_left_out_is_the_default_one(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("sync a b", "SRC and DEST are both on this machine; write the other machine's as HOST:PATH, or use cp"),
+        (
+            "cp a b",
+            "SRC and DEST are both on this machine; write the other machine's as HOST:PATH; "
+            "for a copy on this machine, use plain cp",
+        ),
         ("sync web:a db:b", "SRC and DEST are both on other machines; get it from one and put it on the other one"),
         ("sync a web:b c", "sync takes SRC and DEST, one of them as HOST:PATH, not 3 words"),
         ("sync - web:b", "- is stdin or stdout, which are no directories; use farhand put or farhand get"),
@@ -74,6 +78,12 @@ def test_what_is_not_possible_is_answered_with_what_to_do(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(capsys, *line.split()) == said
+
+
+def test_an_empty_path_is_refused(transfers: FakeTransferClient, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "cp", "web:f", "") == "DEST is empty; for this directory, write ."
+    assert refused(capsys, "sync", "", "web:d") == "SRC is empty; for this directory, write ."
+    assert not transfers.calls
 
 
 @pytest.mark.usefixtures("transfers")

@@ -83,6 +83,8 @@ def test_a_dry_run_says_what_would_be_done(transfers: FakeTransferClient, capfd:
     transfers.events = [Finished(b"a", 9, 0, 0, b""), Removed(b"old")]
     assert run_command([*LINE, "-n"]) == 0
     assert capfd.readouterr().out == "would send a\nwould delete old\n"
+    assert run_command(["get", "web", "a", "b", "-n"]) == 0
+    assert capfd.readouterr().out == "would get a\nwould delete old\n"
 
 
 def test_events_are_lines_of_json(transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,8 @@ def test_the_names_are_those_of_the_api() -> None:
     [
         ("", {}),
         ("-r --recursive a b", {}),
+        ("-aHSP --partial --progress -ltp", {}),
+        ("-an", {"dry_run": True}),
         ("-n -c --parents -X", {"dry_run": True, "checksum": True, "parents": True, "xattrs": True}),
         ("a --delete b --in-place", {"delete": True, "in_place": True}),
         ("--max-size 10M --limit-rate 5M/s", {"max_size": 10 << 20, "rate": 5 << 20}),
@@ -56,7 +58,8 @@ def test_what_follows_two_hyphens_is_no_option() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("-avz", "-avz; modes, times, links and directories are always kept; leave it out"),
+        ("-avz", "unrecognized arguments: -z; nothing is compressed on the way"),
+        ("-l 100", "-l; write --limit-rate SIZE; links are always kept"),
         ("--bwlimit=1000", "--bwlimit=1000; write --limit-rate SIZE"),
         ("-z", "-z; nothing is compressed on the way"),
         ("--exlude x", "--exlude; did you mean --exclude?"),
@@ -70,6 +73,12 @@ def test_what_cannot_be_is_answered_with_what_to_type(line: str, said: str, caps
     with pytest.raises(SystemExit, match="2"):
         parse_transfer(transfer_parser("put", "[HOST] SRC… DEST", "", ""), line.split())
     assert capsys.readouterr().err.endswith(f"{said}\n")
+
+
+def test_habits_are_explained_to_sync_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse_transfer(transfer_parser("sync", "SRC DEST", "", ""), ["--bwlimit=1000"])
+    assert capsys.readouterr().err.endswith("--bwlimit=1000; write --limit-rate SIZE\n")
 
 
 def test_no_habit_is_explained_for_an_option_that_there_is() -> None:

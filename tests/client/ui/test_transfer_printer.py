@@ -161,7 +161,8 @@ def test_verbose_lines_go_where_they_were_directed(capfdbinary: pytest.CaptureFi
 
 
 def test_a_dry_run_lists_what_would_be_done(capfd: pytest.CaptureFixture[str]) -> None:
-    reported(TransferPrinter("web", dry_run=True, verbose=True), Finished(b"a", 1, 0, 0, b""), Removed(b"b"))
+    printer = TransferPrinter("web", destination=b"d", dry_run=True, verbose=True)
+    reported(printer, Finished(b"a", 1, 0, 0, b""), Removed(b"b"))
     assert capfd.readouterr() == (
         "would send a\nwould delete b\n",
         "farhand: dry run: 0 files, 0 bytes, 0 failed in 0.00s\n",
