@@ -99,6 +99,19 @@ def test_the_same_again_sends_nothing(tmp_path: Path, source: Path) -> None:
     assert snapshot(target) == before
 
 
+def test_a_dry_run_counts_the_links_that_would_replace_something(tmp_path: Path) -> None:
+    write(tmp_path / "source" / "sub" / "new", b"")
+    for name in ("file", "changed", "same"):
+        (tmp_path / "source" / name).symlink_to(name[:4])
+    write(tmp_path / "target" / "file", b"precious")
+    (tmp_path / "target" / "changed").symlink_to("elsewhere")
+    (tmp_path / "target" / "same").symlink_to("same")
+    options = OPTIONS._replace(dry_run=True)
+    totals = transfer(os.fsencode(tmp_path / "source") + b"/", os.fsencode(tmp_path / "target"), options)
+    assert (totals.files, totals.others) == (1, 3), "sub, file and changed"
+    assert (tmp_path / "target" / "file").read_bytes() == b"precious"
+
+
 def test_further_names_of_a_file_that_is_left_out_are_left_too_and_not_deleted(tmp_path: Path) -> None:
     top, target = tmp_path / "source", tmp_path / "target"
     write(top / "large", b"large")

@@ -136,6 +136,9 @@ class TransferPrinter:
             print_message(f"… and {self._notices - MAX_FAILURES} more of which nothing has failed")
         if self._failures > MAX_FAILURES:
             print_message(f"… and {self._failures - MAX_FAILURES} more")
+        if self._dry_run and transferred.others and not self._quiet:  # there is no event for each of them
+            made = "1 directory or link" if transferred.others == 1 else f"{transferred.others} directories and links"
+            print_message(f"dry run: {made} would be made or replaced")
         if not self._quiet and (self._verbose or has_progress()):
             print_message(f"{'dry run: ' if self._dry_run else ''}{summary(transferred)}")
         elif failed:

@@ -169,6 +169,17 @@ def test_a_dry_run_lists_what_would_be_done(capfd: pytest.CaptureFixture[str]) -
     )
 
 
+@pytest.mark.parametrize(("others", "made"), [(1, "1 directory or link"), (2, "2 directories and links")])
+def test_a_dry_run_is_not_silent_about_directories_and_links(
+    others: int, made: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert TransferPrinter("web", dry_run=True).finish(Transferred(others=others)) == 0
+    assert capfd.readouterr().err == f"farhand: dry run: {made} would be made or replaced\n"
+    TransferPrinter("web", dry_run=True, quiet=True).finish(Transferred(others=others))
+    TransferPrinter("web").finish(Transferred(others=others))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.usefixtures("at_terminal")
 @virtual_time
 async def test_progress_is_shown_on_a_terminal_and_lines_stay_above_it(capfd: pytest.CaptureFixture[str]) -> None:
