@@ -11,7 +11,8 @@ at the byte, is under flow control, is stopped with its process tree, and is on 
 Everything is pipelined: the sender walks on while files are wanted, and no file costs a round trip. What both sides
 keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 
-`wire`       frames and their payloads; no I/O
+`frames`     what each frame says; no I/O
+`wire`       frames and their payloads as bytes; no I/O
 `options`    what is transferred and how; no I/O
 `names`      which names and paths are accepted from the other side; no I/O
 `planning`   what the receiver decides for each entry, and what it deletes; no I/O
@@ -23,6 +24,8 @@ keep is bounded: `wire.MAX_UNANSWERED` entries, and a few chunks.
 `opening`    opens paths below a directory, and nothing outside of it
 `globs`      patterns of source files
 `sources`    the directories of the sources, a few of them open
+`pseudo`     file systems like /proc
+`visit`      a directory that is being walked
 `walk`       the entries of the sources
 `reading`    the content of one source file, and whether it has changed meanwhile
 `rate`       at most so many bytes each second

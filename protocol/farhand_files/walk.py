@@ -12,16 +12,18 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from collections.abc import Generator, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from . import wire
 from .globs import expand, is_pattern
 from .names import is_temporary
 from .opening import Area, join
 from .options import TransferOptions
+from .pseudo import pseudo_devices
 from .selection import Selection
 from .sources import SourceDirectory, SourceTrees
+from .visit import Visit
 
 BATCH: Final = 1024
 """Names that are read from a directory at once, to be sorted: some 100 KiB."""
@@ -46,9 +48,6 @@ _SPECIAL: Final = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
 }
-
-_PSEUDO: Final = (b"proc", b"sysfs", b"debugfs", b"tracefs", b"cgroup", b"cgroup2", b"configfs", b"securityfs")
-"""File systems whose files have content that their size does not tell."""
 
 _MEETS: Final = "another source goes to the same directory; with delete, transfer one at a time"
 
@@ -82,37 +81,6 @@ class Piped(NamedTuple):
 
 WalkStep: TypeAlias = Readable | Piped | wire.Entry | wire.Problem | wire.Listed
 """What the walk has found: a regular file or a pipe, or a frame to be sent as it is."""
-
-
-class Scan(Protocol):
-    """What `os.scandir` returns."""
-
-    def __iter__(self) -> Iterator[os.DirEntry[str]]: ...
-
-    def close(self) -> None:
-        """Stop reading."""
-
-
-class _Visit:
-    """A directory that is being walked."""
-
-    def __init__(self, place: SourceDirectory, path: bytes, number: int) -> None:
-        self.place = place
-        self.path = path
-        self.number = number
-        self.scan: Scan | None = None
-        self.fd = -1
-        self.below: list[tuple[bytes, int]] = []
-        self.complete = True
-        self.over = False
-
-    def close(self) -> None:
-        """Close the descriptor that is being read."""
-        if self.scan is not None:
-            self.scan.close()
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
 
 
 class Walk:
@@ -185,7 +153,7 @@ class Walk:
             self._add_failure(errno.ENOENT, pattern, "no file matches")
         return found
 
-    def _add_source(self, source: bytes) -> _Visit | None:
+    def _add_source(self, source: bytes) -> Visit | None:
         """Add the entry of a source, and return the directory to be walked if it is one."""
         name = source.rsplit(b"/", 1)[-1]
         only_content = name in (b"", b".", b"..")
@@ -211,7 +179,7 @@ class Walk:
         entry = self._entry(wire.DIRECTORY, os.fstat(directory.fd), path, xattrs=xattrs)
         self._found.append(entry)
         place = SourceDirectory(self._trees.add(source, directory), (), source.rstrip(b"/") or b"/")
-        return _Visit(place, path, entry.number)
+        return Visit(place, path, entry.number)
 
     def _add_single(self, source: bytes, name: bytes) -> None:
         """Add a source that is no directory. A symbolic link is followed, since the user has named it."""
@@ -239,7 +207,7 @@ class Walk:
         """Return whether another source goes to the same directory: what one of them lacks the other may have."""
         return path in self._names or b"" in self._names or (not path and bool(self._names))
 
-    def _tree(self, top: _Visit) -> Generator[list[WalkStep], None, None]:
+    def _tree(self, top: Visit) -> Generator[list[WalkStep], None, None]:
         stack = [top]
         try:
             while stack:
@@ -249,7 +217,7 @@ class Walk:
                     place = SourceDirectory(
                         visit.place.tree, (*visit.place.components, name), join(visit.place.path, name)
                     )
-                    stack.append(_Visit(place, visit.path + b"/" + name if visit.path else name, number))
+                    stack.append(Visit(place, visit.path + b"/" + name if visit.path else name, number))
                 elif visit.over:
                     stack.pop()
                 else:
@@ -259,12 +227,12 @@ class Walk:
             for visit in stack:
                 self._close(visit)
 
-    def _close(self, visit: _Visit) -> None:
+    def _close(self, visit: Visit) -> None:
         if visit.fd >= 0:
             self._scans -= 1
         visit.close()
 
-    def _add_batch(self, visit: _Visit) -> None:
+    def _add_batch(self, visit: Visit) -> None:
         """Add the next entries of a directory, and after the last ones that it is listed."""
         limit: int | None = BATCH
         batch: list[tuple[bytes, os.DirEntry[str]]] = []
@@ -297,7 +265,7 @@ class Walk:
             visit.over = True
             self._found.append(wire.Listed(visit.number, int(visit.complete)))
 
-    def _add(self, visit: _Visit, path: bytes, name: bytes, status: os.stat_result, fd: int) -> None:
+    def _add(self, visit: Visit, path: bytes, name: bytes, status: os.stat_result, fd: int) -> None:
         """Add what is in a directory. Raises OSError."""
         mode = status.st_mode
         if name.startswith(b".farhand-") and is_temporary(name):
@@ -358,7 +326,7 @@ class Walk:
 
     def _is_pseudo(self, device: int) -> bool:
         if self._pseudo is None:
-            self._pseudo = _pseudo_devices()
+            self._pseudo = pseudo_devices()
         return device in self._pseudo
 
     def _xattrs_of(self, path: bytes, shown: bytes, *, follow: bool = False) -> bytes:
@@ -414,18 +382,3 @@ class Walk:
 
 def _first(pair: tuple[bytes, os.DirEntry[str]]) -> bytes:
     return pair[0]
-
-
-def _pseudo_devices() -> frozenset[int]:
-    """Return the devices of file systems whose files have more content than their size says."""
-    found = set()
-    try:
-        with open("/proc/self/mountinfo", "rb") as mounts:
-            for line in mounts:
-                before, _, after = line.partition(b" - ")
-                if after.split(b" ", 1)[0] in _PSEUDO:
-                    major, minor = before.split(b" ")[2].split(b":")
-                    found.add(os.makedev(int(major), int(minor)))
-    except OSError:  # macOS
-        pass
-    return frozenset(found)

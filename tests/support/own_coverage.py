@@ -64,6 +64,9 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
         f"protocol/farhand_files/{name}.py": ("tests/files/test_contents.py", "tests/files/test_receiver.py")
         for name in ("arriving", "placing", "results")
     },
+    "protocol/farhand_files/frames.py": ("tests/files/test_wire.py",),
+    "protocol/farhand_files/pseudo.py": ("tests/files/test_walk.py",),
+    "protocol/farhand_files/visit.py": ("tests/files/test_walk.py",),
     # What changes the process itself is tested in forked children, which are not measured.
     "client/farhand_client/ui/process.py": ("tests/client/cli/test_main.py",),
     "server/farhand_server/cli/process.py": ("tests/server/cli/test_main.py",),

@@ -18,7 +18,6 @@ from . import database, records, retention, unfinished
 from .database import StateDirectoryInUse
 from .records import HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .retention import SystemClock
-from .unfinished import UnfinishedTransfer
 from .writer import HistoryWriter, select_records, unusable_reason, unusable_sentence
 
 CHECKPOINT_EVERY: Final = 1000
@@ -303,12 +302,8 @@ class History:
         if self._writer.file is not None:
             database.checkpoint(self._writer.file)
 
-    def unfinished_transfers(self, *, before: float, age: float, limit: int) -> list[UnfinishedTransfer]:
-        """Return transfers that may have left something behind: see `unfinished.unfinished_transfers`. Those of a
-        history in memory are not remembered. This waits for the disk, so call it in a thread.
-
-        Raises sqlite3.Error and OSError.
-        """
+    def unfinished_transfers(self, *, before: float, age: float, limit: int) -> list[unfinished.UnfinishedTransfer]:
+        """See `unfinished`; a history in memory has none. This waits for the disk, so call it in a thread."""
         file = self._writer.file
         return [] if file is None else unfinished.unfinished_transfers(file, before=before, age=age, limit=limit)
 
