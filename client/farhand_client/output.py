@@ -150,7 +150,7 @@ class OutputStream:
     # For the reader
 
     async def read_ready(self, limit: int = MiB) -> list[bytes]:
-        """Wait for output and return what has arrived, about `limit` bytes at most, uncopied. Empty only at the end.
+        """Wait for output and return what has arrived, at most `limit` bytes (from 1). Empty only at the end.
 
         Raises `ConnectionLost` if the connection ended before the stream, `OutputIncomplete` at a gap.
         """
@@ -175,8 +175,13 @@ class OutputStream:
         ready: list[bytes] = []
         size = 0
         while self._chunks and isinstance(chunk := self._chunks[0], bytes):
-            if ready and size + len(chunk) > limit:
-                break
+            if size + len(chunk) > limit:
+                if ready:
+                    break
+                del self._chunks[0]
+                parts = [chunk[at : at + limit] for at in range(0, len(chunk), limit)]
+                self._chunks.extendleft(reversed(parts))
+                chunk = parts[0]
             ready.append(chunk)
             size += len(chunk)
             self._chunks.popleft()

@@ -37,8 +37,9 @@ async def interrupt() -> None:
     """Interrupt the main thread, which waits for this coroutine."""
     ident = threading.main_thread().ident
     assert ident is not None
-    signal.pthread_kill(ident, signal.SIGUSR1)
-    await asyncio.sleep(60)
+    while True:  # a signal is noticed late by a thread that is just about to wait
+        signal.pthread_kill(ident, signal.SIGUSR1)
+        await asyncio.sleep(1)
 
 
 def test_a_call_returns_or_raises_what_the_coroutine_does() -> None:

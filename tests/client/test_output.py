@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client import PIPE, ConnectionLost, Exited, OutputIncomplete
+from farhand_client.output import OutputStream
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, MiB
 from tests.support.fake_runs import print_in_chunks, stoppable
@@ -145,6 +146,19 @@ async def test_after_a_loss_the_reader_gets_what_arrived_and_then_the_error(tmp_
             await run.wait()
         assert caught.value.run_id == run.id
         assert run.outcome is None
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 8, 9])
+def test_a_reader_gets_no_more_at_once_than_it_wants(limit: int) -> None:
+    stream = OutputStream(lambda _: None, "id")
+    for chunk in (b"0123456789abcdef", b"gh", b"ijk"):
+        stream.feed(chunk)
+    stream.end()
+    received = b""
+    while chunks := stream.read_nowait(limit):
+        assert sum(map(len, chunks)) <= limit
+        received += b"".join(chunks)
+    assert (chunks, received) == (None, b"0123456789abcdefghijk")
 
 
 async def test_a_callback_reader_gets_output_at_once_and_sets_the_pace(tmp_path: Path) -> None:

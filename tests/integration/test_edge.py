@@ -71,8 +71,9 @@ async def test_a_login_that_is_cut_off_by_the_death_of_the_edge_succeeds(
 
 async def test_a_command_survives_one_edge_after_the_other(tmp_path: Path) -> None:
     """The first loss ends the path without an event loop, and the later ones are those of what takes its place."""
-    fifo = tmp_path / "go"
-    os.mkfifo(fifo)
+    turns = (1, 2, 3, 4)
+    for turn in turns:  # each its own: a script that reads one twice may do so before this has closed it
+        os.mkfifo(tmp_path / f"go{turn}")
     async with network_service(tmp_path) as service:
         async with connected(service, tmp_path):
             pass  # records the host key
@@ -80,17 +81,17 @@ async def test_a_command_survives_one_edge_after_the_other(tmp_path: Path) -> No
         host = ":".join(map(str, service.address))
         known = tmp_path / "config" / "farhand" / "known_hosts"
         known.write_text((tmp_path / "known").read_text())
-        script = f"for turn in 1 2 3 4; do echo $turn; read _ <{fifo}; done; exit 7"
+        script = f"for turn in 1 2 3 4; do echo $turn; read _ <{tmp_path}/go$turn; done; exit 7"
         options = ("--reconnect", "60", "-I", str(tmp_path / "key"))
         async with (
             asyncio.timeout(TIMEOUT),
             running("run", *options, host, "--", "sh", "-c", script, env=service.environment) as command,
         ):
             assert command.stdout is not None
-            for turn in (1, 2, 3, 4):
+            for turn in turns:
                 assert await command.stdout.readline() == b"%d\n" % turn
                 edge = edge_of(service)
                 os.kill(edge, signal.SIGKILL)
                 await end_of(edge)
-                await asyncio.to_thread(fifo.write_text, "go\n")
+                await asyncio.to_thread((tmp_path / f"go{turn}").write_text, "go\n")
             assert await command.wait() == 7
