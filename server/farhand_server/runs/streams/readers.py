@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -89,8 +90,14 @@ class PipeReader:
             return os.read(self._fd, PIPE_READ_SIZE)
         except BlockingIOError:
             raise
-        except OSError:
+        except OSError as error:
+            self._fail(error)
             return b""
+
+    def _fail(self, error: OSError) -> None:
+        """Report that output is lost, which must not look like its end."""
+        if self.spool.on_failure is not None:
+            self.spool.on_failure(f"its output cannot be read: {error.strerror}")
 
     def _close_fd(self) -> None:
         os.close(self._fd)
@@ -162,7 +169,9 @@ class TerminalReader(PipeReader):
                 if not chunks:
                     raise
                 break
-            except OSError:  # if bytes were read before this, the next read meets the end again
+            except OSError as error:  # if bytes were read before this, the next read meets it again
+                if error.errno != errno.EIO and not chunks:
+                    self._fail(error)
                 break
             chunks.append(chunk)
             size += len(chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 
@@ -139,6 +140,20 @@ async def test_draining_a_full_pipe_finds_the_end_behind_its_bytes() -> None:
     os.close(pipe.write_end)
     assert pipe.reader.drain()
     assert pipe.spool.end == PIPE_SIZE
+
+
+async def test_output_that_cannot_be_read_is_a_failure_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(fd: int, size: int) -> bytes:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    reading = Reading()
+    failures: list[str] = []
+    reading.spool.on_failure = failures.append
+    os.write(reading.write_end, b"lost")
+    monkeypatch.setattr(os, "read", read)
+    reading.reader.poll()
+    assert (failures, reading.spool.ended) == (["its output cannot be read: Cannot allocate memory"], True)
+    os.close(reading.write_end)
 
 
 async def test_closing_a_reader_reports_the_end_once_and_closes_the_pipe() -> None:
