@@ -29,6 +29,7 @@ LEFT_OUT: Final = {
     "rt_sigreturn": "does not return",
     "munmap": "fails inside the C library",
     "waitid": "fails only for what is no child",
+    "wait4": "the same",
     "vfork": "restarted by strace as another call",
     "getpid": "cannot fail, and neither can the next ones",
     "getppid": "",
