@@ -27,6 +27,10 @@ MAX_FRUITLESS: Final = 3
 """Attempts in a row that do nothing. A run that is lost three times before it has sent a byte is lost because of what
 it transfers, or the service is not fit to run anything."""
 
+MAX_ATTEMPTS: Final = 1000
+"""Attempts in all: a service that lets each of them send a byte and then ends it would otherwise keep the client for
+ever. A service that works is not restarted so often while one transfer goes on."""
+
 OnEvent: TypeAlias = Callable[[Event], None]
 """Called with each event of a transfer, in the event loop. What it raises ends the transfer."""
 
@@ -128,8 +132,9 @@ class Transfer(Coroutine[Any, Any, Transferred]):
     async def _attempts(self, reports: Reports, began: float) -> Totals:
         loop = asyncio.get_running_loop()
         moving = Moving(self._plan.options, self._plan.make, reports.report, reports.release)
-        fruitless, backoff = 0, None
+        attempts, fruitless, backoff = 0, 0, None
         while True:
+            attempts += 1
             try:
                 return await attempt(self._connection, moving)
             except OptionsRefused as error:
@@ -144,7 +149,7 @@ class Transfer(Coroutine[Any, Any, Transferred]):
                 fruitless += 1
                 if reports.attempt_failed(error.unsent):
                     fruitless, backoff = 0, None
-                if self._plan.repeatable and fruitless < MAX_FRUITLESS:
+                if self._plan.repeatable and fruitless < MAX_FRUITLESS and attempts < MAX_ATTEMPTS:
                     backoff = backoff or Backoff(loop.time(), self._connection.reconnect_timeout)
                     delay = backoff.delay(loop.time())
                     if delay is not None:

@@ -230,6 +230,15 @@ async def test_attempts_that_do_nothing_are_given_up(tmp_path: Path) -> None:
         assert worker.starts == MAX_FRUITLESS
 
 
+async def test_attempts_that_all_send_a_little_have_an_end_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farhand_client.files.transfer.MAX_ATTEMPTS", 6)
+    worker = Lossy(times=100, taken=1)
+    async with serving(tmp_path, worker, Exchanges(COUNT), operation="get", reconnect=60) as (transfer, _, _):
+        with pytest.raises(TransferInterrupted):
+            await transfer()
+        assert worker.starts == 6
+
+
 async def test_without_reconnecting_there_is_one_attempt(tmp_path: Path) -> None:
     worker = Lossy(times=100, taken=1000)
     async with serving(tmp_path, worker, Exchanges(COUNT), operation="get") as (transfer, _, _):
