@@ -31,6 +31,7 @@ from .history import (
     KnownRun,
     RunRecord,
     UnfinishedTransfer,
+    unfinished_transfers,
 )
 from .logs import Logger
 from .runrecords import audit_entry, left_detail, outcome_json, past_run, usage_json
@@ -199,9 +200,9 @@ class Ledger:
         self._history.orphans_ended(sweep.clean)
 
     async def unfinished_transfers(self, *, before: float, age: float, limit: int) -> list[UnfinishedTransfer]:
-        """Return transfers that may have left something behind (`History.unfinished_transfers`). Raises
+        """Return transfers that may have left something behind (`history.unfinished_transfers`). Raises
         `RecordUnavailable`."""
-        asked = partial(self._history.unfinished_transfers, before=before, age=age, limit=limit)
+        asked = partial(unfinished_transfers, self._history, before=before, age=age, limit=limit)
         try:
             return await asyncio.to_thread(asked)
         except (sqlite3.Error, OSError) as error:

@@ -18,7 +18,7 @@ from .database import SCHEMA_VERSION, StateDirectoryInUse
 from .group_commit import GroupCommit
 from .records import ForgottenRun, HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .store import History
-from .unfinished import UnfinishedTransfer
+from .unfinished import UnfinishedTransfer, unfinished_transfers
 from .writer import NOT_STARTED
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "StateDirectoryInUse",
     "UnfinishedTransfer",
     "UnknownRun",
+    "unfinished_transfers",
 ]

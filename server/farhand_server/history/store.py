@@ -14,7 +14,7 @@ from farhand_server.config import HistorySettings
 from farhand_server.filewatch import FileId
 from farhand_server.logs import Logger
 
-from . import database, records, retention, unfinished
+from . import database, records, retention
 from .database import StateDirectoryInUse
 from .records import HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .retention import SystemClock
@@ -301,11 +301,6 @@ class History:
         self._writer.changes_since_checkpoint = 0
         if self._writer.file is not None:
             database.checkpoint(self._writer.file)
-
-    def unfinished_transfers(self, *, before: float, age: float, limit: int) -> list[unfinished.UnfinishedTransfer]:
-        """See `unfinished`; a history in memory has none. This waits for the disk, so call it in a thread."""
-        file = self._writer.file
-        return [] if file is None else unfinished.unfinished_transfers(file, before=before, age=age, limit=limit)
 
     # Reading. Each of these methods raises HistoryError if the database cannot be read.
 

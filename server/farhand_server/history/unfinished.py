@@ -10,10 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from farhand_protocol.values import BadValue, arguments_from_json
+
+from .store import History
 
 _ENDED_OTHERWISE: Final = frozenset({"killed", "lost", "signaled", "timed_out"})
 
@@ -36,12 +37,15 @@ class UnfinishedTransfer(NamedTuple):
     path: bytes
 
 
-def unfinished_transfers(file: Path, *, before: float, age: float, limit: int) -> list[UnfinishedTransfer]:
+def unfinished_transfers(history: History, *, before: float, age: float, limit: int) -> list[UnfinishedTransfer]:
     """Return up to `limit` transfers to different destinations that were requested before the time `before` and did not
     end by themselves, the last ones first, but none whose destination was swept `age` seconds after its end.
 
-    Reads the whole database. Raises sqlite3.Error.
+    Reads the whole database, so call it in a thread. A history in memory has none. Raises sqlite3.Error, OSError.
     """
+    if not history.on_disk:
+        return []
+    file = history.files[0]
     swept: dict[UnfinishedTransfer, float] = {}
     found: dict[UnfinishedTransfer, None] = {}
     # Neither does the service's own connection wait for this one (sqlite.org/wal.html), nor is a file made if somebody

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from farhand_server.history import History, UnfinishedTransfer
+from farhand_server.history import History, UnfinishedTransfer, unfinished_transfers
 from tests.support.history import EXITED, HistoryDirectory, record
 
 KILLED = b'{"status":"killed","reason":"disconnected"}'
@@ -29,14 +29,14 @@ def end(directory: HistoryDirectory, history: History, request: bytes, outcome: 
 
 def found(directory: HistoryDirectory, history: History, limit: int = 10) -> list[bytes]:
     before = directory.clock.wall() + 1
-    return [each.path for each in history.unfinished_transfers(before=before, age=AGE, limit=limit)]
+    return [each.path for each in unfinished_transfers(history, before=before, age=AGE, limit=limit)]
 
 
 @pytest.mark.parametrize("status", ["killed", "lost", "signaled", "timed_out"])
 def test_a_transfer_that_did_not_end_by_itself_is_found(directory: HistoryDirectory, status: str) -> None:
     history = directory.open()
     end(directory, history, transfer("write", "/srv/a"), json.dumps({"status": status}).encode())
-    [one] = history.unfinished_transfers(before=directory.clock.wall() + 1, age=AGE, limit=10)
+    [one] = unfinished_transfers(history, before=directory.clock.wall() + 1, age=AGE, limit=10)
     assert one == UnfinishedTransfer("ada", 1000, "key", "SHA256:abc", b"/srv/a")
 
 
@@ -81,7 +81,7 @@ def test_each_destination_is_found_once_the_last_one_first_and_no_more_than_want
 def test_what_was_requested_later_is_not_old_enough(directory: HistoryDirectory) -> None:
     history = directory.open()
     end(directory, history, transfer("write", "/a"), KILLED)
-    assert history.unfinished_transfers(before=directory.clock.wall(), age=AGE, limit=10) == []
+    assert unfinished_transfers(history, before=directory.clock.wall(), age=AGE, limit=10) == []
 
 
 @pytest.mark.parametrize(
