@@ -18,7 +18,7 @@ class Hashes:
         self._sha256 = hashlib.sha256() if sha256 else None
 
     def update(self, data: bytes | memoryview) -> None:
-        """Add content."""
+        """Include the next bytes of the content."""
         self._blake3.update(data)
         if self._sha256 is not None:
             self._sha256.update(data)

@@ -15,7 +15,7 @@ class Scan(Protocol):
     def __iter__(self) -> Iterator[os.DirEntry[str]]: ...
 
     def close(self) -> None:
-        """Stop reading."""
+        """Close the descriptor from which the directory is read."""
 
 
 class Visit:

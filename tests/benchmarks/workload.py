@@ -88,6 +88,6 @@ class Sizes:
     file: int = 256 << 20
     """Bytes of a large file."""
     files: int = 2000
-    """Small files."""
+    """Number of small files, of 4 KiB each."""
     tree: int = 100_000
     """Files of a tree that is up to date."""

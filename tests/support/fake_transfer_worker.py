@@ -83,7 +83,7 @@ class Exchange:
             self.ended.set()
 
     def exchange(self) -> Totals:
-        """Do it."""
+        """Exchange `count` bytes in each direction, and return the totals."""
         self.stream.write(bytes(self.count))
         buffer = memoryview(bytearray(64 * 1024))
         left = self.count

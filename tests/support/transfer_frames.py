@@ -21,7 +21,7 @@ def chunks() -> st.SearchStrategy[bytes]:
 
 
 def of_entry() -> st.SearchStrategy[wire.Entry]:
-    """Return entries."""
+    """Return entries of every kind, with fields in their whole range."""
 
     def made(kind: int) -> st.SearchStrategy[wire.Entry]:
         target = U32.map(lambda number: str(number).encode()) if kind == wire.HARDLINK else BYTES

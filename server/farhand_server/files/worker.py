@@ -56,7 +56,7 @@ class _Work(Protocol):
     """What `Receiver` and `Sender` have in common."""
 
     def run(self) -> Totals:
-        """Transfer everything."""
+        """Do the whole transfer, once, and return what was done."""
 
     def cancel(self) -> None:
         """Let `run` raise `Cancelled` soon."""
