@@ -15,6 +15,7 @@ import pytest
 
 from farhand_files import opening
 from farhand_files.opening import MAX_OPEN, Area, Directory, OpenDirectories, Outside
+from tests.support.processes import own_descriptors
 
 
 @pytest.fixture(params=["openat2", "steps"], autouse=True)
@@ -243,23 +244,23 @@ def test_only_so_many_directories_stay_open(top: Directory, tmp_path: Path) -> N
     names = [b"%d" % number for number in range(3 * MAX_OPEN)]
     for name in names:
         (tmp_path / "top" / name.decode()).mkdir()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     kept = OpenDirectories(top)
     used = kept.get((names[0],))
     for name in names:
         kept.get((name,))
-    assert len(os.listdir("/proc/self/fd")) <= before + MAX_OPEN + 1
+    assert len(own_descriptors()) <= before + MAX_OPEN + 1
     assert is_at(used, tmp_path / "top/0")
 
 
 def test_failures_leave_nothing_open(top: Directory, tmp_path: Path) -> None:
     (tmp_path / "top/one/two/way").symlink_to("/")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     for components in ((b"one", b"two", b"none"), (b"one", b"two", b"way"), (b"one", b"none", b"x")):
         failed(top.below, components)
     for path in (b"one/none", b"/none/x"):
         failed(area(tmp_path, "top").open_directory, path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(own_descriptors()) == before
 
 
 def test_a_directory_swapped_for_a_link_again_and_again_is_never_left(top: Directory, tmp_path: Path) -> None:

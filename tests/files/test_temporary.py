@@ -15,6 +15,7 @@ from farhand_files.names import is_temporary
 from farhand_files.opening import Area, Directory
 from farhand_files.temporary import MAX_AGE, Leftovers, Temporary, create, temporary_name
 from farhand_files.wire import CHUNK
+from tests.support.processes import own_descriptors
 
 
 @pytest.fixture
@@ -277,10 +278,10 @@ def test_a_directory_that_cannot_be_read_has_no_leftovers(
 
 def test_nothing_stays_open(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     leave(directory, b"target", b"")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     monkeypatch.setattr(time, "time", later_by(2 * MAX_AGE))
     Leftovers(directory).sweep()
     assert not [name for name in os.listdir(directory.path) if is_temporary(name)]
     made: Temporary = create(directory, b"target")
     made.remove()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(own_descriptors()) == before

@@ -14,6 +14,7 @@ from farhand_files import walk, wire
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
 from farhand_files.walk import Pipe, Piped, Readable, Walk, WalkStep
+from tests.support.processes import own_descriptors
 
 OPTIONS = TransferOptions("put", (b"/somewhere",))
 
@@ -298,27 +299,27 @@ def test_few_directories_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.
         for name in "uvw":
             (path / name).write_bytes(b"")
         path = path / "deep"
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(own_descriptors())
     most = 0
     found = 0
     for batch in Walk([os.fsencode(tmp_path / "s")], OPTIONS, Area(None, b"/")).batches():
-        most = max(most, len(os.listdir("/proc/self/fd")) - before)
+        most = max(most, len(own_descriptors()) - before)
         found += sum(isinstance(step, Readable) for step in batch)
     assert found == 300
     assert most <= 64 + 3 + 8
-    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(own_descriptors()) <= before + 1
 
 
 def test_a_walk_that_is_given_up_leaves_nothing_open(top: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "BATCH", 2)
-    before = os.listdir("/proc/self/fd")
+    before = own_descriptors()
     steps = Walk([top], OPTIONS, Area(None, b"/")).batches()
     for _ in range(3):
         next(steps)
-    assert len(os.listdir("/proc/self/fd")) > len(before)
+    assert len(own_descriptors()) > len(before)
     steps.close()
     del steps
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(own_descriptors()) == len(before)
 
 
 def test_paths_that_are_too_long_are_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import re
 import resource
@@ -108,6 +109,12 @@ def signal_set(pid_status: dict[str, str], field: str) -> set[int]:
 def fields(text: str) -> dict[str, str]:
     """Parse the `Name: value` lines of a printed status file."""
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.M))
+
+
+def own_descriptors() -> set[str]:
+    """Return the open descriptors of this process, without those that garbage of earlier tests still held."""
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208  # names are enough
 
 
 @contextlib.contextmanager

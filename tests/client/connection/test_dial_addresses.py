@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ import uvloop
 
 from farhand_client.connection import dial
 from farhand_client.connection.dial import connect_tcp
+from tests.support.processes import own_descriptors
 
 CLOSED, ALSO_CLOSED, OPEN, SILENT = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
 OPEN_6 = "::1"
@@ -64,7 +64,7 @@ async def reached(port: int) -> str:
 
 
 def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+    return len(own_descriptors())
 
 
 async def test_after_a_refusal_the_next_address_is_tried_at_once(

@@ -13,6 +13,7 @@ from farhand_client.files.places import OpenFile
 from farhand_files.events import Event, Finished, Totals
 from farhand_files.options import TransferOptions
 from farhand_files.stream import Cancelled, StreamEnded
+from tests.support.processes import own_descriptors
 
 
 class End:
@@ -54,7 +55,7 @@ def transfer(
 
 
 def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+    return len(own_descriptors())
 
 
 def test_relative_paths_begin_where_the_caller_was(tmp_path: Path) -> None:

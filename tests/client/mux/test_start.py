@@ -10,6 +10,7 @@ import pytest
 from farhand_client.mux import start
 from farhand_client.mux.place import HelperPlace
 from farhand_client.mux.request import OFFER, ConnectionRequest, frame
+from tests.support.processes import own_descriptors
 
 REQUEST = ConnectionRequest(host=b"h")
 
@@ -35,9 +36,9 @@ def test_a_machine_without_processes_or_descriptors_has_no_helper(
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr("os.posix_spawn", fail)
-    before = os.listdir("/proc/self/fd")
+    before = own_descriptors()
     start.offer_or_start(HelperPlace(bytes(tmp_path), b"/usr/bin"), REQUEST)
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(own_descriptors()) == len(before)
 
 
 def test_a_helper_that_notes_the_offer_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:

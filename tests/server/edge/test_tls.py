@@ -29,6 +29,7 @@ from farhand_server.edge.tls import (
 )
 from farhand_server.listen.feed import FromCore
 from tests.server.edge.harness import TEST_TIMEOUT, RunningEdge, client_context, until
+from tests.support.processes import own_descriptors
 from tests.support.tls_records import RecordWriter, logging_keys
 
 
@@ -148,12 +149,12 @@ async def test_early_data_and_compression_are_not_offered(edge: RunningEdge) -> 
 
 def test_loading_the_private_key_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = hostkey.ensure_host_key(tmp_path)
-    before = set(Path("/proc/self/fd").iterdir())
+    before = own_descriptors()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
     monkeypatch.chdir(tmp_path)
     server_context(key)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["host_key", "host_key.pub"]
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    assert own_descriptors() == before
 
 
 BUFFER = memoryview(bytearray(2 * TLS_RECEIVE_SIZE))

@@ -21,6 +21,7 @@ from farhand_server.worker.messages import (
     encode,
     receive,
 )
+from tests.support.processes import own_descriptors
 
 QUESTION = encode(0, LookUp(b"", b"", b"/", b"", ()))
 
@@ -79,13 +80,13 @@ async def test_several_answers_are_dealt_with_in_one_turn_but_not_all(core: Core
 
 async def test_a_descriptor_goes_with_its_answer_or_is_closed_if_nobody_waits(core: Core) -> None:
     core.ask(1, expected=StartOpened)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = len(own_descriptors())
     for number in (7, 1):
         socket.send_fds(core.worker, [encode(number, StartOpened(0, 0, b"/", b"/"))], [0])
     await core.until(2)
     _, fd = core.answers[1]
     assert fd is not None
-    assert len(os.listdir("/proc/self/fd")) == before + 1  # noqa: PTH208
+    assert len(own_descriptors()) == before + 1
     os.close(fd)
 
 
@@ -102,22 +103,22 @@ async def test_what_is_no_answer_ends_the_worker_for_all_who_wait(core: Core, pa
 
 async def test_an_answer_to_another_question_ends_the_worker_and_its_descriptor_is_closed(core: Core) -> None:
     core.ask(1)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = len(own_descriptors())
     socket.send_fds(core.worker, [encode(1, StartOpened(0, 0, b"/", b"/"))], [0])
     await core.until(1)
     assert core.channel.gone
     assert isinstance(core.answers[1][0], WorkerGone)
-    assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208  # without the channel's
+    assert len(own_descriptors()) == before - 1  # without the channel's
 
 
 async def test_a_descriptor_that_nobody_expects_ends_the_worker_and_is_closed(core: Core) -> None:
     core.ask(1)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = len(own_descriptors())
     socket.send_fds(core.worker, [encode(1, LookedUp(b"", ()))], [0])
     await core.until(1)
     assert core.channel.gone
     assert isinstance(core.answers[1][0], WorkerGone)
-    assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208  # without the channel's
+    assert len(own_descriptors()) == before - 1  # without the channel's
 
 
 async def test_the_end_of_the_worker_is_told_to_all_who_wait(core: Core) -> None:

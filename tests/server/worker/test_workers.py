@@ -17,7 +17,7 @@ from farhand_server.credentials import Credentials
 from farhand_server.worker import workers
 from farhand_server.worker.messages import LookedUp, LookUp, NotAnswered, OpenStart, StartOpened
 from farhand_server.worker.workers import NoAnswer, Workers
-from tests.support.processes import children, fields
+from tests.support.processes import children, fields, own_descriptors
 
 TRUE = OpenStart(b"true", b"/usr/bin:/bin", b"/", b"")
 GAMES = Credentials("games", 5, 60, (60, 4711))
@@ -26,11 +26,11 @@ TIMEOUT = 10.0
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Workers]:
-    before = (children(os.getpid()), len(os.listdir("/proc/self/fd")))  # noqa: PTH208  # the number is enough
+    before = (children(os.getpid()), len(own_descriptors()))
     pool = Workers()
     yield pool
     await pool.close()
-    assert (children(os.getpid()), len(os.listdir("/proc/self/fd"))) == before  # noqa: PTH208
+    assert (children(os.getpid()), len(own_descriptors())) == before
 
 
 async def asked(pool: Workers, who: Credentials | None = None, question: OpenStart = TRUE) -> int:
@@ -167,10 +167,10 @@ async def test_a_program_with_a_lease_on_it_is_not_waited_for(pool: Workers, tmp
 
 async def test_an_answer_that_nobody_waits_for_any_more_leaves_no_descriptor(pool: Workers) -> None:
     assert await asked(pool) == 0
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    before = own_descriptors()
     pool.ask(None, TRUE).cancel()
     assert await asked(pool) == 0
-    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    assert own_descriptors() == before
 
 
 async def test_idle_workers_are_ended(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:

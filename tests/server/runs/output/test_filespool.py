@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.filespool import GROWTH, MIN_RING, NEWEST, RECORDING_FULL, FileSpool
 from farhand_server.runs.snapshots import Blob
+from tests.support.processes import own_descriptors
 
 
 def everything(spool: FileSpool, offset: int, limit: int) -> bytes:
@@ -26,7 +27,7 @@ def everything(spool: FileSpool, offset: int, limit: int) -> bytes:
 
 
 def descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return len(own_descriptors())
 
 
 @given(

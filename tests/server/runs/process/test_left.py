@@ -20,7 +20,7 @@ from farhand_server.runs.process.left import LeftTree, LeftTreeSnapshot
 from farhand_server.runs.process.meter import PeakFloor, UsageMeter
 from farhand_server.runs.process.tracked import MAX_HUNG_UP, TrackedRun
 from farhand_server.runs.process.usage import ResourceLimits
-from tests.support.processes import TIMEOUT, end_of
+from tests.support.processes import TIMEOUT, end_of, own_descriptors
 from tests.support.started_programs import StartedProgram, nothing_left, started, wait_until_reaped
 
 DAEMON = "(setsid sh -c 'echo $$; exec >&- 2>&-; exec sleep 999' &) ; exit 0"
@@ -190,11 +190,11 @@ async def test_many_stops_take_no_more_descriptors_than_one_and_the_first_to_be_
         pid = await run.pid()
         first = living.stop(signal.SIGTERM, 3600)
         await asyncio.sleep(0)
-        before = len([*Path("/proc/self/fd").iterdir()])
+        before = len(own_descriptors())
         for each in range(20):
             assert living.stop(signal.SIGTERM, 3600 + each) is first
             await asyncio.sleep(0)
-        assert len([*Path("/proc/self/fd").iterdir()]) <= before
+        assert len(own_descriptors()) <= before
         async with asyncio.timeout(TIMEOUT):
             await living.stop(signal.SIGTERM, 0.1)
         await end_of(pid)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.runs.process import slot
+from tests.support.processes import own_descriptors
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_a_free_digit_is_reserved_once_and_given_to_each_in_turn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # Descriptors of any size stand in for those below 10, which others may have taken here.
-    before = set(Path("/proc/self/fd").iterdir())
+    before = own_descriptors()
     given = os.dup(0)
     os.close(given)
     monkeypatch.setattr(slot, "MAX_DIGIT", given + 100)
@@ -54,9 +55,9 @@ def test_a_free_digit_is_reserved_once_and_given_to_each_in_turn(
             assert not os.get_inheritable(number)
         assert Path(f"/proc/self/fd/{number}").readlink() == Path("/")
     assert numbers[0] == numbers[1]
-    for opened in set(Path("/proc/self/fd").iterdir()) - before:
+    for opened in own_descriptors() - before:
         with contextlib.suppress(OSError):  # the one that listed them is closed already
-            os.close(int(opened.name))
+            os.close(int(opened))
 
 
 def test_without_a_free_digit_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
