@@ -28,6 +28,7 @@ ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = {
     "protocol/farhand_protocol": "tests/protocol",
     "protocol/farhand_files": "tests/files",
+    "protocol/farhand_forwards": "tests/forwards",
     "server/farhand_server": "tests/server",
     "client/farhand_client": "tests/client",
 }

@@ -28,7 +28,7 @@ from typing import Any, Final
 LENGTH: Final = struct.Struct("!I")
 PID: Final = struct.Struct("!i")
 
-PACKAGES: Final = ("farhand_protocol", "farhand_files", "farhand_client", "farhand_server")
+PACKAGES: Final = ("farhand_protocol", "farhand_files", "farhand_forwards", "farhand_client", "farhand_server")
 
 
 def preload() -> None:

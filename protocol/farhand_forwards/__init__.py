@@ -1,0 +1,15 @@
+"""Carries connections: what both sides of a forward do.
+
+    client:  listener -> Tunnel.open -> OPEN -> Tunnel -> Dialer -> target        (-L, -D, -W, open_connection)
+    worker:  listener -> Tunnel.open -> OPEN -> Tunnel -> Dialer -> target        (-R; the client asks with LISTEN)
+
+A tunnel joins a client and a forward worker, a process that has become the user on the service's machine. They exchange
+frames over the stdin and stdout of a run, so a tunnel has what every run has: it outlives its connection, continues at
+the byte, is under flow control, is stopped with its process tree, and is on record. Inside, each connection is a flow
+with credit of its own, so that a slow peer holds up only itself.
+
+`targets`  where connections lead, where listeners listen, and why a connection was refused; no I/O
+
+Nothing here imports pydantic: a forward worker starts in some ten milliseconds. Both sides trust nothing that the other
+one sends.
+"""
