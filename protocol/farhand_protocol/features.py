@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 FILES: Final = "files"
 """Transfers of files: `run.transfer`, and `transfer` in a listing."""
 
+FORWARDS: Final = "forwards"
+"""Tunnels for forwarded connections: `run.forward`, and `forward` in a listing."""
+
 LEFT_PROCESSES: Final = "left-processes"
 """Processes that a run leaves behind: `run.leave_processes`, `ended.left_processes`, `deliver.kill_after`, and
 `left_processes` in a listing."""
@@ -43,6 +46,7 @@ PRELUDE: Final = "prelude"
 
 FEATURES: Final = (
     FILES,
+    FORWARDS,
     LEFT_PROCESSES,
     LOOP_HOLDS,
     LOST_CHANNEL,
@@ -56,6 +60,7 @@ FEATURES: Final = (
 
 _FIELDS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     FILES: {"run": ("transfer",), "runs": ("transfer",)},
+    FORWARDS: {"run": ("forward",), "runs": ("forward",)},
     LEFT_PROCESSES: {
         "run": ("leave_processes",),
         "ended": ("left_processes",),

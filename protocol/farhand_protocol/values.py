@@ -41,6 +41,10 @@ class BadValue(Exception):
 MAX_PATHS: Final = 1024
 """Paths or patterns of one transfer: more than a person types. A program transfers a directory instead."""
 
+MAX_PURPOSE: Final = 200
+"""Characters that say what a tunnel is for: several specifications such as `-L 8080:db:5432`. Listings truncate the
+rest of a longer list anyway."""
+
 
 # Numbers and text
 
@@ -195,15 +199,17 @@ def _each(values: Sequence[Any], one: Callable[[Any], bytes]) -> list[bytes]:
 
 def run_fault(fields: Mapping[str, Any]) -> str:
     """Return what is wrong with a `run`."""
-    commands = (fields["argv"], fields["shell"], fields["transfer"])
+    commands = (fields["argv"], fields["shell"], fields["transfer"], fields["forward"])
     if sum(command is not None for command in commands) + fields["login"] != 1:
-        return "exactly one of argv, shell, login and transfer is needed"
-    if fields["transfer"] is not None:
+        return "exactly one of argv, shell, login, transfer and forward is needed"
+    for kind, content in _OWN_PROGRAMS.items():
+        if fields[kind] is None:
+            continue
         if not fields["stdin"]:
-            return "a transfer needs stdin: files go both ways over stdin and stdout"
-        for name in _NOT_OF_TRANSFERS:
+            return f"a {kind} needs stdin: {content} go both ways over stdin and stdout"
+        for name in _NOT_OF_OWN_PROGRAMS:
             if fields[name] not in (None, False, ()):
-                return f"a transfer has no {name}"
+                return f"a {kind} has no {name}"
     if fields["prelude"] is not None and fields["shell"] is None:
         return "a prelude needs the text in shell that it runs"
     if fields["terminal"] is not None and not (fields["stdin"] and fields["merge_stderr"]):
@@ -211,13 +217,17 @@ def run_fault(fields: Mapping[str, Any]) -> str:
     return ""
 
 
-_NOT_OF_TRANSFERS: Final = (
+_OWN_PROGRAMS: Final = {"transfer": "files", "forward": "connections"}
+"""Fields of a `run` for which the service starts a program of its own, and what that carries."""
+
+_NOT_OF_OWN_PROGRAMS: Final = (
     *("prelude", "cwd", "env", "merge_stderr", "idle_timeout", "bounds", "spool"),
     *("terminal", "record_input", "leave_processes"),
 )
-"""Fields of a `run` that mean nothing for a transfer, or would break it. It is no program of the caller that could have
-arguments, an environment or a directory, or leave processes behind. It is silent for as long as it reads, so there is
-no time after which silence means that it hangs. With a spool, frames that nobody has read yet would be overwritten."""
+"""Fields of a `run` that mean nothing for such a program, or would break it. It is none of the caller's that could have
+arguments, an environment or a directory, or leave processes behind. A transfer is silent for as long as it reads, and a
+tunnel while no connection has data, so there is no time after which silence means that it hangs. With a spool, frames
+that nobody has read yet would be overwritten."""
 
 
 def transfer_fault(fields: Mapping[str, Any]) -> str:
@@ -225,6 +235,11 @@ def transfer_fault(fields: Mapping[str, Any]) -> str:
     if fields["access"] == "write" and len(fields["paths"]) != 1:
         return "files are written to one path"
     return "" if all(fields["paths"]) else "a path is empty"
+
+
+def forward_fault(fields: Mapping[str, Any]) -> str:
+    """Return what is wrong with the forward of a `run`."""
+    return "" if fields["purpose"].isprintable() else "purpose has characters that cannot be printed"
 
 
 def attach_fault(fields: Mapping[str, Any]) -> str:

@@ -105,6 +105,7 @@ def past_run(record: RunRecord) -> PastRun:
         login=request.get("login") is True,
         internal=request.get("internal") is True,
         transfer=request.get("transfer") is not None,
+        forward=request.get("forward") is not None,
         began=record.requested_at,
         pid=record.pid,
         result=RunResult(

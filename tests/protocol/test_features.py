@@ -59,6 +59,13 @@ def test_a_peer_that_knows_no_transfers_is_not_told_which_runs_are_some() -> Non
     assert sent_by_service(others, m.List(), m.Runs(runs=(moving,))) == [m.Runs(runs=(INFO,))]
 
 
+def test_a_peer_that_knows_no_forwards_is_not_told_which_runs_are_tunnels() -> None:
+    tunnel = INFO.model_copy(update={"forward": True})
+    others = tuple(feature for feature in FEATURES if feature != "forwards")
+    assert sent_by_service(FEATURES, m.List(), m.Runs(runs=(tunnel,))) == [m.Runs(runs=(tunnel,))]
+    assert sent_by_service(others, m.List(), m.Runs(runs=(tunnel,))) == [m.Runs(runs=(INFO,))]
+
+
 def test_a_peer_that_knows_all_features_receives_every_field() -> None:
     assert sent_by_service(FEATURES, run(), STARTED, ENDED) == [STARTED, ENDED]
     assert sent_by_service(FEATURES, m.List(), m.Runs(runs=(INFO,))) == [m.Runs(runs=(INFO,))]

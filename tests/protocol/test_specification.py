@@ -43,6 +43,7 @@ OBJECTS: dict[str, type[BaseModel]] = {
     "bounds": m.Bounds,
     "terminal": m.TerminalRequest,
     "transfer": m.TransferRequest,
+    "forward": m.ForwardRequest,
     "size": m.WindowSize,
     "usage": m.UsageReport,
     "applied": m.AppliedBounds,

@@ -76,7 +76,9 @@ def test_what_no_program_can_be_given_is_refused(read: Any, value: object, code:
 
 
 RUN = (
-    dict.fromkeys(("argv", "shell", "prelude", "terminal", "transfer", "cwd", "idle_timeout", "bounds", "spool"))
+    dict.fromkeys(
+        ("argv", "shell", "prelude", "terminal", "transfer", "forward", "cwd", "idle_timeout", "bounds", "spool")
+    )
     | dict.fromkeys(("login", "stdin", "merge_stderr", "record_input", "leave_processes"), False)
     | {"env": ()}
 )
@@ -101,6 +103,12 @@ ATTACH = dict.fromkeys(("stdin", "size")) | dict.fromkeys(("read_only", "hold", 
         (values.run_fault, RUN | {"transfer": {}}, "a transfer needs stdin"),
         (values.run_fault, RUN | {"transfer": {}, "stdin": True, "cwd": b""}, "a transfer has no cwd"),
         (values.run_fault, RUN | {"transfer": {}, "stdin": True}, None),
+        (values.run_fault, RUN | {"forward": {}}, "a forward needs stdin"),
+        (values.run_fault, RUN | {"forward": {}, "stdin": True, "bounds": {}}, "a forward has no bounds"),
+        (values.run_fault, RUN | {"forward": {}, "transfer": {}, "stdin": True}, "exactly one of"),
+        (values.run_fault, RUN | {"forward": {}, "stdin": True}, None),
+        (values.forward_fault, {"purpose": "a\n"}, "cannot be printed"),
+        (values.forward_fault, {"purpose": ""}, None),
         (values.transfer_fault, {"access": "write", "paths": (b"a", b"b")}, "written to one path"),
         (values.transfer_fault, {"access": "read", "paths": (b"a", b"")}, "a path is empty"),
         (values.transfer_fault, {"access": "read", "paths": (b"a", b"b")}, None),

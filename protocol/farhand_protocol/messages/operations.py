@@ -87,7 +87,7 @@ class RunInfo(BaseModel):
     `command` is for people: the arguments quoted for a shell, or the shell's text, truncated at `MAX_COMMAND_TEXT`.
     `login` tells whether it is a login shell, and `internal` whether a program made it for itself. `tty` is the name of
     its terminal while it runs, as ps(1) shows it. `clients` are some of the attached clients. With `transfer` it is a
-    transfer of files, whose output is not for people.
+    transfer of files, with `forward` a tunnel; the output of neither is for people.
     """
 
     model_config = Message.model_config
@@ -110,6 +110,7 @@ class RunInfo(BaseModel):
     clients: Annotated[tuple[ClientInfo, ...], Field(max_length=MAX_CLIENTS)] = ()
     internal: bool = False
     transfer: bool = False
+    forward: bool = False
 
 
 class Runs(Message):

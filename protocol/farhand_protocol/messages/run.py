@@ -26,7 +26,16 @@ from farhand_protocol.model import (
     refuse,
 )
 from farhand_protocol.outcome import Outcome
-from farhand_protocol.values import MAX_COUNT, MAX_PATHS, attach_fault, gap_fault, run_fault, transfer_fault
+from farhand_protocol.values import (
+    MAX_COUNT,
+    MAX_PATHS,
+    MAX_PURPOSE,
+    attach_fault,
+    forward_fault,
+    gap_fault,
+    run_fault,
+    transfer_fault,
+)
 
 from .terminal import TerminalRequest, WindowSize
 
@@ -68,9 +77,23 @@ class TransferRequest(BaseModel):
         return self
 
 
+class ForwardRequest(BaseModel):
+    """What a tunnel is for, as text for listings: `-L 8080:db:5432`. It decides nothing: the policy judges each
+    connection and each listener when it is asked for."""
+
+    model_config = Message.model_config
+    purpose: Annotated[str, Field(max_length=MAX_PURPOSE)] = ""
+
+    @model_validator(mode="after")
+    def _printable(self) -> Self:
+        refuse(forward_fault(self.__dict__))
+        return self
+
+
 class RunRequest(Message):
     """Opens a channel and starts a run of exactly one of `argv` (executed unchanged), `shell` (text for a shell),
-    `login` (the account's shell as a login shell) and `transfer` (the service's own program that moves files).
+    `login` (the account's shell as a login shell), `transfer` (the service's own program that moves files) and
+    `forward` (its program that connects and listens: a tunnel).
 
     The same `id` with the same request always means the same run, whichever client sends it and however often; it is
     never started twice. The working directory is relative to the user's home. `timeout`, `idle_timeout` (without any
@@ -83,7 +106,7 @@ class RunRequest(Message):
     With `terminal` the program has a controlling terminal: everything it writes is `stdout`, and stdin is typed. Its
     output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
     recorded, too. With `leave_processes`, processes that the program leaves behind are not stopped.
-    A `transfer` has stdin, and none of the fields that are about programs.
+    A `transfer` and a `forward` have stdin, and none of the fields that are about programs.
     `internal` marks a run that a program makes for itself and not for its user; listings show the mark.
     """
 
@@ -111,6 +134,7 @@ class RunRequest(Message):
     leave_processes: bool = False
     internal: bool = False
     transfer: TransferRequest | None = None
+    forward: ForwardRequest | None = None
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:

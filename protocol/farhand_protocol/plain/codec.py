@@ -47,6 +47,7 @@ CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
 
 FAULTS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "Attach": values.attach_fault,
+    "ForwardRequest": values.forward_fault,
     "GapNotice": values.gap_fault,
     "RunRequest": values.run_fault,
     "TerminalRequest": values.terminal_fault,

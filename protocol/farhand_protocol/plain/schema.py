@@ -136,6 +136,9 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
         ("access", ("literal", ("read", "write")), False, "required"),
         ("paths", ("form", "arguments", 1, 1024), False, "required"),
     ),
+    "ForwardRequest": (
+        ("purpose", ("str", None, 200), False, "default", ""),
+    ),
     "RunRequest": (
         ("type", ("literal", ("run",)), False, "default", "run"),
         ("id", ("str", None, None, "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
@@ -163,6 +166,7 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
         ("leave_processes", ("bool",), False, "default", False),
         ("internal", ("bool",), False, "default", False),
         ("transfer", ("model", "TransferRequest"), True, "default", None),
+        ("forward", ("model", "ForwardRequest"), True, "default", None),
     ),
     "Attach": (
         ("type", ("literal", ("attach",)), False, "default", "attach"),
@@ -321,6 +325,7 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
         ("clients", ("array", ("model", "ClientInfo"), None, 8, False), False, "default", ()),
         ("internal", ("bool",), False, "default", False),
         ("transfer", ("bool",), False, "default", False),
+        ("forward", ("bool",), False, "default", False),
     ),
     "Runs": (
         ("type", ("literal", ("runs",)), False, "default", "runs"),

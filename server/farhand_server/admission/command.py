@@ -15,10 +15,13 @@ def command_text(request: m.RunRequest, *, shell: bytes) -> str:
     """Return the arguments quoted for a shell, or the shell's text, truncated to `m.MAX_COMMAND_TEXT` characters.
 
     For a request for a login shell, return the name that ps(1) shows for `shell`, the account's shell; for a transfer,
-    `get` or `put` and the paths on this machine, quoted, but for the characters of patterns.
+    `get` or `put` and the paths on this machine, quoted, but for the characters of patterns; for a tunnel, `forward`
+    and its purpose.
     """
     if request.transfer is not None:
         return transfer_text("get" if request.transfer.access == "read" else "put", request.transfer.paths)
+    if request.forward is not None:
+        return f"forward {request.forward.purpose}".rstrip()
     if request.login:
         return _joined((login_name(shell),))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:

@@ -64,6 +64,8 @@ def plan_run(
     """
     if request.transfer is not None:
         return _plan_transfer(request, request.transfer, caller, config, policy)
+    if request.forward is not None:
+        raise Denied("this service does not forward connections")
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
     if options.command is not None and not request.login:

@@ -15,8 +15,8 @@ class PastRun:
 
     `key` is the fingerprint of the key with which its owner was logged in, None for a local client. `fingerprint`
     distinguishes its request from another request with the same id. `keep` tells whether the run was to continue
-    without clients, `login` whether it was a login shell, and `internal` whether a program made it for itself, and
-    `transfer` whether it moved files. `began` is in seconds since the epoch.
+    without clients, `login` whether it was a login shell, and `internal` whether a program made it for itself,
+    `transfer` whether it moved files, and `forward` whether it was a tunnel. `began` is in seconds since the epoch.
     """
 
     id: str
@@ -32,6 +32,7 @@ class PastRun:
     login: bool = False
     internal: bool = False
     transfer: bool = False
+    forward: bool = False
 
     @property
     def duration(self) -> float:

@@ -108,7 +108,7 @@ class Plan:
     `login` and `internal` are for listings. `rule` is the policy's rule that allowed the run, and what it allows one
     account. If `home` is not empty and the account cannot enter it, it is replaced by `/` in `cwd`. With `judged`, the
     policy has judged `cwd`, which has no symbolic links, and must still be the same at the start. With `transfer`, the
-    program is the service's own transfer worker, and `argv` is only for people.
+    program is the service's own transfer worker, and `argv` is only for people; with `forward` it is a tunnel.
     """
 
     id: str
@@ -145,6 +145,7 @@ class Plan:
     home: bytes = b""
     judged: bool = False
     transfer: AllowedTransfer | None = None
+    forward: bool = False
 
     @property
     def in_cgroup(self) -> bool:

@@ -121,6 +121,7 @@ class LiveRun:
         self.login: Final = plan.login
         self.internal: Final = plan.internal
         self.transfer: Final = plan.transfer is not None
+        self.forward: Final = plan.forward
 
     @property
     def acts_for(self) -> Mapping[str, str]:
@@ -186,6 +187,7 @@ class LiveRun:
             login=self.login,
             internal=self.internal,
             transfer=self.transfer,
+            forward=self.forward,
             began=self.began,
             pid=self.pid,
             result=self.result,

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL_SIZE, MIN_WINDOW, Limits
 from farhand_protocol.messages.run import request_fingerprint
-from farhand_protocol.values import MAX_PATHS
+from farhand_protocol.values import MAX_PATHS, MAX_PURPOSE
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
 
 READ = m.TransferRequest(access="read", paths=(b"/var/log/*.gz", b"\xe9"))
+TUNNEL = m.ForwardRequest(purpose="-L 8080:db:5432")
 
 # Few values for each field, so that two requests drawn from them are often the same.
 arguments = st.sampled_from([b"", b"a", b"b", b"ab", b"\xe9", b'",["'])
@@ -120,16 +121,17 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "internal": True,
         "terminal": TERMINAL,
         "transfer": READ,
+        "forward": TUNNEL,
     }
     of_the_channel: dict[str, object] = {"attachment": bytes(16), "window": MIN_WINDOW}
     assert set(others) | set(of_the_channel) == set(m.RunRequest.model_fields) - {"type"}
     prints = {request_fingerprint(plain)}
     for field, value in others.items():
         command: dict[str, object] = {"argv": (b"cat",)}
-        if field in {"shell", "login", "prelude", "transfer"}:
+        if field in {"shell", "login", "prelude", "transfer", "forward"}:
             command = {"shell": b"dog"} if field == "prelude" else {}
         fields = {"id": RUN_ID, **command, field: value}
-        needed: dict[str, object] = {"stdin": True} if field == "transfer" else {}
+        needed: dict[str, object] = {"stdin": True} if field in {"transfer", "forward"} else {}
         if field == "terminal":
             needed = {"stdin": True, "merge_stderr": True}
         prints.add(request_fingerprint(m.RunRequest.model_validate(fields | needed)))
@@ -146,9 +148,9 @@ def test_the_fingerprint_never_changes() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"argv": None}, "exactly one of argv, shell, login and transfer"),
-        ({"shell": b"x"}, "exactly one of argv, shell, login and transfer"),
-        ({"transfer": READ}, "exactly one of argv, shell, login and transfer"),
+        ({"argv": None}, "exactly one of argv, shell, login, transfer and forward"),
+        ({"shell": b"x"}, "exactly one of argv, shell, login, transfer and forward"),
+        ({"transfer": READ}, "exactly one of argv, shell, login, transfer and forward"),
         ({"prelude": b"x"}, "a prelude needs the text in shell"),
         ({"terminal": TERMINAL}, "a terminal has stdin, and stderr merged"),
         ({"env": ((b"A", b"1"), (b"A", b"2"))}, "occurs twice in env"),
@@ -179,6 +181,23 @@ def test_a_transfer_has_nothing_that_is_about_programs(changes: dict[str, object
     assert run(argv=None, transfer=READ, timeout=60, grace=0, on_disconnect="keep", internal=True).transfer == READ
     with pytest.raises(ValueError, match=reason):
         run(**{"argv": None, "transfer": READ} | changes)
+
+
+@pytest.mark.parametrize("field", ["merge_stderr", "cwd", "env", "idle_timeout", "bounds", "spool", "record_input"])
+def test_a_tunnel_has_nothing_that_is_about_programs(field: str) -> None:
+    values = {"cwd": b"", "env": ((b"A", b"1"),), "idle_timeout": 1, "bounds": m.Bounds(), "spool": MIN_SPOOL_SIZE}
+    assert run(argv=None, forward=TUNNEL, timeout=60, grace=0, on_disconnect="keep").forward == TUNNEL
+    with pytest.raises(ValueError, match=f"a forward has no {field}"):
+        run(argv=None, forward=TUNNEL, **{field: values.get(field, True)})
+    with pytest.raises(ValueError, match="a forward needs stdin"):
+        run(argv=None, forward=TUNNEL, stdin=False)
+
+
+@pytest.mark.parametrize("purpose", ["x" * (MAX_PURPOSE + 1), "a\nb", "a\0", "\x1b[1m", "\u202e", "\ud800"])
+def test_the_purpose_of_a_tunnel_is_short_and_safe_to_show(purpose: str) -> None:
+    assert m.ForwardRequest(purpose="ü" * MAX_PURPOSE).purpose == "ü" * MAX_PURPOSE
+    with pytest.raises(ValueError, match=r"purpose|at most|unicode"):
+        m.ForwardRequest(purpose=purpose)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ class TestRunOnATerminal:
         [{}, {"argv": (b"a",), "login": True}, {"shell": b"a", "login": True}, {"argv": (b"a",), "shell": b"a"}],
     )
     def test_a_run_has_exactly_one_command(self, command: dict[str, object]) -> None:
-        with pytest.raises(ValueError, match="exactly one of argv, shell, login and transfer"):
+        with pytest.raises(ValueError, match="exactly one of argv, shell, login, transfer and forward"):
             m.RunRequest.model_validate({"id": RUN_ID} | command)
 
     def test_a_login_needs_no_terminal(self) -> None:

@@ -60,6 +60,11 @@ def test_a_transfer_is_shown_as_what_it_does_with_which_paths(access: str, paths
     assert command_text(request, shell=b"/bin/sh") == text
 
 
+@pytest.mark.parametrize(("purpose", "text"), [("-L 8080:db:5432", "forward -L 8080:db:5432"), ("", "forward")])
+def test_a_tunnel_is_shown_with_its_purpose(purpose: str, text: str) -> None:
+    assert command_text(run(argv=None, forward={"purpose": purpose}), shell=b"/bin/sh") == text
+
+
 @pytest.mark.needs("bash")
 @given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda word: b"\0" not in word), min_size=1, max_size=8))
 def test_a_shell_reads_the_same_arguments_again(argv: list[bytes]) -> None:

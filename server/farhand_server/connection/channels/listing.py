@@ -149,6 +149,7 @@ def info(run: AnyRun, left: LeftRuns) -> m.RunInfo:
         clients=() if live is None else tuple(map(_client, live.attachments.connected()[: m.MAX_CLIENTS])),
         internal=run.internal,
         transfer=run.transfer,
+        forward=run.forward,
         left_processes=None if result is None else left.describe(run.id, result.left_processes),
     )
 

@@ -249,6 +249,14 @@ async def test_a_transfer_is_listed_as_one(tmp_path: Path) -> None:
     assert not info(run(tmp_path), LeftRuns()).transfer
 
 
+async def test_a_tunnel_is_listed_as_one(tmp_path: Path) -> None:
+    tunnel = run(tmp_path, forward=True)
+    assert info(tunnel, LeftRuns()).forward
+    tunnel.result = RunResult(Exited(code=0), 0, 0, 1.0)
+    assert info(tunnel.past, LeftRuns()).forward
+    assert not info(run(tmp_path), LeftRuns()).forward
+
+
 class LeftRunning(LeftRuns):
     """Runs that have ended but have left processes running."""
 
