@@ -36,11 +36,12 @@ MAX_MUX_IDLE: Final = 86400.0
 @dataclass(frozen=True, slots=True)
 class HostEntry:
     """A table `[hosts.NAME]`: `address` is a HOST; `identities` are key files, whose names may begin with `~`; `mux` is
-    as in `ClientConfig`."""
+    as in `ClientConfig`; `via` are the HOSTs through which it is reached, the nearest first."""
 
     address: str
     identities: tuple[str, ...] = ()
     mux: str | None = None
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,13 @@ def _strings(value: Any, place: tuple[str, ...]) -> tuple[str, ...]:
     raise _ConfigMistake(place, f'{_named(place)} must be an array of strings, such as ["~/.ssh/id_web"]{given}')
 
 
+def _hops(value: Any, place: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value):
+        return tuple(value)
+    given = "" if isinstance(value, list) else f", not {_shown(value)}"
+    raise _ConfigMistake(place, f'{_named(place)} must be an array of hosts on the way, such as ["gate"]{given}')
+
+
 def _predict_mode(value: Any, place: tuple[str, ...]) -> PredictMode:
     for mode in PREDICT_MODES:
         if value == mode:
@@ -247,11 +255,12 @@ def _table(value: Any, place: tuple[str, ...]) -> dict[str, Any]:
     raise _ConfigMistake(place, f"{_named(place)} must be a section with an address, not {_shown(value)}")
 
 
-_HOST_KEYS: Final[Mapping[str, _Check]] = {"address": _string, "identities": _strings, "mux": _mux}
+_HOST_KEYS: Final[Mapping[str, _Check]] = {"address": _string, "identities": _strings, "mux": _mux, "via": _hops}
 
 _MEANT: Final = {
     **dict.fromkeys(("host", "hostname", "name", "server", "url"), "address"),
     **dict.fromkeys(("identity", "identityfile", "identity_file", "key", "keys"), "identities"),
+    **dict.fromkeys(("proxyjump", "proxy_jump", "jump", "gateway"), "via"),
 }
 """What other programs call our keys."""
 

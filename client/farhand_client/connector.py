@@ -109,6 +109,8 @@ def connect(
         async with connect_deadline(seconds) as deadline:
             config = _configuration(host, record_path)
             address = await _resolve(host, user, port, config and config / "config.toml", deadline)
+            if address.ssh or address.via:
+                raise AddressError(f"this version of Farhand reaches no host as {address} is written")
             # A socket on this machine is connected to directly: that takes no longer than asking.
             wanted = helper and address.socket is None and mux_allowed(address.mux)
             place = helper_place() if wanted else None

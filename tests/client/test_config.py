@@ -97,7 +97,7 @@ def test_a_missing_file_has_no_default_host(path: Path) -> None:
         (
             '[hosts.a]\naddress = "b"\nzzz = 1',
             3,
-            "unknown key 'zzz' in [hosts.a]; the keys are address, identities, mux",
+            "unknown key 'zzz' in [hosts.a]; the keys are address, identities, mux, via",
         ),
         ("\n[hosts.a]", 2, '[hosts.a] has no address; add one, such as address = "a"'),
         (
@@ -114,6 +114,21 @@ def test_a_missing_file_has_no_default_host(path: Path) -> None:
             '[hosts.a]\naddress = "b"\nidentities = "c"',
             3,
             """[hosts.a] identities must be an array of strings, such as ["~/.ssh/id_web"], not 'c'""",
+        ),
+        (
+            '[hosts.a]\naddress = "b"\nvia = "gate"',
+            3,
+            """[hosts.a] via must be an array of hosts on the way, such as ["gate"], not 'gate'""",
+        ),
+        (
+            '[hosts.a]\naddress = "b"\nvia = [" "]',
+            3,
+            '[hosts.a] via must be an array of hosts on the way, such as ["gate"]',
+        ),
+        (
+            '[hosts.a]\naddress = "b"\nproxyjump = 1',
+            3,
+            "unknown key 'proxyjump' in [hosts.a]; did you mean 'via'?",
         ),
         (
             '[hosts.a]\naddress = "b"\nidentities = [1]',

@@ -1,8 +1,10 @@
-"""HOST as a user writes it: `[user@]name[:port]`, `unix:PATH`, or a name from the configuration file."""
+"""HOST as a user writes it: `[user@]name[:port]`, `unix:PATH`, `ssh:[user@]name`, or a name from the configuration
+file; and the hosts through which it is reached."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
@@ -24,7 +26,13 @@ MAX_HOST_NAME: Final = 253
 MAX_USER: Final = 255
 """Longest user name in characters that the protocol carries (`farhand_protocol.model.Name`)."""
 
-_FORMS: Final = "write [user@]name[:port], unix:PATH or a name from config.toml"
+MAX_HOPS: Final = 8
+"""Hosts on the way to one: each adds its round trips, and nobody's network is as deep."""
+
+NO_HOPS: Final = "none"
+"""What is written in place of hosts to reach a host directly, whatever the configuration says; as ssh's ProxyJump."""
+
+_FORMS: Final = "write [user@]name[:port], unix:PATH, ssh:[user@]name or a name from config.toml"
 
 _DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")
 """The other characters that count as dots in a host name (RFC 3490, section 3.1)."""
@@ -35,15 +43,21 @@ _OWN_SCHEMES: Final = frozenset({"farhand", "farhandd", "tls"})
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect: the Unix socket at path `socket`, or else TLS to `host` and `port`.
+    """Where to connect: the Unix socket at path `socket`, or else TLS to `host` and `port`; with `ssh`, the program ssh
+    connects to `host`, and port 0 is the one that ssh's configuration says.
 
-    `user` is the account to log in as; None is the local user's name.
+    `user` is the account to log in as; None is the local user's name, or with `ssh` what ssh's configuration says.
     """
 
     host: str = ""
     port: int = DEFAULT_PORT
     user: str | None = None
     socket: str | None = None
+    ssh: bool = False
+    via: tuple[Address, ...] = ()
+    """The hosts on the way, the nearest first. The next one is reached from each; theirs are empty."""
+    is_ssh_port: bool = field(default=False, compare=False)
+    """Whether `port` is the one of ssh's configuration, where Farhand need not be what listens."""
     identities: tuple[Path, ...] = ()
     """Key files that the configuration names for this host."""
     config: Path | None = field(default=None, compare=False)
@@ -53,10 +67,18 @@ class Address:
     mux: str | None = field(default=None, compare=False)
     """What the configuration says about the use of the helper for this host; None if nothing."""
 
+    @property
+    def asks_for_no_key(self) -> bool:
+        """Whether the connection arrives at a Unix socket, where the kernel tells the service who is calling: whatever
+        leads there is trusted, so that neither TLS nor a host key is needed."""
+        return self.ssh or self.socket is not None
+
     def __str__(self) -> str:
         if self.socket is not None:
             return f"unix:{self.socket}"
         host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.ssh:
+            return f"ssh:{host}:{self.port}" if self.port else f"ssh:{host}"
         return host if self.port == DEFAULT_PORT else f"{host}:{self.port}"
 
 
@@ -70,41 +92,101 @@ class _HostParts:
     bracketed: bool
 
 
-def resolve(host: str, *, user: str | None = None, port: int | None = None, config: Path | None = None) -> Address:
+def resolve(
+    host: str,
+    *,
+    user: str | None = None,
+    port: int | None = None,
+    config: Path | None = None,
+    via: Sequence[str] | None = None,
+) -> Address:
     """Return the address that `host` stands for.
 
     `user` and `port` override what `host` says, which overrides the configuration file `config` (it need not exist).
+    `via` are the hosts on the way, the nearest first, each written as a HOST; None is what the configuration says.
     Raises `AddressError`, and TypeError if `host` is not a str.
     """
+    found = _resolve(host, user, port, config, via, ())
+    _check_hops(found)
+    return found
+
+
+def _resolve(
+    host: str,
+    user: str | None,
+    port: int | None,
+    config: Path | None,
+    via: Sequence[str] | None,
+    trail: tuple[str, ...],
+) -> Address:
+    """`trail` are the hosts that this one is on the way to."""
     if not isinstance(host, str):
         raise TypeError(f"the host is {type(host).__name__}; it must be a str: [user@]name[:port], unix:PATH, …")
     if port is not None:
         _check_port(host, port)
     if user is not None:
-        _check_user(repr(user), user)
+        _check_user(repr(host), user)
     if host.startswith("unix:"):
-        return _socket(host.removeprefix("unix:"), user, port)
-    written = _parse(host)
+        return _reached(_socket(host.removeprefix("unix:"), user, port), via or (), config, (*trail, host))
+    ssh = _is_ssh(host)
+    written = _parse(host.removeprefix("ssh:") if ssh else host)
     base, mux = None, None
-    if config is not None and not written.bracketed and is_there(config):
-        base, mux = _configured(config, written.name)
+    configured: Sequence[str] = ()
+    if config is not None and not ssh and not written.bracketed and is_there(config):
+        base, mux, configured = _configured(config, written.name)
     if base is None:
         if not written.bracketed:
             _check_name(host, written.name)
-        base = Address(host=written.name, config=config, mux=mux)
+        base = Address(host=written.name, port=0 if ssh else DEFAULT_PORT, ssh=ssh, config=config, mux=mux)
     user = user or written.user or base.user
     port = port or written.port
     if base.socket is not None:
-        return replace(base, socket=_socket(base.socket, user, port).socket, user=user)
-    return replace(base, user=user, port=port or base.port)
+        base = replace(base, socket=_socket(base.socket, user, port).socket, user=user)
+    else:
+        base = replace(base, user=user, port=port or base.port, is_ssh_port=base.is_ssh_port and not port)
+    return _reached(base, configured if via is None else via, config, (*trail, host))
 
 
-def _configured(config: Path, name: str) -> tuple[Address | None, str | None]:
-    """Return the address of a host in the file, None if it is not there; and what the file says about the helper."""
+def _is_ssh(host: str) -> bool:
+    # A host may be called ssh, and have a port.
+    name = host.removeprefix("ssh:")
+    return name != host and not name.isdecimal() and not name.startswith("//")
+
+
+def _reached(address: Address, via: Sequence[str], config: Path | None, trail: tuple[str, ...]) -> Address:
+    """Return `address` with the hosts on the way to it: `via`, and those on the way to the first of them."""
+    hops: list[Address] = []
+    for hop in via if list(via) != [NO_HOPS] else ():
+        if hop in trail or len(trail) > MAX_HOPS:
+            way = " → ".join([*trail, hop])
+            raise AddressError(f"{trail[0]!r} is reached through hosts that lead to each other: {way}")
+        # As with ssh's ProxyJump, only the nearest is reached as its own configuration says.
+        found = _resolve(hop, None, None, config, () if hops else None, trail)
+        hops += (*found.via, replace(found, via=()))
+    return replace(address, via=tuple(hops)) if hops else address
+
+
+def _check_hops(address: Address) -> None:
+    """Raise `AddressError` unless `address` can be reached as it says."""
+    if len(address.via) > MAX_HOPS:
+        raise AddressError(f"{address} is reached through {len(address.via)} hosts; {MAX_HOPS} are the most")
+    way = (*address.via, address)
+    for number, each in enumerate(way):
+        if number and each.ssh:
+            raise AddressError(
+                f"{each} is reached by ssh alone: set ProxyJump in ssh's configuration, or name it first"
+            )
+        if any(str(each) == str(other) for other in way[:number] if each.socket is None):
+            raise AddressError(f"the way to {address} leads through {each} twice")
+
+
+def _configured(config: Path, name: str) -> tuple[Address | None, str | None, Sequence[str]]:
+    """Return the address of a host in the file, None if it is not there; what the file says about the helper; and the
+    hosts on the way."""
     found = load(config)
     entry = found.hosts.get(name)
     if entry is None:
-        return None, found.mux
+        return None, found.mux, ()
     try:
         base = resolve(entry.address)
     except AddressError as error:
@@ -115,7 +197,7 @@ def _configured(config: Path, name: str) -> tuple[Address | None, str | None]:
         where = found.place("hosts", name, "identities")
         raise AddressError(f"{where}: ~ stands for no directory: no home directory is known; set HOME") from None
     mux = entry.mux or found.mux
-    return replace(base, identities=identities, config=config, alias=name, mux=mux), mux
+    return replace(base, identities=identities, config=config, alias=name, mux=mux), mux, entry.via
 
 
 def _socket(path: str, user: str | None, port: int | None) -> Address:
@@ -138,6 +220,8 @@ def _parse(host: str) -> _HostParts:
         raise AddressError(f"{host!r}: the user before the @ is missing")
     if at and not rest:
         raise AddressError(f"{host!r}: the name after the @ is missing")
+    if at and rest.startswith("ssh:") and _is_ssh(rest):
+        raise AddressError(f"{host!r}: write ssh:{user}@{rest.removeprefix('ssh:')}")
     if at and "unix:" in host:
         socket = host[host.index("unix:") :]
         raise AddressError(f"{host!r}: write {socket}; the kernel tells the service on a socket who you are")

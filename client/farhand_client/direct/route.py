@@ -53,6 +53,8 @@ def find_route(text: str) -> Route:
     if entry is None:
         return route._replace(mux=found.mux)
     base = plain_route(entry.address)
+    if entry.via:
+        raise NotDirectError
     if route.port != DEFAULT_PORT or ":" in text or base.socket is not None:
         raise NotDirectError  # a port of one's own for a host in the file, or a socket
     identities = tuple(map(expanded_path, entry.identities))

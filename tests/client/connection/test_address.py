@@ -27,6 +27,10 @@ from farhand_client.connection.address import Address, resolve
         ("bücher.example", Address(host="bücher.example"), "bücher.example"),
         ("_srv.a_b", Address(host="_srv.a_b"), "_srv.a_b"),
         ("unix:relative:odd@name", Address(socket="relative:odd@name"), "unix:relative:odd@name"),
+        ("ssh:web", Address(host="web", port=0, ssh=True), "ssh:web"),
+        ("ssh:ann@web:2222", Address(host="web", port=2222, user="ann", ssh=True), "ssh:web:2222"),
+        ("ssh:[::1]", Address(host="::1", port=0, ssh=True), "ssh:[::1]"),
+        ("ssh:22", Address(host="ssh", port=22), "ssh:22"),
     ],
 )
 def test_a_valid_host_is_parsed(host: str, address: Address, text: str) -> None:
@@ -64,7 +68,12 @@ def test_a_valid_host_is_parsed(host: str, address: Address, text: str) -> None:
         ("http://h:80/x?y", "is a URL; write h$"),
         ("https://[::1]", r"is a URL; write \[::1\]$"),
         ("farhand://h:7023", "is a URL; write h:7023$"),
-        ("farhand://", r"is a URL; write \[user@\]name\[:port\], unix:PATH or"),
+        ("farhand://", r"is a URL; write \[user@\]name\[:port\], unix:PATH, ssh:\[user@\]name or"),
+        ("ssh:", "HOST is empty"),
+        ("ann@ssh:web", "'ann@ssh:web': write ssh:ann@web"),
+        ("ssh:-oProxyCommand=x", "a name cannot begin with a hyphen"),
+        ("ssh:-x", "a name cannot begin with a hyphen"),
+        ("ssh:web:x", "'x' is not a port number"),
         ("root@unix:/path", "'root@unix:/path': write unix:/path; the kernel tells"),
         ("web:", "the port after the colon is missing"),
         ("web:0", "'0' is not a port number from 1 to 65535"),
@@ -172,3 +181,83 @@ def test_a_host_is_a_str(host: Any) -> None:
 def test_an_address_knows_where_its_name_was_looked_up(config: Path) -> None:
     assert (resolve("web", config=config).config, resolve("web", config=config).alias) == (config, "web")
     assert (resolve("other", config=config).config, resolve("other", config=config).alias) == (config, None)
+
+
+# Hosts on the way
+
+
+def written_config(directory: Path, text: str) -> Path:
+    path = directory / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def way(address: Address) -> list[str]:
+    return [str(each) for each in (*address.via, address)]
+
+
+def test_hosts_on_the_way_are_named_by_the_caller_or_the_file(tmp_path: Path) -> None:
+    config = written_config(
+        tmp_path,
+        '[hosts.inner]\naddress = "10.0.0.7"\nvia = ["gate"]\n[hosts.gate]\naddress = "ann@gate.example:7023"\n'
+        'identities = ["/keys/gate"]\n',
+    )
+
+    inner = resolve("inner", config=config)
+    assert way(inner) == ["gate.example:7023", "10.0.0.7"]
+    assert inner.via[0].user == "ann"
+    assert inner.via[0].identities == (Path("/keys/gate"),)
+    assert way(resolve("inner", config=config, via=["other", "unix:/run/x.sock"])) == [
+        "other",
+        "unix:/run/x.sock",
+        "10.0.0.7",
+    ]
+    assert way(resolve("web", via=["ssh:gate"])) == ["ssh:gate", "web"]
+    assert way(resolve("unix:/run/x.sock", via=["gate"], config=config)) == ["gate.example:7023", "unix:/run/x.sock"]
+
+
+def test_none_stands_for_no_hosts_on_the_way(tmp_path: Path) -> None:
+    config = written_config(tmp_path, '[hosts.inner]\naddress = "10.0.0.7"\nvia = ["gate"]\n')
+    assert resolve("inner", config=config, via=["none"]).via == ()
+
+
+def test_only_the_nearest_host_is_reached_as_its_own_section_says(tmp_path: Path) -> None:
+    config = written_config(
+        tmp_path,
+        '[hosts.a]\naddress = "a"\nvia = ["outer"]\n[hosts.b]\naddress = "b"\nvia = ["other"]\n',
+    )
+    assert way(resolve("c", config=config, via=["a", "b"])) == ["outer", "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("via", "sentence"),
+    [
+        (["a"], "'inner' is reached through hosts that lead to each other: inner → a → b → a$"),
+        (["inner"], "'inner' is reached through hosts that lead to each other: inner → inner$"),
+        (["x", "y", "x"], "the way to inner leads through x twice"),
+        (["x", "inner:7022"], "the way to inner leads through inner twice"),
+        (["1", "2", "3", "4", "5", "6", "7", "8", "9"], "inner is reached through 9 hosts; 8 are the most"),
+        (
+            ["gate", "ssh:web"],
+            "ssh:web is reached by ssh alone: set ProxyJump in ssh's configuration, or name it first",
+        ),
+        (["-x"], "'-x' is not a host"),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_refused(via: list[str], sentence: str, tmp_path: Path) -> None:
+    config = written_config(tmp_path, '[hosts.a]\naddress = "a"\nvia = ["b"]\n[hosts.b]\naddress = "b"\nvia = ["a"]\n')
+    with pytest.raises(AddressError, match=sentence):
+        resolve("inner", config=config, via=via)
+
+
+def test_a_way_of_eight_hosts_is_the_longest() -> None:
+    assert len(resolve("inner", via=list("12345678")).via) == 8
+
+
+def test_a_host_that_ssh_connects_to_is_on_no_way() -> None:
+    with pytest.raises(AddressError, match="ssh:web is reached by ssh alone"):
+        resolve("ssh:web", via=["gate"])
+
+
+def test_what_arrives_at_a_socket_asks_for_no_key() -> None:
+    assert [resolve(host).asks_for_no_key for host in ("web", "unix:/x", "ssh:web")] == [False, True, True]

@@ -20,6 +20,11 @@ address = "ann@build.example:7100"
 identities = ["/keys/web", "~/.ssh/web"]
 [hosts.here]
 address = "unix:/run/s"
+[hosts.inner]
+address = "inner.example"
+via = ["web"]
+[hosts.by_ssh]
+address = "ssh:web"
 """
 
 
@@ -49,7 +54,18 @@ def test_a_plain_host_means_the_same_as_to_the_asyncio_client(text: str) -> None
 
 
 OTHERS = ["", " ", "web:", ":1", "@web", "ann@", "web:0", "web:70000", "[::1]", "::1", "-x", "a..b", ".a", "x" * 64]
-OTHERS += ["é", "ssh://web", "ann@unix:/s", "unix:", "unix:/" + "x" * 200, "a b@web", "web/x", "\udcff"]
+OTHERS += [
+    "ssh:web",
+    "ssh:ann@web",
+    "é",
+    "ssh://web",
+    "ann@unix:/s",
+    "unix:",
+    "unix:/" + "x" * 200,
+    "a b@web",
+    "web/x",
+    "\udcff",
+]
 
 
 @pytest.mark.parametrize("text", OTHERS)
@@ -74,7 +90,7 @@ def test_a_name_is_looked_up_in_the_configuration(config: Path) -> None:
     same("other", config)
     assert find_route("web").identities == ("/keys/web", "/home/ann/.ssh/web")
     assert default_host() == "usual"
-    for text in ("here", "web:7022", "web:1"):
+    for text in ("here", "web:7022", "web:1", "inner", "by_ssh"):
         with pytest.raises(NotDirectError):  # rare
             find_route(text)
 
