@@ -150,12 +150,16 @@ class Reports:
     def attempt_failed(self, unsent: int = 0) -> bool:
         """Note that this attempt is over and another one may follow; return whether it has done anything.
 
-        `unsent` bytes of what was reported as sent were not.
+        `unsent` bytes of what was reported as sent were not. They include the headers of frames; what the next attempt
+        says about the bytes that have arrived corrects that.
         """
         with self._changed:
             before = self._before
-            self._interrupted |= self._unfinished
-            self._sent_before += max(0, sum(each.sent for each in self._unfinished.values()) - unsent)
+            for path, each in reversed(self._unfinished.items()):
+                sent = max(0, each.sent - unsent)
+                unsent -= each.sent - sent
+                self._interrupted[path] = each._replace(sent=sent)
+                self._sent_before += sent
             self._before = Transferred(
                 files=before.files + self._files,
                 bytes=before.bytes + self._bytes,

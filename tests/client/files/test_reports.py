@@ -205,6 +205,17 @@ def test_what_was_not_sent_before_a_run_was_lost_does_not_count() -> None:
     assert (done.sent, done.kept) == (1000, 0)
 
 
+def test_headers_of_frames_that_were_not_sent_are_no_bytes_of_files() -> None:
+    reports = Following(on=False).reports
+    reports.report(Begun(b"a", 1000, 0))
+    reports.report(Moved(b"a", 700, 700))
+    reports.attempt_failed(unsent=100 + 17)
+    reports.report(Begun(b"a", 1000, 600))
+    reports.report(finished(b"a", 1000, sent=400))
+    done = reports.result(totals(files=1, bytes=1000, sent=400, kept=600), 0)
+    assert (done.sent, done.kept) == (1000, 0)
+
+
 def test_a_file_that_is_sent_again_counts_once() -> None:
     reports = Following(on=False).reports
     reports.report(finished(b"a", 10))
