@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "shell": "open a login shell on another machine",
     "run": "run a command on another machine",
+    "rsh": "run a command or a shell with ssh's own options, for rsync, git, scp and the like",
     "put": "send files to another machine",
     "get": "fetch files from another machine",
     "sync": "make a directory like another one, there or here; only what differs is sent",

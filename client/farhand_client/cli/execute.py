@@ -14,7 +14,13 @@ from farhand_client.output import Gap, OnGap
 from farhand_client.pending import Pending
 from farhand_client.results import Result, describe
 from farhand_client.run import Run
-from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, error_exit_code, outcome_exit_code
+from farhand_client.ui.exitcodes import (
+    EXIT_BROKEN_PIPE,
+    EXIT_FAILURE,
+    error_exit_code,
+    outcome_exit_code,
+    ssh_exit_code,
+)
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import RunSignalHandler
 from farhand_client.ui.left import OPTION, stopped_sentence
@@ -42,7 +48,7 @@ class RemoteCommand:
     is printed after it has started, and it is left running. With a `view` it is shown on the view's terminal. `advice`
     says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
     passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one. With
-    `resumed` the run was requested before, and is resumed.
+    `resumed` the run was requested before, and is resumed. With `as_ssh` the exit codes are those of ssh(1).
     """
 
     args: Args | None
@@ -54,6 +60,7 @@ class RemoteCommand:
     unread_stdin: str | None = None
     leave_option: str | None = OPTION
     resumed: ResumedRun | None = None
+    as_ssh: bool = False
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -124,7 +131,8 @@ async def _run_and_report(
             outage.close()
         if signals.ended_by is None:
             print_message(_text(failure, command))
-        return error_report(failure, run_id), error_exit_code(failure)
+        code = EXIT_FAILURE if command.as_ssh and not isinstance(failure, SpawnError) else error_exit_code(failure)
+        return error_report(failure, run_id), code
     unread.report()
     if isinstance(result.outcome, Killed | TimedOut) and not broken:
         print_message(f"the command {describe(result.outcome)}")
@@ -132,7 +140,8 @@ async def _run_and_report(
         print_message(sentence)
     for note in limit_notes(command.options.limits, result):
         print_message(note)
-    return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else outcome_exit_code(result.outcome)
+    code = ssh_exit_code(result.outcome) if command.as_ssh else outcome_exit_code(result.outcome)
+    return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else code
 
 
 def _text(error: FarhandError, command: RemoteCommand) -> str:

@@ -64,6 +64,13 @@ def outcome_exit_code(outcome: Outcome) -> int:
             return EXIT_FAILURE
 
 
+def ssh_exit_code(outcome: Outcome) -> int:
+    """Return the exit code of ssh(1) for a run's outcome: of a command that a signal ended, ssh only knows that."""
+    from farhand_protocol.outcome import Exited, SpawnFailed
+
+    return outcome_exit_code(outcome) if isinstance(outcome, Exited | SpawnFailed) else EXIT_FAILURE
+
+
 def error_exit_code(error: FarhandError) -> int:
     """Return the exit code for an error: the outcome is unknown, or the program did not start."""
     from farhand_client.errors import AddressError, AmbiguousId, RequestRefused, SpawnError
