@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from farhand_client.errors import AddressError
 
-from .keywords import SSH_CHOICES, LOG_FACILITIES, LOG_LEVELS, YES_NO
+from .keywords import LOG_FACILITIES, LOG_LEVELS, SSH_CHOICES, YES_NO
 from .patterns import matches
 from .places import checked_jump, forward_from, port_from
 from .tokens import TokenError, with_variables
