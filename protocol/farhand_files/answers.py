@@ -94,6 +94,7 @@ class Answers:
             wire.Failed: self._fail,
             wire.Problem: self._problem,
             wire.Deleted: self._deleted,
+            wire.Made: self._made,
             wire.Summary: self._summarize,
         }
 
@@ -252,6 +253,9 @@ class Answers:
 
     def _deleted(self, frame: wire.Deleted) -> None:
         self._report(events.Removed(frame.path))
+
+    def _made(self, frame: wire.Made) -> None:
+        self._report(events.Placed(frame.path, frame.kind, frame.change))
 
     def _summarize(self, frame: wire.Summary) -> None:
         if not self.finished:

@@ -146,7 +146,7 @@ class Destination:
         above = os.path.dirname(path.rstrip(b"/")) or b"."
         with contextlib.suppress(OSError), self._area.open_directory(above):
             return OSError(errno.ENOENT, "this is a symbolic link that leads into no directory there is", path)
-        text = f"there is no directory {os.fsdecode(above)!r}; the option parents makes it"
+        text = f"there is no directory {os.fsdecode(above)!r}; --parents makes it"
         return OSError(errno.ENOENT, text, path)
 
 

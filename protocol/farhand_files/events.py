@@ -75,7 +75,20 @@ class Removed(NamedTuple):
     path: bytes
 
 
-Event: TypeAlias = Found | FoundAll | Begun | Moved | Finished | Skipped | Trouble | Removed
+class Placed(NamedTuple):
+    """A directory or link was made at the receiver, or with `dry_run` would have been; or only mode or time of what is
+    there were set.
+
+    `kind` is that of `wire.Entry`. `change` is `wire.NEW`, `wire.REPLACED` (something else was in its place), or
+    `wire.ATTRIBUTES`.
+    """
+
+    path: bytes
+    kind: int
+    change: int
+
+
+Event: TypeAlias = Found | FoundAll | Begun | Moved | Finished | Skipped | Trouble | Removed | Placed
 
 
 class Totals:

@@ -35,6 +35,11 @@ DIRECTORY: Final = 1
 SYMLINK: Final = 2
 HARDLINK: Final = 3
 
+# What a MADE tells
+NEW: Final = 0
+REPLACED: Final = 1
+ATTRIBUTES: Final = 2
+
 # What a WANT already has
 NOTHING: Final = 0
 PARTIAL: Final = 1
@@ -63,6 +68,7 @@ class TransferFrame(IntEnum):
     FINISH = 17
     SUMMARY = 18
     RESTART = 19
+    MADE = 20
 
 
 class WireError(ValueError):
@@ -226,6 +232,16 @@ class Deleted(NamedTuple):
     path: bytes
 
 
+class Made(NamedTuple):
+    """Receiver to sender: a directory or link of this path was made, `NEW` or in the place of something else, which it
+    has `REPLACED`; or only the mode or time of what is there was set (`ATTRIBUTES`). With `dry_run` it would have been.
+    """
+
+    kind: int
+    change: int
+    path: bytes
+
+
 class Finish(NamedTuple):
     """Sender to receiver: nothing follows. Sent once every regular file has its answer."""
 
@@ -253,6 +269,7 @@ Frame: TypeAlias = (
     | FileDone
     | Failed
     | Deleted
+    | Made
     | Finish
     | Summary
     | Restart

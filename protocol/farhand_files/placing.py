@@ -81,6 +81,11 @@ class Placing:
             if place[:-1] and not self._options.dry_run:
                 self._get_parent(place)
             return None
+        except OSError as error:
+            # A file or link that a directory would have replaced.
+            if self._options.dry_run and self._options.delete and error.errno in (errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
         mode = status.st_mode
         there = _KINDS.get(stat.S_IFMT(mode))
         if there is None:
@@ -158,14 +163,17 @@ class Placing:
 
     # Directories and links
 
-    def make_directory(self, entry: wire.Entry, place: tuple[bytes, ...]) -> Directory:
-        """Make a directory, and return that in which it is. Raises OSError, `wire.WireError`."""
+    def make_directory(self, entry: wire.Entry, place: tuple[bytes, ...], *, replaced: bool = False) -> Directory:
+        """Make a directory, with `replaced` in the place of a file or link, and return that in which it is. Raises
+        OSError, `wire.WireError`."""
         assert self._directories is not None
         parent = self._directories.get(place[:-1])
         if place:
             known = self._get(place[:-1])
             parent = known.directory
             self._check_folding(known, b"", place[-1])
+            if replaced:
+                os.unlink(place[-1], dir_fd=parent.fd)
             os.mkdir(place[-1], 0o700, dir_fd=parent.fd)
         with self._directories.get(()).below(place) as made:
             make_usable(made)

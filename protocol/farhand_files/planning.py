@@ -42,7 +42,7 @@ class Action(Enum):
     SKIP = "it is up to date"
     LEAVE = "it is too large or too old: leave what is there, if anything"
     REFUSE = "it cannot be there: report the sentence"
-    MAKE = "make the directory or link; a link replaces a file or link"
+    MAKE = "make the directory or link; a link, and with delete a directory, replaces a file or link"
     WANT_ALL = "request the content"
     WANT_REST = "request what an earlier attempt's temporary file lacks"
     WANT_CHANGED = "request the chunks that differ from those of the target at the same offsets"
@@ -61,18 +61,21 @@ WANTED: Final = {
 class EntryDecision(NamedTuple):
     """What to do for an entry.
 
-    `attributes`: what is there stays, but its mode or modification time is set. `sentence` is for a refusal."""
+    `attributes`: what is there stays, but its mode or modification time is set; `told`: that is worth telling.
+    `sentence` is for a refusal."""
 
     action: Action
     attributes: bool = False
+    told: bool = False
     sentence: str = ""
 
 
 def mode_of(entry: wire.Entry, options: TransferOptions) -> int:
-    """Return the mode that what an entry makes will have: without setuid, setgid and sticky bit unless requested."""
+    """Return the mode that what an entry makes will have: without setuid and setgid unless requested. A directory keeps
+    its sticky bit, without which others could remove what is in it."""
     if entry.kind == wire.REGULAR and options.mode is not None:
         return options.mode
-    return entry.mode & 0o777
+    return entry.mode & (0o1777 if entry.kind == wire.DIRECTORY else 0o777)
 
 
 def decide(
@@ -101,10 +104,14 @@ def _directory(entry: wire.Entry, existing: Existing | None, options: TransferOp
     if existing is None:
         return EntryDecision(Action.MAKE)
     if existing.kind != wire.DIRECTORY:
+        if options.delete and entry.path and existing.kind in (wire.REGULAR, wire.SYMLINK):
+            return EntryDecision(Action.MAKE)
         return _refusal("a directory", existing)
     if not entry.path:  # the destination itself is the user's: `put site/ HOST:/tmp` does not change /tmp
         return EntryDecision(Action.SKIP)
-    return EntryDecision(Action.SKIP, attributes=_differs(entry, existing, options))
+    # Its time changes with everything that is made in it.
+    differs = bool((existing.mode ^ mode_of(entry, options)) & 0o1777)
+    return EntryDecision(Action.SKIP, attributes=_differs(entry, existing, options), told=differs)
 
 
 def _regular(
@@ -123,7 +130,8 @@ def _older(entry: wire.Entry, existing: Existing, options: TransferOptions, part
     """Decide about a regular file that is in the place of one."""
     same_size = existing.size == entry.size
     if same_size and existing.mtime == entry.mtime and not options.checksum:
-        return EntryDecision(Action.SKIP, attributes=_differs(entry, existing, options))
+        differs = _differs(entry, existing, options)
+        return EntryDecision(Action.SKIP, attributes=differs, told=differs)
     if options.in_place:  # there is no temporary file, and what was overwritten cannot be copied from
         return EntryDecision(Action.WANT_CHANGED if existing.size else Action.WANT_ALL)
     if same_size and options.checksum and existing.size:
@@ -134,7 +142,7 @@ def _older(entry: wire.Entry, existing: Existing, options: TransferOptions, part
 
 
 def _differs(entry: wire.Entry, existing: Existing, options: TransferOptions) -> bool:
-    bits = 0o777 if entry.kind == wire.DIRECTORY else 0o7777  # a directory may inherit setgid from that above it
+    bits = 0o1777 if entry.kind == wire.DIRECTORY else 0o7777  # a directory may inherit setgid from that above it
     times = options.times and existing.mtime != entry.mtime
     return times or (existing.mode ^ mode_of(entry, options)) & bits != 0
 

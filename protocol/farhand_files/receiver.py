@@ -29,7 +29,7 @@ from .names import BadName, check_path
 from .opening import Area, OpenDirectories
 from .options import TransferOptions
 from .placing import Placing
-from .planning import Action, decide, may_delete, mode_of
+from .planning import Action, EntryDecision, decide, may_delete, mode_of
 from .preparing import Preparer
 from .results import Results
 from .selection import Selection
@@ -208,19 +208,21 @@ class Receiver:
                 self._results.leave(entry.number)
                 self._results.skip(entry, counted=False)
             case Action.SKIP:
-                self._keep(entry, place, attributes=decision.attributes)
+                self._keep(entry, place, decision)
             case Action.MAKE:
-                self._make(entry, place)
+                self._make(entry, place, replaced=existing is not None)
             case action:
                 assert file is not None
                 self._want(file, action)
 
-    def _keep(self, entry: wire.Entry, place: tuple[bytes, ...], *, attributes: bool) -> None:
+    def _keep(self, entry: wire.Entry, place: tuple[bytes, ...], decision: EntryDecision) -> None:
         changing = not self._options.dry_run
+        if decision.told:
+            self._results.set_attributes(entry)
         if entry.kind == wire.DIRECTORY and place and changing:
             self._placing.keep_directory(entry, place)
         if entry.kind == wire.REGULAR:
-            if attributes and changing:
+            if decision.attributes and changing:
                 self._placing.set_attributes(place, mode_of(entry, self._options), entry.mtime)
             self._results.skip(entry, counted=True)
 
@@ -242,7 +244,7 @@ class Receiver:
                 )
             self._preparer.put(file)
 
-    def _make(self, entry: wire.Entry, place: tuple[bytes, ...]) -> None:
+    def _make(self, entry: wire.Entry, place: tuple[bytes, ...], *, replaced: bool) -> None:
         if entry.kind == wire.HARDLINK:
             if int(entry.target) >= entry.number:
                 raise wire.WireError(f"entry {entry.number} is another name of entry {int(entry.target)}")
@@ -251,11 +253,11 @@ class Receiver:
             return
         if not self._options.dry_run:
             if entry.kind == wire.DIRECTORY:
-                touched = self._placing.make_directory(entry, place)
+                touched = self._placing.make_directory(entry, place, replaced=replaced)
             else:
                 touched = self._placing.make_symlink(entry, place)
             self._contents.committer.touch(touched)
-        self._results.make()
+        self._results.make(entry, replaced=replaced)
 
     def _make_names(self) -> None:
         """Make the further names of files that have their answer."""
@@ -282,7 +284,7 @@ class Receiver:
             if touched is None:
                 return
             self._contents.committer.touch(touched)
-        self._results.make()
+        self._results.make(entry, replaced=False)
 
     # The end
 

@@ -199,10 +199,19 @@ class Results:
             self._positions[entry.number] = NO_POSITION
         self._write(wire.Failed(entry.number, 0, b""))
 
-    def make(self) -> None:
-        """A directory or link was made."""
+    def make(self, entry: wire.Entry, *, replaced: bool) -> None:
+        """A directory or link was made, or with `dry_run` would have been."""
         with self._lock:
             self.totals.others += 1
+        self._tell(entry, wire.REPLACED if replaced else wire.NEW)
+
+    def set_attributes(self, entry: wire.Entry) -> None:
+        """Mode or time of what is there were set, or with `dry_run` would have been."""
+        self._tell(entry, wire.ATTRIBUTES)
+
+    def _tell(self, entry: wire.Entry, change: int) -> None:
+        self._write(wire.Made(entry.kind, change, entry.path))
+        self.report(events.Placed(entry.path, entry.kind, change))
 
     def delete(self, path: bytes) -> None:
         """A path was deleted, or with `dry_run` would have been."""

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .frames import (
+    ATTRIBUTES,
     BASIS,
     CHUNK,
     DIGEST,
@@ -30,9 +31,11 @@ from .frames import (
     MAX_SENTENCE_SIZE,
     MAX_TRANSFER_PAYLOAD,
     MAX_UNANSWERED,
+    NEW,
     NOTHING,
     PARTIAL,
     REGULAR,
+    REPLACED,
     SYMLINK,
     Abort,
     Copy,
@@ -46,6 +49,7 @@ from .frames import (
     Frame,
     Hole,
     Listed,
+    Made,
     OptionsFrame,
     Problem,
     ReadyFrame,
@@ -59,6 +63,7 @@ from .frames import (
 )
 
 __all__ = [
+    "ATTRIBUTES",
     "BASIS",
     "CHUNK",
     "CHUNK_SIZE",
@@ -70,9 +75,11 @@ __all__ = [
     "MAX_SENTENCE_SIZE",
     "MAX_TRANSFER_PAYLOAD",
     "MAX_UNANSWERED",
+    "NEW",
     "NOTHING",
     "PARTIAL",
     "REGULAR",
+    "REPLACED",
     "SYMLINK",
     "TRANSFER_HEADER",
     "TRANSFER_LAYOUT",
@@ -88,6 +95,7 @@ __all__ = [
     "Frame",
     "Hole",
     "Listed",
+    "Made",
     "OptionsFrame",
     "Problem",
     "ReadyFrame",
@@ -140,6 +148,7 @@ TRANSFER_LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
     TransferFrame.FINISH: (Finish, struct.Struct(">"), 0),
     TransferFrame.SUMMARY: (Summary, struct.Struct(">"), 1),
     TransferFrame.RESTART: (Restart, _U32, 0),
+    TransferFrame.MADE: (Made, struct.Struct(">BB"), 1),
 }
 """For each kind: its class, its fixed fields, and how many fields of bytes follow. All but the last of these begin with
 their length, in 4 bytes; the last extends to the end of the payload."""
@@ -151,6 +160,7 @@ _RANGES: Final = frozenset(
         TransferFrame.FILE_END,
         TransferFrame.FILE_DONE,
         TransferFrame.LISTED,
+        TransferFrame.MADE,
         TransferFrame.SKIP,
         TransferFrame.WALKED,
     }
@@ -284,6 +294,10 @@ def _problem(frame: Frame) -> str | None:
     match frame:
         case Data(data=data):
             return None if 0 < len(data) <= CHUNK else f"Data: {len(data)} bytes; 1 to {CHUNK} are allowed"
+        case Made():
+            if frame.kind <= HARDLINK and frame.change <= ATTRIBUTES:
+                return None
+            return f"Made: there is no kind {frame.kind} with the change {frame.change}"
         case Skip():
             return None if 0 < frame.files <= MAX_UNANSWERED else f"Skip: {frame.files} files"
         case Want():

@@ -105,10 +105,10 @@ def test_a_refusal_says_what_is_there_and_what_to_do(kind: str, there: str, sent
     ("there", "chosen", "decision"),
     [
         ({}, {}, EntryDecision(Action.SKIP)),
-        ({"mode": 0o600}, {}, EntryDecision(Action.SKIP, attributes=True)),
-        ({"mode": 0o4644}, {}, EntryDecision(Action.SKIP, attributes=True)),
-        ({}, {"mode": 0o4644}, EntryDecision(Action.SKIP, attributes=True)),
-        ({"mode": 0o644}, {"mode": 0o600}, EntryDecision(Action.SKIP, attributes=True)),
+        ({"mode": 0o600}, {}, EntryDecision(Action.SKIP, attributes=True, told=True)),
+        ({"mode": 0o4644}, {}, EntryDecision(Action.SKIP, attributes=True, told=True)),
+        ({}, {"mode": 0o4644}, EntryDecision(Action.SKIP, attributes=True, told=True)),
+        ({"mode": 0o644}, {"mode": 0o600}, EntryDecision(Action.SKIP, attributes=True, told=True)),
         ({"size": 11}, {}, EntryDecision(Action.WANT_ALL)),
         ({"mtime": 6}, {}, EntryDecision(Action.WANT_ALL)),
         ({"mtime": 4}, {}, EntryDecision(Action.WANT_ALL)),
@@ -172,6 +172,7 @@ def test_what_is_too_large_or_too_old_is_left_as_it_is(there: Existing | None, c
     [
         (b"d", {"mode": 0o755}, {}, False),
         (b"d", {"mode": 0o700}, {}, True),
+        (b"d", {"mode": 0o1755}, {}, True),
         (b"d", {"mode": 0o2755}, {}, False),  # inherited
         (b"d", {"mtime": 4}, {}, True),
         (b"d", {"mtime": 4}, {"times": False}, False),
@@ -185,7 +186,14 @@ def test_a_directory_that_exists_gets_mode_and_time_but_for_the_destination_itse
     decision = decide(
         entry("directory", path, mode=0o755), existing("directory", **{"mode": 0o755} | there), options(**chosen)
     )
-    assert decision == EntryDecision(Action.SKIP, attributes=attributes)
+    assert decision == EntryDecision(Action.SKIP, attributes=attributes, told=attributes and "mode" in there)
+
+
+@pytest.mark.parametrize("there", ["regular", "symlink"])
+def test_with_delete_a_directory_replaces_a_file_or_link(there: str) -> None:
+    assert decide(entry("directory", b"d"), existing(there), options(delete=True)).action is Action.MAKE
+    assert decide(entry("directory", b""), existing(there), options(delete=True)).action is Action.REFUSE
+    assert decide(entry("directory", b"d"), existing("other"), options(delete=True)).action is Action.REFUSE
 
 
 def test_a_symbolic_link_to_elsewhere_is_replaced() -> None:
@@ -194,9 +202,9 @@ def test_a_symbolic_link_to_elsewhere_is_replaced() -> None:
     assert decide(entry("symlink", target=b"old"), there, options()).action is Action.SKIP
 
 
-def test_setuid_setgid_and_sticky_bit_are_kept_only_if_requested() -> None:
+def test_setuid_and_setgid_are_kept_only_if_requested_and_the_sticky_bit_by_directories() -> None:
     assert mode_of(entry(mode=0o7755), options()) == 0o755
-    assert mode_of(entry("directory", mode=0o3775), options()) == 0o775
+    assert mode_of(entry("directory", mode=0o7775), options()) == 0o1775
     assert mode_of(entry(mode=0o600), options(mode=0o4755)) == 0o4755
     assert mode_of(entry("directory", mode=0o700), options(mode=0o644)) == 0o700
 

@@ -112,6 +112,36 @@ def test_a_dry_run_counts_the_links_that_would_replace_something(tmp_path: Path)
     assert (tmp_path / "target" / "file").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_both_sides_say_what_is_made_replaced_and_set(tmp_path: Path, dry_run: bool) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    write(source / "new" / "file", b"")
+    write(source / "instead" / "file", b"")
+    write(source / "mode", b"")
+    (source / "link").symlink_to("new")
+    write(target / "link", b"precious")
+    (target / "instead").symlink_to("elsewhere")
+    (source / "same").mkdir()
+    (target / "same").mkdir(mode=0o700)
+    shutil.copy2(source / "mode", target / "mode")
+    (target / "mode").chmod(0o600)
+    options = OPTIONS._replace(delete=True, dry_run=dry_run)
+    joined = JoinedTransfer([os.fsencode(source) + b"/"], os.fsencode(target), options)
+    totals = joined.finish()
+    assert (totals.failed, totals.others) == (0, 3)
+    placed = {each for each in joined.received if isinstance(each, events.Placed)}
+    assert placed == {each for each in joined.sent if isinstance(each, events.Placed)}
+    assert placed == {
+        events.Placed(b"new", wire.DIRECTORY, wire.NEW),
+        events.Placed(b"instead", wire.DIRECTORY, wire.REPLACED),
+        events.Placed(b"link", wire.SYMLINK, wire.REPLACED),
+        events.Placed(b"mode", wire.REGULAR, wire.ATTRIBUTES),
+        events.Placed(b"same", wire.DIRECTORY, wire.ATTRIBUTES),
+    }
+    assert (target / "instead" / "file").exists() is not dry_run
+    assert (target / "link").is_symlink() is not dry_run
+
+
 def test_further_names_of_a_file_that_is_left_out_are_left_too_and_not_deleted(tmp_path: Path) -> None:
     top, target = tmp_path / "source", tmp_path / "target"
     write(top / "large", b"large")

@@ -90,6 +90,8 @@ async def test_progress_is_shown_and_after_ctrl_c_the_same_command_goes_on(
     screen.type("", "C-c")
     await screen.matches("^farhand: stopped; to go on, run the same command again; what has arrived is not sent again$")
     await screen.matches("^exit 130$")
-    await screen.matches(r"^farhand: 1 file, 24 MiB \([1-9][0-9.]* MiB were there\), 0 failed in .*\nexit 0$")
+    await screen.matches(
+        r"^farhand: 1 file, 24 MiB \([1-9][0-9.]* MiB were there, [1-9][0-9.]* MiB sent\), 0 failed in .*\nexit 0$"
+    )
     assert (there / "big").read_bytes() == (here / "big").read_bytes()
     assert [path.name for path in there.iterdir()] == ["big"]

@@ -49,6 +49,7 @@ FRAMES: dict[type, st.SearchStrategy[Any]] = {
     wire.FileDone: st.builds(wire.FileDone, U32, DIGESTS),
     wire.Failed: st.builds(wire.Failed, U32, U32, BYTES),
     wire.Deleted: st.builds(wire.Deleted, BYTES),
+    wire.Made: st.builds(wire.Made, st.integers(0, 3), st.integers(0, 2), BYTES),
     wire.Finish: st.builds(wire.Finish),
     wire.Summary: st.builds(wire.Summary, BYTES),
     wire.Restart: st.builds(wire.Restart, U32),

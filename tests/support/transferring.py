@@ -121,6 +121,7 @@ class FakeSender:
         self.events: list[Event] = []
         self.totals: Totals | None = None
         self.error: BaseException | None = None
+        self.made: list[wire.Made] = []
         self._number = 0
         told = options or put_options(destination if isinstance(destination, Path) else "-")
         target = destination if isinstance(destination, Sink) else os.fsencode(destination)
@@ -175,8 +176,10 @@ class FakeSender:
             self._writer.flush()
 
     def answer(self) -> wire.Frame:
-        """Return the next frame of the receiver."""
-        return self._reader.read()
+        """Return the next frame of the receiver that is no `Made`; these are in `made`."""
+        while isinstance(frame := self._reader.read(), wire.Made):
+            self.made.append(frame)
+        return frame
 
     def finish(self, *, complete: int = 1) -> Iterator[wire.Frame]:
         """End the transfer, and return the frames that are still answered, without the summary."""

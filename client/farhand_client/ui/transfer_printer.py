@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
-from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved, Removed, Skipped, Trouble
-from farhand_files.wire import DIRECTORY, HARDLINK, REGULAR, SYMLINK
+from farhand_files.events import Begun, Event, Finished, Found, FoundAll, Moved, Placed, Removed, Skipped, Trouble
+from farhand_files.wire import ATTRIBUTES, DIRECTORY, HARDLINK, NEW, REGULAR, REPLACED, SYMLINK
 from farhand_protocol.sentences import counted, printable
 from farhand_protocol.values import bytes_to_json
 
@@ -30,6 +30,8 @@ MAX_FAILURES: Final = 20
 
 _KINDS: Final = {REGULAR: "file", DIRECTORY: "directory", SYMLINK: "symlink", HARDLINK: "hardlink"}
 
+_CHANGES: Final = {NEW: "new", REPLACED: "replaced", ATTRIBUTES: "attributes"}
+
 _EVENTS: Final = {
     Found: "found",
     FoundAll: "found_all",
@@ -39,6 +41,7 @@ _EVENTS: Final = {
     Skipped: "skipped",
     Trouble: "failed",
     Removed: "deleted",
+    Placed: "placed",
 }
 """The names of the events in JSON."""
 
@@ -102,7 +105,7 @@ class TransferPrinter:
         if self._bars is not None:
             return ()
         if self._verbose or self._sha256 or self._dry_run:
-            return (Trouble, Finished, Removed)
+            return (Trouble, Finished, Removed, Placed)
         return (Trouble,)
 
     def note(self, event: Event) -> None:
@@ -128,6 +131,8 @@ class TransferPrinter:
                 self._write(lambda: print_bytes(self._digest_lines(event), self._digests))
             case Removed() if self._verbose:
                 self._write_name(b"deleted ", event.path)
+            case Placed() if self._verbose or self._dry_run:
+                self._write_name(*placed_words(event, dry_run=self._dry_run))
 
     def finish(self, transferred: Transferred) -> int:
         """Print a summary if anybody wants it, and return the exit code."""
@@ -136,9 +141,6 @@ class TransferPrinter:
             print_message(f"… and {self._notices - MAX_FAILURES} more of which nothing has failed")
         if self._failures > MAX_FAILURES:
             print_message(f"… and {self._failures - MAX_FAILURES} more")
-        if self._dry_run and transferred.others and not self._quiet:  # there is no event for each of them
-            made = "1 directory or link" if transferred.others == 1 else f"{transferred.others} directories and links"
-            print_message(f"dry run: {made} would be made or replaced")
         if not self._quiet and (self._verbose or has_progress()):
             print_message(f"{'dry run: ' if self._dry_run else ''}{summary(transferred)}")
         elif failed:
@@ -156,8 +158,8 @@ class TransferPrinter:
         else:
             self._bars.write_above(write)
 
-    def _write_name(self, what: bytes, path: bytes) -> None:
-        self._write(lambda: print_bytes(what + self._shown(path) + b"\n", self._digests))
+    def _write_name(self, before: bytes, path: bytes, after: bytes = b"") -> None:
+        self._write(lambda: print_bytes(before + self._shown(path) + after + b"\n", self._digests))
 
     def _digest_lines(self, event: Finished) -> bytes:
         name, escaped = checksum_name(event.path)
@@ -200,6 +202,8 @@ def event_report(event: Event) -> dict[str, Any]:
         values["path"] = bytes_to_json(values["path"])
     if "kind" in values:
         values["kind"] = _KINDS[values["kind"]]
+    if "change" in values:
+        values["change"] = _CHANGES[values["change"]]
     if values.get("size", 0) < 0:
         values["size"] = None
     if isinstance(event, Finished):
@@ -218,11 +222,29 @@ def summary(transferred: Transferred) -> str:
     seconds = transferred.seconds
     text = f"{counted(transferred.files, 'file')}, {format_bytes(transferred.bytes)}"
     if transferred.kept:
-        text += f" ({format_bytes(transferred.kept)} were there)"
+        text += f" ({format_bytes(transferred.kept)} were there, {format_bytes(transferred.sent)} sent)"
+    if transferred.others:
+        text += f", {transferred.others} director{'y or link' if transferred.others == 1 else 'ies and links'}"
     text += f", {transferred.skipped} up to date" if transferred.skipped else ""
     text += f", {transferred.deleted} deleted" if transferred.deleted else ""
     text += f", {transferred.failed} failed in {format_time(seconds)}"
     return f"{text}, {format_bytes(transferred.sent / seconds)}/s" if seconds and transferred.sent else text
+
+
+def placed_words(placed: Placed, *, dry_run: bool) -> tuple[bytes, bytes, bytes]:
+    """Return what is written about a directory or link, or about new attributes: before the path, the path, after it.
+
+    A directory ends with a slash.
+    """
+    path = placed.path + (b"/" if placed.kind == DIRECTORY else b"")
+    if placed.change == ATTRIBUTES:
+        return (b"would set" if dry_run else b"set") + b" mode and time of ", path, b""
+    if placed.change == REPLACED:
+        by = {DIRECTORY: b"directory", HARDLINK: b"hard link"}.get(placed.kind, b"symbolic link")
+        return (b"would replace " if dry_run else b"replaced "), placed.path, b" by a " + by
+    if placed.kind == DIRECTORY:
+        return (b"would make " if dry_run else b"made "), path, b""
+    return (b"would link " if dry_run else b"linked "), path, b""
 
 
 def failure_sentence(trouble: Trouble, host: str, destination: bytes | None = None) -> str:

@@ -24,7 +24,8 @@ from farhand_client.ui.transfer_printer import (
     summary,
     transferred_report,
 )
-from farhand_files.events import Event, Finished, Found, Moved, Removed, Trouble
+from farhand_files import wire
+from farhand_files.events import Event, Finished, Found, Moved, Placed, Removed, Trouble
 from farhand_files.wire import DIRECTORY, HARDLINK, REGULAR, SYMLINK
 from tests.support.clock import virtual_time
 
@@ -49,13 +50,15 @@ def reported(report: TransferPrinter, *events: Event, transferred: Transferred |
     ("fields", "text"),
     [
         ({}, "0 files, 0 bytes, 0 failed in 0.00s"),
+        ({"others": 1}, "0 files, 0 bytes, 1 directory or link, 0 failed in 0.00s"),
+        ({"others": 2}, "0 files, 0 bytes, 2 directories and links, 0 failed in 0.00s"),
         (
             {"files": 3, "bytes": 1288490189, "sent": 1288490189, "seconds": 2.1},
             "3 files, 1.2 GiB, 0 failed in 2.10s, 585 MiB/s",
         ),
         (
             {"files": 1, "bytes": 10 << 20, "sent": 0, "kept": 10 << 20, "skipped": 7, "deleted": 2, "failed": 1},
-            "1 file, 10 MiB (10 MiB were there), 7 up to date, 2 deleted, 1 failed in 0.00s",
+            "1 file, 10 MiB (10 MiB were there, 0 bytes sent), 7 up to date, 2 deleted, 1 failed in 0.00s",
         ),
     ],
 )
@@ -87,8 +90,8 @@ def test_success_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str])
 def test_only_what_is_shown_is_wanted() -> None:
     assert TransferPrinter("web").wanted == TransferPrinter("web", quiet=True).wanted == (Trouble,)
     for report in (TransferPrinter("web", verbose=True), TransferPrinter("web", sha256=True)):
-        assert set(report.wanted) == {Trouble, Finished, Removed}
-    assert set(TransferPrinter("web", dry_run=True).wanted) == {Trouble, Finished, Removed}
+        assert set(report.wanted) == {Trouble, Finished, Removed, Placed}
+    assert set(TransferPrinter("web", dry_run=True).wanted) == {Trouble, Finished, Removed, Placed}
 
 
 def test_failures_are_bounded_and_counted(capfd: pytest.CaptureFixture[str]) -> None:
@@ -169,15 +172,36 @@ def test_a_dry_run_lists_what_would_be_done(capfd: pytest.CaptureFixture[str]) -
     )
 
 
-@pytest.mark.parametrize(("others", "made"), [(1, "1 directory or link"), (2, "2 directories and links")])
-def test_a_dry_run_is_not_silent_about_directories_and_links(
-    others: int, made: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("kind", "change", "would", "did"),
+    [
+        (wire.DIRECTORY, wire.NEW, "would make a/", "made a/"),
+        (wire.SYMLINK, wire.NEW, "would link a", "linked a"),
+        (wire.HARDLINK, wire.NEW, "would link a", "linked a"),
+        (wire.SYMLINK, wire.REPLACED, "would replace a by a symbolic link", "replaced a by a symbolic link"),
+        (wire.DIRECTORY, wire.REPLACED, "would replace a by a directory", "replaced a by a directory"),
+        (wire.HARDLINK, wire.REPLACED, "would replace a by a hard link", "replaced a by a hard link"),
+        (wire.REGULAR, wire.ATTRIBUTES, "would set mode and time of a", "set mode and time of a"),
+        (wire.DIRECTORY, wire.ATTRIBUTES, "would set mode and time of a/", "set mode and time of a/"),
+    ],
+)
+def test_directories_links_and_attributes_are_listed(
+    kind: int, change: int, would: str, did: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert TransferPrinter("web", dry_run=True).finish(Transferred(others=others)) == 0
-    assert capfd.readouterr().err == f"farhand: dry run: {made} would be made or replaced\n"
-    TransferPrinter("web", dry_run=True, quiet=True).finish(Transferred(others=others))
-    TransferPrinter("web").finish(Transferred(others=others))
-    assert capfd.readouterr().err == ""
+    placed = Placed(b"a", kind, change)
+    TransferPrinter("web", dry_run=True).note(placed)
+    TransferPrinter("web", verbose=True).note(placed)
+    TransferPrinter("web").note(placed)
+    assert capfd.readouterr() == (f"{would}\n{did}\n", "")
+
+
+def test_a_placed_link_is_an_event_in_json() -> None:
+    assert event_report(Placed(b"a", wire.SYMLINK, wire.REPLACED)) == {
+        "event": "placed",
+        "path": "a",
+        "kind": "symlink",
+        "change": "replaced",
+    }
 
 
 @pytest.mark.usefixtures("at_terminal")
