@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.fronts import install_front
+from tests.support.sshd import SSHD
 
 from .cpu import Meter
-from .servers import SSHD, Servers
+from .servers import Servers
 from .workload import (
     ASYNCSSH,
     DROPBEAR,

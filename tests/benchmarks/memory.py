@@ -80,7 +80,7 @@ class Memory:
         servers = self._clients.servers
         login = [servers.host, str(servers.bench.key)] if contestant == FARHAND else [*self._clients.asyncssh_files]
         if contestant == OPENSSH:  # the same client, so that only the servers differ
-            login[0] = str(servers.ssh)
+            login[0] = str(servers.ssh.port)
         side = "farhand" if contestant == FARHAND else "asyncssh"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.benchmarks.client", side, "idle", str(count), *login),

@@ -7,7 +7,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -15,23 +14,17 @@ from pathlib import Path
 
 from tests.support.openssh import make_key
 from tests.support.service import Service, environment, running_service
+from tests.support.sshd import LOOPBACK, Sshd, free_port, running_sshd
 
 from .workload import ASYNCSSH, OPENSSH
 
 START = 30.0
 """Timeout, in seconds, for a server to report that it listens; the slowest takes one."""
 
-LOOPBACK = "127.0.0.1"
-
 CONFIG = "[runs]\nmax_runs = 2400\nmax_runs_per_connection = 2400\n"
 """The service's configuration: its defaults, but 2,000 runs at once are measured, too."""
 
-SEPARATION = Path("/run/sshd")
-"""sshd's privilege separation directory: compiled in by Debian, created by the unit, missing if that never ran."""
-
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
-
-SSHD = shutil.which("sshd", path=_PATH) or "/usr/sbin/sshd"
 
 DROPBEAR_SERVER = shutil.which("dropbear", path=_PATH) if os.geteuid() == 0 else None
 """Dropbear's server; None if it is not installed, or cannot have a home directory of its own."""
@@ -67,8 +60,7 @@ class Servers:
 
     bench: BenchmarkDirectory
     farhand: Service
-    ssh: int
-    """sshd's port."""
+    ssh: Sshd
     asyncssh: int
     """The asyncssh server's port."""
     dropbear: int | None
@@ -79,12 +71,12 @@ class Servers:
     @property
     def ssh_config(self) -> Path:
         """ssh's complete configuration, for `ssh -F`; the host is called `bench`."""
-        return self.bench.directory / "ssh_config"
+        return self.ssh.client_config
 
     @property
     def sshd_config(self) -> Path:
         """sshd's complete configuration."""
-        return self.bench.directory / "sshd_config"
+        return self.ssh.server_config
 
     @property
     def host(self) -> str:
@@ -97,13 +89,11 @@ def make_directory(directory: Path) -> BenchmarkDirectory:
     """Create the keys and directories that the servers and clients share."""
     make_key(directory / "key")
     make_key(directory / "host_key")
-    (directory / "home").mkdir()
     public = (directory / "key.pub").read_text()
     allowed = directory / "config" / "farhand" / "authorized_keys"
     allowed.parent.mkdir(parents=True)
-    for file in (allowed, directory / "authorized_keys"):
-        file.write_text(public)
-        file.chmod(0o600)
+    allowed.write_text(public)
+    allowed.chmod(0o600)
     return BenchmarkDirectory(directory, pwd.getpwuid(os.getuid()).pw_name)
 
 
@@ -113,50 +103,19 @@ async def running_servers(directory: Path) -> AsyncIterator[Servers]:
     bench = make_directory(directory)
     async with contextlib.AsyncExitStack() as stack:
         farhand = await stack.enter_async_context(running_service(directory, listen=True, config=CONFIG))
-        ssh, ssh_pid = await stack.enter_async_context(_sshd(bench))
+        ssh = await stack.enter_async_context(running_sshd(directory, "bench", bench.environment))
         asyncssh, asyncssh_pid = await stack.enter_async_context(_asyncssh(bench))
         dropbear = await stack.enter_async_context(_dropbear(bench)) if DROPBEAR_SERVER is not None else None
-        pids = {OPENSSH: ssh_pid, ASYNCSSH: asyncssh_pid}
+        pids = {OPENSSH: ssh.pid, ASYNCSSH: asyncssh_pid}
         servers = Servers(bench, farhand, ssh, asyncssh, dropbear, pids)
         _write_known_hosts(servers)
-        _write_ssh_config(servers)
         yield servers
-
-
-@contextlib.asynccontextmanager
-async def _sshd(bench: BenchmarkDirectory) -> AsyncIterator[tuple[int, int]]:
-    """Run Debian's sshd with its defaults, except that HOME is empty, so that no .bashrc is measured."""
-    if os.geteuid() == 0:
-        SEPARATION.mkdir(exist_ok=True)
-    port = _free_port()
-    config = bench.directory / "sshd_config"
-    config.write_text(
-        f"""\
-Port {port}
-ListenAddress {LOOPBACK}
-HostKey {bench.directory}/host_key
-AuthorizedKeysFile {bench.directory}/authorized_keys
-StrictModes no
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-PidFile none
-MaxSessions 128
-MaxStartups 100
-Subsystem sftp /usr/lib/openssh/sftp-server
-SetEnv HOME={bench.directory}/home
-"""
-    )
-    command = (SSHD, "-D", "-e", "-f", str(config))
-    async with _process(command, bench.environment, lambda line: "Server listening" in line) as process:
-        yield port, process.pid
 
 
 @contextlib.asynccontextmanager
 async def _dropbear(bench: BenchmarkDirectory) -> AsyncIterator[int]:
     """Run Dropbear in a mount namespace with another home: it reads authorized keys from the account's home alone."""
-    port, home = _free_port(), bench.directory / "dropbear"
+    port, home = free_port(), bench.directory / "dropbear"
     (home / ".ssh").mkdir(mode=0o700, parents=True)
     home.chmod(0o700)
     shutil.copy(bench.directory / "authorized_keys", home / ".ssh" / "authorized_keys")
@@ -242,30 +201,3 @@ def _write_known_hosts(servers: Servers) -> None:
     host, _, port = servers.host.partition(":")
     key = (servers.bench.directory / "state" / "farhand" / "host_key.pub").read_text()
     servers.bench.known_hosts.write_text(f"[{host}]:{port} {key}")
-
-
-def _write_ssh_config(servers: Servers) -> None:
-    bench = servers.bench
-    host_key = (bench.directory / "host_key.pub").read_text()
-    (bench.directory / "ssh_known_hosts").write_text(f"[{LOOPBACK}]:{servers.ssh} {host_key}bench {host_key}")
-    servers.ssh_config.write_text(
-        f"""\
-Host bench
-  HostName {LOOPBACK}
-  Port {servers.ssh}
-  User {bench.user}
-  IdentityFile {bench.key}
-  IdentitiesOnly yes
-  BatchMode yes
-  UserKnownHostsFile {bench.directory}/ssh_known_hosts
-  GlobalKnownHostsFile none
-  StrictHostKeyChecking yes
-"""
-    )
-
-
-def _free_port() -> int:
-    # sshd accepts no port 0. If another process takes this one first, sshd reports that and the benchmark ends.
-    with socket.create_server((LOOPBACK, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,7 +18,8 @@ from typing import Final
 
 import farhand_client
 from farhand_client import FarhandError
-from tests.benchmarks.servers import LOOPBACK, Servers, running_servers
+from tests.benchmarks.servers import Servers, running_servers
+from tests.support.sshd import LOOPBACK
 
 from .harness import Campaign, Figure, Setting, at_least, at_most, none_of, quantile
 from .raw import Key, RawTLSClient, RefusedError
@@ -74,7 +75,7 @@ async def measure(setting: Setting) -> Sequence[Figure]:
         alive = set(pids) <= set(service_pids(servers.farhand))
         ssh = Logins()
         against_ssh = await _attack(
-            servers.ssh, rate, sources, seconds, setting.seed, _again(ssh, lambda: _ssh(servers))
+            servers.ssh.port, rate, sources, seconds, setting.seed, _again(ssh, lambda: _ssh(servers))
         )
     beside = f"sshd: {ssh.share:.1f} % of {ssh.all}, p99 {_p99(ssh)}; {against_ssh / seconds * 60:,.0f} opens a minute"
     figures += [

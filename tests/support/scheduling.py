@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 GROUPS: Final = {
     "tests/deploy/": "the session's installation: a virtual environment filled by pip, twelve seconds of CPU time",
+    "tests/integration/programs/": "a service, an sshd and a helper",
 }
 """Folders whose tests run in one worker, and what they share. The largest group starts first."""
 
