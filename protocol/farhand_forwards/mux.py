@@ -15,60 +15,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from farhand_protocol.limits import MiB
-
+from . import flow_events as events
 from . import wire
-from .flow_events import (
-    FlowAccepted,
-    FlowAsked,
-    FlowData,
-    FlowEof,
-    FlowRefused,
-    FlowReset,
-    ListenAsked,
-    ListenStarted,
-    MuxEvent,
+from .flow_state import (
+    ANSWERED,
+    MAX_FLOWS,
+    MAX_LISTENERS,
+    MAX_UNSENT_ANSWERS,
+    FlowState,
+    ListenerState,
+    leads_datagrams,
 )
-from .targets import ForwardCause, ForwardRefused, ForwardTarget, InetTarget
-from .windows import DATAGRAM_COST, FIRST_WINDOW, FlowWindow, WindowPool
+from .scanner import FrameScanner
+from .targets import ForwardCause, ForwardRefused, ForwardTarget
+from .windows import DATAGRAM_COST, FIRST_WINDOW, WindowPool
 from .wire import FORWARD_HEADER, MAX_DATAGRAM, MAX_FLOW_ID, MAX_FLOW_WINDOW, ForwardFrame, ForwardWireError, Opening
 
-MAX_FLOWS: Final = 4096
-"""Flows of a tunnel at once, whoever opened them: four times what the service's machine has descriptors for by default
-(1,024). Bounds what is stored for flows that nobody reads to 320 MiB (`windows`)."""
-
-MAX_LISTENERS: Final = 256
-"""Listeners at once that one side may have the other one open. More than a person types; each has two sockets."""
-
-MAX_UNSENT_ANSWERS: Final = 4 * MiB
-"""Bytes of frames waiting to be sent above which nothing more is read (`Mux.flooded`): a sentence for each of
-`MAX_FLOWS` refused flows, so that only a side that does not keep to that number is held up."""
-
 _DATA: Final = int(ForwardFrame.DATA)
-
-
-class _State:
-    """What a side knows about one flow."""
-
-    __slots__ = ("answered", "credit", "datagrams", "eof_received", "eof_sent", "ours", "wants_turn", "window")
-
-    def __init__(self, credit: int, pool: WindowPool, *, ours: bool, datagrams: bool) -> None:
-        self.credit = credit
-        self.window = FlowWindow(pool)
-        self.ours = ours
-        self.datagrams = datagrams
-        self.answered = False
-        self.eof_sent = self.eof_received = self.wants_turn = False
-
-
-class _Listening:
-    """What a side knows about one listener."""
-
-    __slots__ = ("answered", "datagrams")
-
-    def __init__(self, datagrams: bool) -> None:
-        self.datagrams = datagrams
-        self.answered = False
 
 
 class Mux:
@@ -78,10 +41,10 @@ class Mux:
     def __init__(self, *, client: bool) -> None:
         self._next_id = 1 if client else 2
         self._last_peer_id = 0 if client else -1
-        self._flows: dict[int, _State] = {}
-        self._ours: dict[int, _Listening] = {}
+        self._flows: dict[int, FlowState] = {}
+        self._ours: dict[int, ListenerState] = {}
         """Listeners of the other side that this one has asked for."""
-        self._theirs: dict[int, _Listening] = {}
+        self._theirs: dict[int, ListenerState] = {}
         self._turns: dict[int, None] = {}
         """The flows that want to send and may, in the order of their turns."""
         self._pool = WindowPool()
@@ -89,10 +52,7 @@ class Mux:
         self._greeted = False
         self._out: list[bytes | memoryview] = [wire.encode_hello(FIRST_WINDOW)]
         self._unsent = len(self._out[0])
-        self._partial = bytearray()
-        """A part of a header, or of a frame that is needed whole."""
-        self._rest: tuple[int, int] | None = None
-        """The flow, and how much is missing, of a `DATA` whose header has arrived; 0 if it is ignored."""
+        self._scanner = FrameScanner(self._begin)
         self.dropped = 0
         """Datagrams that were not sent for lack of credit."""
 
@@ -115,8 +75,7 @@ class Mux:
 
     def open(self, target: ForwardTarget, origin: str = "") -> int:
         """Open a flow and return its id. Raises `ForwardRefused` if there are too many."""
-        datagrams = isinstance(target, InetTarget) and target.transport == "udp"
-        return self._open(Opening(target, origin, 0), datagrams)
+        return self._open(Opening(target, origin, 0), leads_datagrams(target))
 
     def open_accepted(self, listener: int, origin: str = "") -> int:
         """Open a flow for a connection that a listener has accepted for the other side, and return its id. Raises
@@ -131,7 +90,7 @@ class Mux:
             raise ForwardRefused("busy", f"this tunnel has {MAX_FLOWS} connections already")
         flow = self._take_id()
         self._put(wire.encode_open(flow, opening))
-        self._flows[flow] = _State(self._peer_window, self._pool, ours=True, datagrams=datagrams)
+        self._flows[flow] = FlowState(self._peer_window, self._pool, ours=True, datagrams=datagrams)
         return flow
 
     def accept(self, flow: int, address: ForwardTarget | None = None) -> None:
@@ -163,7 +122,7 @@ class Mux:
             raise ForwardRefused("busy", f"this tunnel has {MAX_LISTENERS} listeners already")
         listener = self._take_id()
         self._put(wire.encode_listen(listener, where))
-        self._ours[listener] = _Listening(isinstance(where, InetTarget) and where.transport == "udp")
+        self._ours[listener] = ListenerState(datagrams=leads_datagrams(where))
         return listener
 
     def listening(self, listener: int, where: ForwardTarget) -> None:
@@ -177,7 +136,7 @@ class Mux:
     def credit(self, flow: int) -> int:
         """Return how many bytes may be sent on a flow now; 0 if it is over."""
         state = self._flows.get(flow)
-        return 0 if state is None or state.eof_sent or (not state.ours and not state.answered) else state.credit
+        return state.credit if state is not None and state.may_send else 0
 
     def want_turn(self, flow: int) -> None:
         """A flow has something to send: `next_turn` returns it as soon as it may."""
@@ -241,7 +200,7 @@ class Mux:
         state = self._flows.get(flow)
         if state is None:
             return
-        if state.datagrams or state.eof_sent or (not state.ours and not state.answered):
+        if state.datagrams or not state.may_send:
             raise ValueError(f"flow {flow} cannot end now")
         state.eof_sent = True
         self._turns.pop(flow, None)
@@ -267,9 +226,8 @@ class Mux:
         self._out.append(frame)
         self._unsent += len(frame)
 
-    def _forget_ended(self, flow: int, state: _State) -> None:
-        """Forget a flow that is over. One with bytes that nobody has consumed is not: it counts until then."""
-        if state.eof_sent and state.eof_received and not state.window.unread:
+    def _forget_ended(self, flow: int, state: FlowState) -> None:
+        if state.over:
             self._forget(flow)
 
     def _forget(self, flow: int) -> None:
@@ -278,60 +236,19 @@ class Mux:
 
     # Receiving
 
-    def receive_data(self, data: bytes) -> Iterator[MuxEvent]:
+    def receive_data(self, data: bytes) -> Iterator[events.MuxEvent]:
         """Yield what has arrived. Exhaust the iterator before the next call. Raises `ForwardWireError`; this object
         must not be used after that."""
-        view = memoryview(data)
-        at, end = 0, len(data)
-        partial = self._partial
-        while at < end:
-            if self._rest is not None:
-                flow, missing = self._rest
-                chunk = view[at : at + missing]
-                at += len(chunk)
-                self._rest = None if len(chunk) == missing else (flow, missing - len(chunk))
+        for kind, flow, payload in self._scanner.frames(data):
+            if kind == _DATA:
                 if flow in self._flows:
-                    yield FlowData(flow, chunk)
-                continue
-            if partial:
-                missing = FORWARD_HEADER.size - len(partial)
-                if missing > 0:
-                    partial += view[at : at + missing]
-                    at += min(missing, end - at)
-                    if len(partial) < FORWARD_HEADER.size:
-                        return
-                kind, flow, size = FORWARD_HEADER.unpack_from(partial)
-                if missing > 0 and self._begin(kind, flow, size):
-                    partial.clear()
-                    continue
-                missing = FORWARD_HEADER.size + size - len(partial)
-                partial += view[at : at + missing]
-                if end - at < missing:
-                    return
-                at += missing
-                payload = bytes(partial[FORWARD_HEADER.size :])
-                partial.clear()
-            else:
-                if end - at < FORWARD_HEADER.size:
-                    partial += view[at:]
-                    return
-                kind, flow, size = FORWARD_HEADER.unpack_from(data, at)
-                start = at + FORWARD_HEADER.size
-                if self._begin(kind, flow, size):
-                    at = start
-                    continue
-                if end - start < size:
-                    partial += view[at:]
-                    return
-                at = start + size
-                payload = data[start:at]
-            event = self._received(ForwardFrame(kind), flow, payload)
-            if event is not None:
+                    yield events.FlowData(flow, payload)
+            elif event := self._received(ForwardFrame(kind), flow, bytes(payload)):
                 yield event
 
     def receive_eof(self) -> None:
         """The other side's stream has ended. Raises `ForwardWireError` if that was in the middle of a frame."""
-        if self._partial or self._rest is not None:
+        if self._scanner.incomplete:
             raise ForwardWireError("the stream has ended in the middle of a frame")
 
     def _begin(self, kind: int, flow: int, size: int) -> bool:
@@ -351,24 +268,20 @@ class Mux:
                 if not size:
                     raise ForwardWireError(f"DATA without a byte on flow {flow}")
                 state.window.receive(size)
-                self._rest = (flow, size)
                 return True
         wire.check_forward_header(kind, flow, size)
         if self._greeted is (kind == ForwardFrame.HELLO):
             raise ForwardWireError("HELLO must be the first frame, and no other")
         if kind == _DATA:
             self._check_used(flow)
-            if size:
-                self._rest = (flow, size)
-            return True
-        return False
+        return kind == _DATA
 
     def _check_used(self, flow: int) -> None:
         used = flow < self._next_id if flow % 2 == self._next_id % 2 else flow <= self._last_peer_id
         if not used:
             raise ForwardWireError(f"flow {flow} was never opened")
 
-    def _received(self, kind: ForwardFrame, flow: int, payload: bytes) -> MuxEvent | None:
+    def _received(self, kind: ForwardFrame, flow: int, payload: bytes) -> events.MuxEvent | None:
         match kind:
             case ForwardFrame.HELLO:
                 self._greet(wire.decode_hello(payload))
@@ -379,16 +292,14 @@ class Mux:
             case ForwardFrame.LISTENING:
                 where = wire.decode_listening(payload)
                 if self._answer(self._ours.get(flow), flow):
-                    return ListenStarted(flow, where)
+                    return events.ListenStarted(flow, where)
             case ForwardFrame.OPENED:
                 address = wire.decode_opened(payload)
                 state = self._flows.get(flow)
-                if self._answer(state if state is None or state.ours else _ANSWERED, flow):
-                    return FlowAccepted(flow, address)
+                if self._answer(state if state is None or state.ours else ANSWERED, flow):
+                    return events.FlowAccepted(flow, address)
             case ForwardFrame.REFUSED:
                 return self._refused_received(flow, *wire.decode_refused(payload))
-            case ForwardFrame.DATA:
-                return FlowData(flow, payload)
             case ForwardFrame.CREDIT:
                 self._credit_received(flow, wire.decode_credit(payload))
             case ForwardFrame.EOF:
@@ -411,10 +322,10 @@ class Mux:
             raise ForwardWireError(f"the other side cannot open flow {flow} after {self._last_peer_id}")
         self._last_peer_id = flow
 
-    def _open_received(self, flow: int, opening: Opening) -> MuxEvent | None:
+    def _open_received(self, flow: int, opening: Opening) -> events.MuxEvent | None:
         self._take_peer_id(flow)
         target = opening.target
-        datagrams = isinstance(target, InetTarget) and target.transport == "udp"
+        datagrams = leads_datagrams(target)
         if opening.listener:
             listener = self._ours.get(opening.listener)
             if listener is None:
@@ -425,18 +336,18 @@ class Mux:
         if len(self._flows) >= MAX_FLOWS:
             self._put(wire.encode_refused(flow, "busy", f"this tunnel has {MAX_FLOWS} connections already"))
             return None
-        self._flows[flow] = _State(self._peer_window, self._pool, ours=False, datagrams=datagrams)
-        return FlowAsked(flow, opening, datagrams)
+        self._flows[flow] = FlowState(self._peer_window, self._pool, ours=False, datagrams=datagrams)
+        return events.FlowAsked(flow, opening, datagrams)
 
-    def _listen_received(self, listener: int, where: ForwardTarget) -> MuxEvent | None:
+    def _listen_received(self, listener: int, where: ForwardTarget) -> events.MuxEvent | None:
         self._take_peer_id(listener)
         if len(self._theirs) >= MAX_LISTENERS:
             self._put(wire.encode_refused(listener, "busy", f"this tunnel has {MAX_LISTENERS} listeners already"))
             return None
-        self._theirs[listener] = _Listening(isinstance(where, InetTarget) and where.transport == "udp")
-        return ListenAsked(listener, where)
+        self._theirs[listener] = ListenerState(datagrams=leads_datagrams(where))
+        return events.ListenAsked(listener, where)
 
-    def _answer(self, asked: _State | _Listening | None, flow: int) -> bool:
+    def _answer(self, asked: FlowState | ListenerState | None, flow: int) -> bool:
         """Record an answer; return whether anybody still waits for it."""
         if asked is None:
             self._check_used(flow)
@@ -446,16 +357,16 @@ class Mux:
         asked.answered = True
         return True
 
-    def _refused_received(self, flow: int, cause: ForwardCause, message: str) -> MuxEvent | None:
+    def _refused_received(self, flow: int, cause: ForwardCause, message: str) -> events.MuxEvent | None:
         state = self._flows.get(flow)
-        asked = self._ours.get(flow) if state is None else state if state.ours else _ANSWERED
+        asked = self._ours.get(flow) if state is None else state if state.ours else ANSWERED
         if not self._answer(asked, flow):
             return None
         if state is None:
             del self._ours[flow]
         else:
             self._forget(flow)
-        return FlowRefused(flow, cause, message)
+        return events.FlowRefused(flow, cause, message)
 
     def _credit_received(self, flow: int, count: int) -> None:
         state = self._flows.get(flow)
@@ -469,7 +380,7 @@ class Mux:
             state.wants_turn = False
             self._turns[flow] = None
 
-    def _eof_received(self, flow: int) -> MuxEvent | None:
+    def _eof_received(self, flow: int) -> events.MuxEvent | None:
         state = self._flows.get(flow)
         if state is None:
             self._check_used(flow)
@@ -478,16 +389,12 @@ class Mux:
             raise ForwardWireError(f"EOF on flow {flow}, which cannot end now")
         state.eof_received = True
         self._forget_ended(flow, state)
-        return FlowEof(flow)
+        return events.FlowEof(flow)
 
-    def _reset_received(self, flow: int) -> MuxEvent | None:
+    def _reset_received(self, flow: int) -> events.MuxEvent | None:
         if flow in self._flows:
             self._forget(flow)
         elif self._ours.pop(flow, None) is None and self._theirs.pop(flow, None) is None:
             self._check_used(flow)
             return None
-        return FlowReset(flow)
-
-
-_ANSWERED: Final = _Listening(False)
-_ANSWERED.answered = True
+        return events.FlowReset(flow)

@@ -1,9 +1,9 @@
 """Flow control inside a tunnel: how much of each flow may be in flight, and how much of all flows together. No I/O.
 
 A receiver's window begins small, so that a thousand flows need little memory even if nobody reads from them. It doubles
-each time the other side has used up most of it while everything that had arrived was consumed: a consumer that keeps
-up gets a window for long distances, and a slow one never has more than it needs. What windows have beyond their
-beginning comes out of a pool that the flows of a tunnel share.
+once as much as it holds has arrived and everything is consumed at that moment: a consumer that keeps up gets a window
+for long distances, and one that does not never makes this side store more. What windows have beyond their beginning
+comes out of a pool that the flows of a tunnel share.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from farhand_protocol.limits import KiB, MiB
 
 from .wire import MAX_FLOW_WINDOW, ForwardWireError
 
-FIRST_WINDOW: Final = 64 * KiB
-"""Bytes of a new flow that this side stores: 64 MiB for 1,000 flows of which none is read."""
+FIRST_WINDOW: Final = 128 * KiB
+"""Bytes of a new flow that this side stores: 125 MiB for 1,000 flows of which none is read. A consumer that keeps up
+leaves three quarters of it as credit, which must be enough for the largest datagram."""
 
 WINDOW_POOL: Final = 64 * MiB
-"""Bytes that the windows of all flows may have beyond `FIRST_WINDOW`: 33 flows with the largest window."""
+"""Bytes that the windows of all flows may have beyond `FIRST_WINDOW`: 34 flows with the largest window."""
 
 DATAGRAM_COST: Final = 256
 """Bytes of credit that a datagram costs beside its content: roughly what storing it takes, so that empty ones are
@@ -37,11 +38,11 @@ class WindowPool:
 class FlowWindow:
     """The receiver's end of one flow."""
 
-    __slots__ = ("_open", "_pool", "_size", "unread")
+    __slots__ = ("_before_growth", "_open", "_pool", "_size", "unread")
 
     def __init__(self, pool: WindowPool) -> None:
         self._pool = pool
-        self._size = self._open = FIRST_WINDOW
+        self._size = self._open = self._before_growth = FIRST_WINDOW
         self.unread = 0
         """Bytes received and not yet consumed."""
 
@@ -70,9 +71,10 @@ class FlowWindow:
         grant = size - self._open - self.unread
         if grant * 4 < size:
             return 0
-        if not self.unread and self._open * 2 <= size and size < MAX_FLOW_WINDOW and self._pool.free >= size:
+        self._before_growth -= grant
+        if self._before_growth <= 0 and not self.unread and size < MAX_FLOW_WINDOW and self._pool.free >= size:
             self._pool.free -= size
-            self._size += size
+            self._size = self._before_growth = 2 * size
             grant += size
         self._open += grant
         return grant

@@ -43,8 +43,9 @@ MAX_FORWARD_JSON: Final = 8 * KiB
 MAX_ORIGIN_SIZE: Final = 512
 """Characters that say where a connection came from: an address with a zone and a port has fewer than 80."""
 
-MIN_FLOW_WINDOW: Final = 16 * KiB
-"""Bytes that a side must let the other send on each flow before it has said more."""
+MIN_FLOW_WINDOW: Final = 128 * KiB
+"""Bytes that a side must let the other send on each flow before it has said more: enough for the largest datagram while
+up to a quarter is not yet returned."""
 
 MAX_FLOW_WINDOW: Final = 2 * MiB
 """Bytes that may be in flight in one direction of a flow: as in OpenSSH, 20 MB/s at a round trip of 100 ms."""
