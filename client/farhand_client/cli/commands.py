@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "status": "ask a service how it is",
     "trust": "record a service's host key",
     "helper": "show or stop what keeps connections ready",
+    "up": "install and start Farhand on another machine over ssh",
     "local": "run one command, or the REPL, on a temporary private service",
 }
 """The commands, with a summary of each."""

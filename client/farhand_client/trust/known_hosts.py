@@ -90,6 +90,28 @@ class KnownHosts:
         except OSError as error:
             raise KnownHostsError(f"cannot write {self.path}: {error.strerror}") from None
 
+    def forget(self, host: str, port: int) -> bool:
+        """Remove the keys of a service, and return whether there were any. An empty file is removed.
+
+        Raises KnownHostsError if the file cannot be written, or names the service by a pattern.
+        """
+        names = service_names(host, port)
+        try:
+            if not self.path.exists():
+                return False
+            with self._locked():
+                data = self._read()
+                left = self._without(data, names)
+                if left == data:
+                    return False
+                if left:
+                    self._rewrite(left, b"")
+                else:
+                    self.path.unlink()
+        except OSError as error:
+            raise KnownHostsError(f"cannot write {self.path}: {error.strerror}") from None
+        return True
+
     def names(self) -> list[str]:
         """Return the names of services that can be read from the file: no hashes, no patterns. None on an error."""
         try:
