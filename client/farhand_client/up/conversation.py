@@ -22,12 +22,12 @@ from farhand_client.errors import ConnectError, FarhandError
 from farhand_protocol.sentences import printable, printable_lines
 
 from .bootstrap import first_words, python_missing, remote_command
-from .ssh import Destination, up_words
+from .ssh import SshDestination, up_words
 
 MAX_NOISE: Final = 1 << 20
 """Bytes that may be printed there before the first answer: a greeting has some hundred."""
 
-MAX_ANSWER: Final = 1 << 20
+MAX_FAR_ANSWER: Final = 1 << 20
 """Bytes of one answer: a list of names."""
 
 MAX_SHOWN_ERRORS: Final = 64 << 10
@@ -36,7 +36,7 @@ MAX_SHOWN_ERRORS: Final = 64 << 10
 MAX_KEPT_ERRORS: Final = 4 << 10
 """Bytes of stderr that are kept for a failure: the last screen."""
 
-CLOSE_TIMEOUT: Final = 10.0
+SSH_END_TIMEOUT: Final = 10.0
 """Seconds that ssh has to end once its stdin has ended."""
 
 
@@ -50,7 +50,7 @@ class FarConversation:
     def __init__(
         self,
         ssh: str,
-        target: Destination,
+        target: SshDestination,
         *,
         system: bool = False,
         python: str | None = None,
@@ -87,7 +87,7 @@ class FarConversation:
         if error is not None:
             self._process.terminate()
         try:
-            self._process.wait(CLOSE_TIMEOUT)
+            self._process.wait(SSH_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -149,7 +149,7 @@ class FarConversation:
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
-            code = self._process.wait(CLOSE_TIMEOUT)
+            code = self._process.wait(SSH_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
@@ -204,7 +204,7 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
         while data := os.read(stream.fileno(), 1 << 16):
             *whole, buffer = (buffer + data).split(b"\n")
             yield from whole
-            if len(buffer) > MAX_ANSWER:
+            if len(buffer) > MAX_FAR_ANSWER:
                 yield buffer
                 buffer = b""
     if buffer:

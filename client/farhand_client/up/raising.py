@@ -22,7 +22,7 @@ from .conversation import FarConversation, UpFailed, facts_text
 from .fitting import FarPlatform
 from .host_section import changed_file, sections_of, with_host
 from .offered_keys import fingerprint_of, offered_keys
-from .ssh import Destination, destination, find_ssh
+from .ssh import SshDestination, destination, find_ssh
 from .system_units import system_units
 from .wheelhouse import Wheelhouse, downloaded, wheelhouse
 
@@ -188,7 +188,7 @@ def _show_started(started: dict[str, Any], facts: dict[str, Any], show: ShowStep
 
 def _reached(
     request: UpRequest,
-    target: Destination,
+    target: SshDestination,
     facts: dict[str, Any],
     host_key: str,
     listening: bool,
@@ -237,7 +237,7 @@ async def _run_true(name: str, identities: Sequence[Path]) -> None:
         await client.run(["true"], check=True)
 
 
-def _name_host(name: str, address: str, target: Destination, show: ShowStep) -> None:
+def _name_host(name: str, address: str, target: SshDestination, show: ShowStep) -> None:
     path = config_directory() / "config.toml"
     with changed_file(path) as texts:
         before = texts[0]
@@ -248,7 +248,7 @@ def _name_host(name: str, address: str, target: Destination, show: ShowStep) -> 
 
 def _plan(
     request: UpRequest,
-    target: Destination,
+    target: SshDestination,
     name: str,
     facts: dict[str, Any],
     house: Wheelhouse,

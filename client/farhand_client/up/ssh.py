@@ -38,7 +38,7 @@ OWN_OPTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class SshDestination:
     """Where ssh connects to: `text` is what the user wrote, the rest what ssh makes of it."""
 
     text: str
@@ -69,7 +69,7 @@ def find_ssh(environ: Mapping[str, str] = os.environ) -> str:
     raise ConnectError(f"there is no ssh in PATH; install OpenSSH's client, or name the program in {SSH_VARIABLE}")
 
 
-def destination(ssh: str, text: str) -> Destination:
+def destination(ssh: str, text: str) -> SshDestination:
     """Return what ssh makes of a destination, `[user@]host`. Raises `AddressError`."""
     if not text.strip() or text.startswith("-") or any(char.isspace() or not char.isprintable() for char in text):
         raise AddressError(f"{text!r} is not a destination for ssh; write [user@]HOST")
@@ -79,7 +79,7 @@ def destination(ssh: str, text: str) -> Destination:
     settings = _settings(ssh, text)
     # As ssh, which compares with "none".
     direct = all(settings.get(key, "none") == "none" for key in ("proxyjump", "proxycommand"))
-    return Destination(text, settings.get("hostname", host), settings.get("user", user if at else None), direct)
+    return SshDestination(text, settings.get("hostname", host), settings.get("user", user if at else None), direct)
 
 
 def up_words(ssh: str, text: str, command: str) -> list[str]:

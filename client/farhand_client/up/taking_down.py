@@ -15,7 +15,7 @@ from farhand_client.trust.known_hosts import KnownHosts
 from .conversation import FarConversation, facts_text
 from .host_section import changed_file, sections_of, without_host
 from .raising import ShowStep, UpRequest
-from .ssh import Destination, destination, find_ssh
+from .ssh import SshDestination, destination, find_ssh
 
 
 def take_down(request: UpRequest, show: ShowStep) -> None:
@@ -57,7 +57,7 @@ def _made_for(host: str) -> str | None:
     return next((section.made_for for section in sections_of(text) if section.name == host), None)
 
 
-def _forget(target: Destination, user: str, port: int, request: UpRequest, show: ShowStep) -> None:
+def _forget(target: SshDestination, user: str, port: int, request: UpRequest, show: ShowStep) -> None:
     config = config_directory()
     path = config / "config.toml"
     text = path.read_text(errors="replace") if path.exists() else ""

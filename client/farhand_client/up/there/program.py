@@ -39,7 +39,7 @@ MANNER: Final = "manner"
 RUNNING: Final = "running"
 """In the record: the installation from which the service runs."""
 
-SERVED: Final = "served"
+SERVED_CONFIG: Final = "served"
 """In the record: the digest of the configuration with which it was started, if farhand up has written that."""
 
 PORT: Final = "port"
@@ -144,18 +144,18 @@ class FarSide:
                 )
             if pid is None:
                 self._start(record, dict(request["units"]))
-            elif record.facts.get(SERVED) != served and (request["force"] or self._runs() == 0):
+            elif record.facts.get(SERVED_CONFIG) != served and (request["force"] or self._runs() == 0):
                 self._stop(record)
                 self._start(record, dict(request["units"]))
                 done = "restarted"
             elif record.facts.get(RUNNING) != name:
                 output_of([str(places.farhandd), "upgrade", *self._options()], self._environ)
-                served = record.facts.get(SERVED, served)
+                served = record.facts.get(SERVED_CONFIG, served)
                 done = "upgraded"
             else:
-                done = "restart needed" if record.facts.get(SERVED) != served else "running"
-                served = record.facts.get(SERVED, served)
-            record.facts |= {RUNNING: str(name), SERVED: served}
+                done = "restart needed" if record.facts.get(SERVED_CONFIG) != served else "running"
+                served = record.facts.get(SERVED_CONFIG, served)
+            record.facts |= {RUNNING: str(name), SERVED_CONFIG: served}
             record.save()
             pid = keeping.service_pid(socket)
             if pid is None:
