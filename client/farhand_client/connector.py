@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -32,6 +33,7 @@ from .pending import Pending
 from .times import CONNECT_TIMEOUT, KEEPALIVE_INTERVAL
 
 if TYPE_CHECKING:
+    from .connection.dial_ssh import LendTerminal
     from .handover import Handover, LostConnection
     from .trust.identities import Identities
     from .trust.keyfile import AskPassphrase
@@ -63,13 +65,14 @@ def connect(
     reconnect: float | None = RECONNECT_TIMEOUT,
     watch: OutageCallback | None = None,
     helper: bool = False,
+    lend_terminal: LendTerminal | None = None,
 ) -> Pending[Client]:
     """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
 
-    `host` is `[user@]name[:port]` (port 7022, IPv6 in brackets), `unix:PATH`, or a name from `config.toml`. `user`
-    defaults to the local user's name. `identities` are key files, tried in order, and no others; without any, the keys
-    of the ssh-agent and the usual files are tried, the likeliest first. `passphrase` is called for those that need one,
-    `touch` if a security key has to be touched.
+    `host` is `[user@]name[:port]` (port 7022, IPv6 in brackets), `unix:PATH`, `ssh:[user@]name` (by the program ssh, as
+    its configuration says), or a name from `config.toml`. `user` defaults to the local user's name. `identities` are
+    key files, tried in order, and no others; without any, the keys of the ssh-agent and the usual files are tried, the
+    likeliest first. `passphrase` is called for those that need one, `touch` if a security key has to be touched.
 
     The service's host key must be in `known_hosts` (by default `known_hosts` in the configuration directory). An
     unknown one is recorded with `accept_new`, or if `confirm` returns True; otherwise `HostKeyUnknown` is raised.
@@ -85,7 +88,11 @@ def connect(
     With `helper` the connection may be one that the user's helper keeps ready, as for the `farhand` command, unless the
     configuration says `mux = "off"`; and if it is not, the helper is started and keeps one for the next caller.
 
-    Raises `AddressError`, `ConnectError` (with its subclasses `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`),
+    ssh asks nothing unless `lend_terminal` lends it the terminal: it is called with a function, and awaits that with
+    True, or with False if there is no terminal.
+
+    Raises `AddressError`, `ConnectError` (with its subclasses `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`,
+    `CarrierFailed`),
     `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
     """
 
@@ -97,7 +104,8 @@ def connect(
         raise type_error("identities", identities, "a list of paths")
     named = tuple(Path(os.fsdecode(as_bytes(path, "a path in identities"))) for path in identities)
     record_path = None if known_hosts is None else Path(os.fsdecode(as_bytes(known_hosts, "known_hosts")))
-    for name, callback in (("confirm", confirm), ("passphrase", passphrase), ("touch", touch), ("watch", watch)):
+    callbacks = {"confirm": confirm, "passphrase": passphrase, "touch": touch, "watch": watch}
+    for name, callback in {**callbacks, "lend_terminal": lend_terminal}.items():
         as_callback(callback, name)
     seconds = as_seconds(timeout, "timeout", positive=True)
     if seconds is None:
@@ -109,10 +117,11 @@ def connect(
         async with connect_deadline(seconds) as deadline:
             config = _configuration(host, record_path)
             address = await _resolve(host, user, port, config and config / "config.toml", deadline)
-            if address.ssh or address.via:
-                raise AddressError(f"this version of Farhand reaches no host as {address} is written")
-            # A socket on this machine is connected to directly: that takes no longer than asking.
-            wanted = helper and address.socket is None and mux_allowed(address.mux)
+            if address.via:
+                raise AddressError(f"this version of Farhand reaches no host through another: {address}")
+            # A socket on this machine is connected to directly: that takes no longer than asking. ssh has a way of its
+            # own to keep connections (ControlMaster).
+            wanted = helper and not address.asks_for_no_key and mux_allowed(address.mux)
             place = helper_place() if wanted else None
             files = tuple(map(_expanded, named)) or address.identities
             login = None
@@ -124,6 +133,13 @@ def connect(
             if address.socket is not None:
                 log_in_again: LogInAgain = partial(_socket_login, address, seconds)
                 login = await log_in(await dial_socket(address, None, deadline), address, None, deadline)
+            elif address.ssh:
+                from .connection.dial_ssh import dial_ssh
+
+                log_in_again = _ssh_login_again(address, seconds, keepalive)
+                login = await log_in(
+                    await dial_ssh(address, keepalive, deadline, lend_terminal), address, None, deadline
+                )
             else:
                 record, ticket = _trusted(record_path, address)
                 keys = _identities(files, config, passphrase, deadline)
@@ -160,6 +176,8 @@ async def reconnect_lost(
         address = await _resolve(host, None, None, config and config / "config.toml", deadline)
         if address.socket is not None:
             log_in_again: LogInAgain = partial(_socket_login, address, timeout)
+        elif address.ssh:
+            log_in_again = _ssh_login_again(address, timeout, keepalive)
         else:
             record, ticket = _trusted(None, address)
             named = tuple(_expanded(Path(path)) for path in identities)
@@ -211,6 +229,20 @@ async def _resolve(
 async def _socket_login(address: Address, timeout: float) -> LoginResult:
     async with connect_deadline(timeout) as deadline:
         return await log_in(await dial_socket(address, None, deadline), address, None, deadline)
+
+
+def _ssh_login_again(address: Address, timeout: float, keepalive: float | None) -> LogInAgain:
+    # A connection of its own first: a shared one may be what was lost. But perhaps only that one asks for no password.
+    own = itertools.cycle((True, False))
+
+    async def log_in_again() -> LoginResult:
+        from .connection.dial_ssh import dial_ssh
+
+        async with connect_deadline(timeout) as deadline:
+            dialled = await dial_ssh(address, keepalive, deadline, own=next(own))
+            return await log_in(dialled, address, None, deadline)
+
+    return log_in_again
 
 
 async def _tls_login(

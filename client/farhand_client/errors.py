@@ -56,6 +56,19 @@ class ConnectError(FarhandError):
     """No connection was made: nothing answered, or the peer is not a Farhand service. Nothing has run."""
 
 
+class CarrierFailed(ConnectError):
+    """The program that was to carry the connection, such as ssh, did not lead to a service.
+
+    `code` is its exit code, or the negative number of the signal that ended it; None if it has not ended. `output` is
+    the end of what it wrote on stderr.
+    """
+
+    def __init__(self, text: str, *, code: int | None, output: str) -> None:
+        super().__init__(text)
+        self.code: Final = code
+        self.output: Final = output
+
+
 class HostKeyError(ConnectError):
     """The service's host key is not trusted. Nothing but the TLS handshake was sent.
 

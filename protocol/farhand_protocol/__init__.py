@@ -12,6 +12,7 @@ in a test by passing each one's bytes to the other.
 - `limits`: every limit with its reason. `errors`: error codes, and the exceptions for mistakes by either side.
 - `quantities`: times and sizes as people write them in options and files; the wire has numbers. `toml_lines`: where
   in such a file something is set.
+- `stdio`: what `farhandd stdio` says beside the bytes of the connection.
 - `keepalive`: when to ping a silent peer, and when to give up on it.
 - `login`, `sshformat`: what a login signs, and the OpenSSH formats it uses.
 - `transport`: runs a `Connection` on an asyncio transport; the only module that knows asyncio. `loop_time`: for how

@@ -9,7 +9,11 @@ core. `upgrade` replaces the core's program while its runs continue. One frozen 
 are used throughout.
 """
 
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __version__: Final = "0.1.0"
 """A constant: reading it from the installed metadata would take the service 20 ms of each start."""

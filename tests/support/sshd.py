@@ -47,11 +47,14 @@ class Sshd:
 
 
 @contextlib.asynccontextmanager
-async def running_sshd(directory: Path, name: str, env: Mapping[str, str]) -> AsyncIterator[Sshd]:
+async def running_sshd(
+    directory: Path, name: str, env: Mapping[str, str], *, session: Mapping[str, str] | None = None
+) -> AsyncIterator[Sshd]:
     """Run sshd with its defaults for the key `directory`/key and with the host key `directory`/host_key, which the
     caller has made; ssh's configuration calls the host `name`.
 
-    HOME is the empty directory `directory`/home, so that no .bashrc of the account that runs the tests has a part.
+    `session` are variables of its sessions. Unless it has another, HOME is the empty directory `directory`/home, so
+    that no .bashrc of the account that runs the tests has a part.
     """
     if os.geteuid() == 0:
         SEPARATION.mkdir(exist_ok=True)
@@ -59,6 +62,7 @@ async def running_sshd(directory: Path, name: str, env: Mapping[str, str]) -> As
     allowed = directory / "authorized_keys"
     allowed.write_text((directory / "key.pub").read_text())
     allowed.chmod(0o600)
+    variables = {"HOME": f"{directory}/home", **(session or {})}
     port = free_port()
     config = directory / "sshd_config"
     config.write_text(
@@ -77,7 +81,7 @@ MaxSessions 128
 MaxStartups 100
 Subsystem sftp {SFTP_SERVER}
 AcceptEnv *
-SetEnv HOME={directory}/home
+SetEnv {" ".join(f'{name}="{value}"' for name, value in variables.items())}
 """
     )
     _write_client_config(directory, name, port)

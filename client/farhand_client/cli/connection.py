@@ -17,7 +17,7 @@ from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.exitcodes import EXIT_USAGE, error_exit_code
 from farhand_client.ui.outages import OutageNotice
 from farhand_client.ui.printing import print_json, print_message, require_output
-from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
+from farhand_client.ui.prompts import ask_passphrase, confirm_host_key, lend_terminal
 
 from .loop import run_loop
 from .status import error_report
@@ -54,6 +54,7 @@ def open_connection(
         watch=watch,
         # Not where somebody types: each key would take one step more.
         helper=not options.no_mux and keepalive >= KEEPALIVE_INTERVAL,
+        lend_terminal=lend_terminal,
     )
 
 

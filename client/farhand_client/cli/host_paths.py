@@ -15,6 +15,11 @@ STANDARD: Final = "-"
 _HOST: Final = re.compile(r"((?:[^@/]*@)?(?:\[[^]/]*\]|[^:/\[]*)(?::[0-9]{1,5}(?=:))?):(.*)", re.DOTALL)
 """No slash before the colon, so that `./a:b` and `/a:b` are here; a port only where another colon follows it."""
 
+_BY_SSH: Final = re.compile(
+    r"(ssh:(?![0-9]+:)(?:[^@/:]*@)?(?:\[[^]/]*\]|[^:/\[]+)(?::[0-9]{1,5}(?=:))?):(.*)", re.DOTALL
+)
+"""Two colons at least: with one, the host is called ssh, as with two after a port."""
+
 _SOCKET: Final = re.compile(r"(unix:[^:]*):(.*)", re.DOTALL)
 
 
@@ -31,8 +36,9 @@ class HostPath(NamedTuple):
 
 
 def parse_host_path(word: str) -> HostPath:
-    """Return what `word` names: `[user@]host[:port]:PATH`, `unix:SOCKET:PATH`, or else a path on this machine."""
-    match = _SOCKET.fullmatch(word) if word.startswith("unix:") else _HOST.fullmatch(word)
+    """Return what `word` names: `[user@]host[:port]:PATH`, `unix:SOCKET:PATH`, `ssh:[user@]host:PATH`, or else a path
+    on this machine."""
+    match = _SOCKET.fullmatch(word) if word.startswith("unix:") else _BY_SSH.fullmatch(word) or _HOST.fullmatch(word)
     return HostPath(None, word) if match is None else HostPath(match[1], match[2])
 
 

@@ -101,8 +101,8 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         "host",
         metavar="HOST",
         nargs="?",
-        help="[user@]name[:port], unix:PATH, or a name from config.toml; default: default_host of that file, or "
-        "FARHAND_HOST",
+        help="[user@]name[:port], unix:PATH, ssh:[user@]name, or a name from config.toml; default: default_host of "
+        "that file, or FARHAND_HOST",
     )
 
 

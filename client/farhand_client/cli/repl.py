@@ -76,7 +76,7 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
         from farhand_client.times import KEEPALIVE_INTERVAL
         from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
         from farhand_client.ui.printing import print_message
-        from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
+        from farhand_client.ui.prompts import ask_passphrase, confirm_host_key, lend_terminal
 
         keepalive, reconnect = KEEPALIVE_INTERVAL, RECONNECT_TIMEOUT
         if is_attended():
@@ -107,6 +107,7 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
                 keepalive=keepalive,
                 reconnect=reconnect,
                 watch=watch_and_note,
+                lend_terminal=lambda use: ask_user(lambda: lend_terminal(use)),
             )
 
         return open_client

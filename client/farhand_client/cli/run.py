@@ -77,9 +77,9 @@ Run a command on another machine.
 """
 
 _EPILOG: Final = """\
-HOST is [user@]name[:port], unix:PATH, or a name from config.toml. Everything after HOST reaches the command unchanged,
-byte for byte; no shell interprets it unless --shell is given. If config.toml has a default_host, or FARHAND_HOST is
-set, HOST may be left out: farhand run -- uname -a.
+HOST is [user@]name[:port], unix:PATH, ssh:[user@]name, or a name from config.toml. Everything after HOST reaches the
+command unchanged, byte for byte; no shell interprets it unless --shell is given. If config.toml has a default_host, or
+FARHAND_HOST is set, HOST may be left out: farhand run -- uname -a.
 
 If stdin was not passed on although it holds data for farhand, a line on stderr says so. Data for the script that runs
 farhand, such as the rest of a list in a while read loop, does not count, and is left alone.

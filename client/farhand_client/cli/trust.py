@@ -45,6 +45,8 @@ def trust_command(arguments: Sequence[str]) -> int:
     options = parse_with_host(parser, arguments)
     config = config_directory()
     address = resolve(options.host, config=config / "config.toml")
+    if address.ssh:
+        raise AddressError(f"{address} is reached by ssh, which has host keys of its own; connect to it directly")
     if address.socket is not None:
         raise AddressError(f"{address} is a socket on this machine, which needs no host key; connect to it directly")
     known_hosts = KnownHosts(config / "known_hosts")

@@ -77,8 +77,8 @@ async def _log_in(
         software=SOFTWARE,
         features=FEATURES,
         limits=session.connection.announced_limits,
-        user=address.user if address.socket is not None else address.user or local_user(),
-        server=address.host or None,
+        user=_requested_user(address),
+        server=None if address.asks_for_no_key else address.host,
         nonce=os.urandom(32),
     )
     if session.end_cause is None:  # otherwise the service has refused the client unasked, and the reason is read next
@@ -99,6 +99,12 @@ async def _log_in(
     assert isinstance(accepted, m.Accepted)
     session.login_done()
     return LoginResult(session, welcome, accepted, identity, signing)
+
+
+def _requested_user(address: Address) -> str | None:
+    if address.ssh:
+        return None  # ssh has logged in as that user
+    return address.user or (None if address.socket is not None else local_user())
 
 
 def local_user() -> str:

@@ -47,6 +47,20 @@ class ChannelEndpoint(Protocol):
         """Note that the connection, and the channel with it, ended because of `why`."""
 
 
+class SessionCarrier(Protocol):
+    """The program that carries the bytes of a session."""
+
+    @property
+    def words(self) -> str:
+        """The end of what it has written on stderr."""
+
+    def end(self) -> None:
+        """Begin to end it. Safe to call again."""
+
+    async def ended(self) -> None:
+        """Wait until it has ended."""
+
+
 class ClientSession:
     """The client's side of one connection, and the `Handler` of its `ConnectionTransport`.
 
@@ -68,6 +82,8 @@ class ClientSession:
         """Why the connection ended; None while it is up."""
         self.protocol_broken = False
         """Whether the connection ended because the service violated the protocol."""
+        self.carrier: SessionCarrier | None = None
+        """The program that carries the connection, and ends with it; None without one."""
         self._on_end: Callable[[FarhandError], None] | None = None
         self._keepalive = Keepalive(keepalive)
         self._transport: ConnectionTransport | None = None
@@ -225,6 +241,9 @@ class ClientSession:
                 await asyncio.wait([self._closed], timeout=CLOSE_TIMEOUT)
             finally:
                 self.abort()
+        if self.carrier is not None:
+            self.carrier.end()
+            await self.carrier.ended()
 
     def abort(self) -> None:
         """Cut the connection at once."""
@@ -289,7 +308,11 @@ class ClientSession:
     def lost(self, error: Exception | None) -> None:
         """Note that the transport has ended, by `error` or because the peer closed it."""
         how = f"failed: {error}" if error is not None else "was closed by the peer"
+        if self.carrier is not None and self.carrier.words:
+            how += f": {self.carrier.words}"
         self._end(ConnectionLost(f"the connection to {self.name} {how}"))
+        if self.carrier is not None:
+            self.carrier.end()
         self._transport = None
         if not self._closed.done():
             self._closed.set_result(None)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import termios
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from farhand_client.caller import before_asking
@@ -65,6 +65,32 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
         os.close(tty)
     # A passphrase may hold any bytes.
     return line.decode(errors="surrogateescape").rstrip("\n")
+
+
+async def lend_terminal(use: Callable[[bool], Awaitable[None]]) -> None:
+    """Call `use`, and wait for it, with whether a program may ask the user at the terminal meanwhile.
+
+    The terminal has its modes again afterwards, however that program ends.
+    """
+    before_asking()
+    try:
+        tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        await use(False)
+        return
+    try:
+        if _in_background(tty):
+            await use(False)
+            return
+        before = termios.tcgetattr(tty)
+        try:
+            await use(True)
+        finally:
+            with contextlib.suppress(OSError, termios.error):
+                if termios.tcgetattr(tty) != before:
+                    termios.tcsetattr(tty, termios.TCSADRAIN, before)
+    finally:
+        os.close(tty)
 
 
 def _in_background(tty: int) -> bool:

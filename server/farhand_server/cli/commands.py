@@ -129,6 +129,16 @@ def _parser() -> argparse.ArgumentParser:
     edge.add_argument("--child", action="store_true", help=argparse.SUPPRESS)  # of `serve`, which sends the sockets
     edge.set_defaults(act=_lazily("edge", "edge"))
 
+    stdio = commands.add_parser(
+        "stdio",
+        help="join stdin and stdout to the running service's socket, as `ssh HOST farhandd stdio` does for clients",
+        epilog="Exit code: 0 the connection was closed; 69 no service answers.",
+    )
+    stdio.add_argument(
+        "--socket", metavar="PATH", help="Unix socket of the service (default: this account's, or else the system's)"
+    )
+    stdio.set_defaults(act=_lazily("stdio", "stdio"), parser=stdio)
+
     check = commands.add_parser(
         "check", help="validate configuration and policy, and print the configuration that applies"
     )

@@ -10,6 +10,7 @@ descriptors.
 from __future__ import annotations
 
 import os
+import sys
 
 _UNFORESEEN = 255
 """`report.UNFORESEEN`, for when even that cannot be imported."""
@@ -19,6 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command given by `arguments` (default: the process's own), and return the exit code."""
     try:
         if arguments is None:  # otherwise this is not a process of its own
+            if sys.argv[1:2] == ["stdio"]:
+                from .stdio import join, plain_socket
+
+                plain, path = plain_socket(sys.argv[1:])
+                if plain:  # all else that is imported below would take twice the time
+                    return join(path)
             from .process import prepare_process
 
             prepare_process()
