@@ -23,7 +23,7 @@ from .targets import MAX_UNIX_PATH, ForwardCause, ForwardRefused, ForwardTarget,
 RESOLVE_TIMEOUT: Final = 15.0
 """Seconds for a name: a resolver asks each of three servers for 5 seconds (resolv.conf(5))."""
 
-DIAL_TIMEOUT: Final = 30.0
+DIALLING_TIMEOUT: Final = 30.0
 """Seconds in all for connecting to the addresses of a target: Linux would try for 127 (tcp(7), tcp_syn_retries)."""
 
 NEXT_ATTEMPT_DELAY: Final = 0.25
@@ -33,7 +33,7 @@ MAX_RESOLVING: Final = 32
 """Names resolved at once, each in a thread; further ones wait. As many threads as asyncio has by default at most."""
 
 MAX_ADDRESSES: Final = 32
-"""Addresses of a name that are tried; 31 attempts a quarter of a second apart take a quarter of `DIAL_TIMEOUT`."""
+"""Addresses of a name that are tried; 31 attempts a quarter of a second apart take a quarter of `DIALLING_TIMEOUT`."""
 
 FULL_BACKLOG_DELAY: Final = 0.01
 """Seconds until the next attempt if too many wait to be accepted on a Unix socket: the kernel refuses the next one with
@@ -70,7 +70,7 @@ says why it is denied, None if it is allowed."""
 class Dialer:
     """Connects to targets that are allowed."""
 
-    def __init__(self, allowed: Allowed = lambda target, address: None, *, timeout: float = DIAL_TIMEOUT) -> None:
+    def __init__(self, allowed: Allowed = lambda target, address: None, *, timeout: float = DIALLING_TIMEOUT) -> None:
         self._allowed = allowed
         self._timeout = timeout
         self._resolving = asyncio.Semaphore(MAX_RESOLVING)
