@@ -14,6 +14,7 @@ How a request and its output travel, module by module:
     streams     tracks those offsets; `output` and `stdin` buffer bytes for a reader, or until the service has credit
     calls       requests with one answer: lists, signals, recordings, waits
     files       put, get and sync: transfers of files, which are runs too
+    forwards    connections to and from the service's machine, all through one run
     results     how a run ended; `errors` has everything else that can go wrong
 
 Below these, `connection.reconnecting` replaces a lost session with a new one, and `connection.session` routes what
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         ConnectError,
         ConnectionLost,
         FarhandError,
+        ForwardError,
         HostKeyChanged,
         HostKeyError,
         HostKeyRevoked,
@@ -77,9 +79,13 @@ if TYPE_CHECKING:
         TransferIncomplete,
         TransferInterrupted,
         TransferRefused,
+        TunnelLost,
     )
     from .files.places import Remote
     from .files.transfer import Transfer
+    from .forwards.forward import Forward, LocalForward, RemoteForward
+    from .forwards.reports import ForwardedConnection, ForwardEvent
+    from .forwards.socks_forward import RemoteSocksForward, SocksForward
     from .options import DEVNULL, PIPE, STDOUT, RunOptions
     from .output import Chunk, Gap
     from .results import CommandError, CommandTimeout, Completed, Result
@@ -109,6 +115,10 @@ __all__ = [
     "Exited",
     "FarhandError",
     "Finished",
+    "Forward",
+    "ForwardError",
+    "ForwardEvent",
+    "ForwardedConnection",
     "Found",
     "FoundAll",
     "Gap",
@@ -118,6 +128,7 @@ __all__ = [
     "HostKeyUnknown",
     "Killed",
     "LeftProcesses",
+    "LocalForward",
     "Lost",
     "Matched",
     "Moved",
@@ -128,6 +139,8 @@ __all__ = [
     "OutputMark",
     "Placed",
     "Remote",
+    "RemoteForward",
+    "RemoteSocksForward",
     "Removed",
     "RequestRefused",
     "Result",
@@ -139,6 +152,7 @@ __all__ = [
     "ServiceStatus",
     "Signaled",
     "Skipped",
+    "SocksForward",
     "SpawnError",
     "SpawnFailed",
     "TerminalRequest",
@@ -150,6 +164,7 @@ __all__ = [
     "TransferRefused",
     "Transferred",
     "Trouble",
+    "TunnelLost",
     "UsageReport",
     "WindowSize",
     "__version__",
@@ -166,6 +181,9 @@ _HOMES = {
     "farhand_client.files.places": ("Remote",),
     "farhand_client.transferred": ("Transferred",),
     "farhand_client.files.transfer": ("Transfer",),
+    "farhand_client.forwards.forward": ("Forward", "LocalForward", "RemoteForward"),
+    "farhand_client.forwards.reports": ("ForwardEvent", "ForwardedConnection"),
+    "farhand_client.forwards.socks_forward": ("RemoteSocksForward", "SocksForward"),
     "farhand_client.run": ("Run", "RunWithStdin"),
     "farhand_client.version": ("__version__",),
     "farhand_files.events": (

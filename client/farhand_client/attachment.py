@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from farhand_protocol import messages as m
-from farhand_protocol.features import FILES, LEFT_PROCESSES, PRELUDE
+from farhand_protocol.features import FILES, FORWARDS, LEFT_PROCESSES, PRELUDE
 from farhand_protocol.outcome import Lost, Outcome, SpawnFailed
 
 from .arguments import as_window_size
@@ -233,6 +233,8 @@ class ClientAttachment:
             session.require_feature(PRELUDE, "run a prelude in the shell")
         if isinstance(opening, m.RunRequest) and opening.transfer is not None:
             session.require_feature(FILES, "transfer files")
+        if isinstance(opening, m.RunRequest) and opening.forward is not None:
+            session.require_feature(FORWARDS, "forward connections")
         session.open_channel(self, opening)
         if self._left_with_stop:
             self.connection.unregister(self)

@@ -11,6 +11,7 @@ from farhand_protocol.limits import MiB
 from .arguments import as_callback, as_count, as_seconds
 from .attach_request import Offsets, checked_attach
 from .files.methods import TransferMethods
+from .forwards.methods import ForwardMethods
 from .home_loop import not_picklable
 from .options import (
     DEVNULL,
@@ -47,13 +48,12 @@ MAX_OUTPUT: Final = 64 * MiB
 """Bytes of each output stream that `Client.run` keeps by default: more than people read, and harmless to a laptop."""
 
 
-class Client(TransferMethods):
+class Client(TransferMethods, ForwardMethods):
     """A login as `user` on the machine that calls itself `host`. Made by `connect`; an async context manager.
 
     Any number of runs may be under way at once, up to the service's limit (1024). After the connection is lost, the
-    client reconnects, and everything under way continues; requests made in the meantime wait.
-
-    Closing the client stops the runs that were started here, unless they are kept (`on_disconnect="keep"`).
+    client reconnects, and everything under way continues; requests made in the meantime wait. Closing the
+    client stops the runs that were started here, unless they are kept (`on_disconnect="keep"`).
     """
 
     def __init__(self, connection: ReconnectingConnection, login: LoginResult) -> None:
@@ -376,7 +376,8 @@ class Client(TransferMethods):
         return await service_status(self._connection, self.features, self.software)
 
     async def close(self) -> None:
-        """Close the connection. The service stops the runs that were started here, unless they are kept."""
+        """Close forwards and the connection. The service stops runs that were started here, unless they are kept."""
+        await self._close_forwards()
         await self._connection.close()
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, TypeVar
 
+    from farhand_forwards.targets import ForwardCause
     from farhand_protocol.errors import ErrorCode
     from farhand_protocol.outcome import Outcome, SpawnFailed
     from farhand_protocol.sshformat import PublicKey
@@ -35,6 +36,7 @@ def _restored(
 ) -> _Error:
     """Return an error as it was when it was pickled, without calling `__init__` again."""
     error = kind.__new__(kind, *args)
+    error.args = args  # OSError sets them in its `__init__`
     error.__dict__.update(attributes)
     if cause is not None:
         error.__cause__ = cause
@@ -193,3 +195,43 @@ class TransferRefused(TransferError):
 
 class TransferInterrupted(TransferError):
     """The transfer's run has ended before it was done, and further attempts came no further."""
+
+
+class ForwardError(FarhandError, OSError):
+    """A connection through a forward, or a listener, was not made. Other connections go on.
+
+    `cause` says why in one word: the target has `refused` the connection, is `unreachable`, its name is `unresolved`,
+    or it did not answer (`timeout`); the policy or the key has `denied` it; the address to listen on is in use, or
+    there are too many connections (`busy`); or it has `failed` for another reason, which the text says.
+
+    It is an OSError, and has the `errno` of one: libraries that try again after such an error do so here too.
+    """
+
+    def __init__(self, cause: ForwardCause, text: str) -> None:
+        super().__init__(text)
+        self.cause: Final = cause
+
+    @property
+    def errno(self) -> int | None:  # type: ignore[override]  # it follows from the cause
+        """The error number that a direct connection would have failed with; None if it would have had none."""
+        import errno
+
+        return {
+            "refused": errno.ECONNREFUSED,
+            "unreachable": errno.EHOSTUNREACH,
+            "timeout": errno.ETIMEDOUT,
+            "denied": errno.EACCES,
+            "busy": errno.EADDRINUSE,
+        }.get(self.cause)
+
+
+class TunnelLost(FarhandError, ConnectionError):
+    """The service's forward worker has ended, and with it every connection through it: the service was restarted, the
+    client was away for too long, or the worker was stopped. The next connection starts another one.
+
+    `run_id` is the id of the worker's run, where it is known.
+    """
+
+    def __init__(self, text: str, *, run_id: str | None = None) -> None:
+        super().__init__(text)
+        self.run_id: Final = run_id

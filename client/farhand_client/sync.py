@@ -19,13 +19,9 @@ from typing import (
     ClassVar,
     Concatenate,
     Final,
-    Generic,
-    NoReturn,
     ParamSpec,
-    Protocol,
     Self,
     TypeAlias,
-    TypeVar,
     cast,
 )
 
@@ -42,6 +38,7 @@ from .errors import (
     ConnectError,
     ConnectionLost,
     FarhandError,
+    ForwardError,
     HostKeyChanged,
     HostKeyError,
     HostKeyRevoked,
@@ -55,12 +52,14 @@ from .errors import (
     TransferIncomplete,
     TransferInterrupted,
     TransferRefused,
+    TunnelLost,
 )
-from .home_loop import not_picklable
 from .loop_thread import LoopThread, loop_thread
 from .options import DEVNULL, PIPE, STDOUT
 from .output import Chunk, Gap
 from .results import CommandError, CommandTimeout, Completed, Result
+from .sync_forwards import SyncForward, SyncForwardMethods
+from .sync_wrapper import SyncWrapper, Wraps, in_loop, waiting
 
 if TYPE_CHECKING:
     from farhand_protocol.outcome import Outcome
@@ -84,6 +83,8 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "FarhandError",
+    "Forward",
+    "ForwardError",
     "Gap",
     "HostKeyChanged",
     "HostKeyError",
@@ -101,57 +102,14 @@ __all__ = [
     "TransferIncomplete",
     "TransferInterrupted",
     "TransferRefused",
+    "TunnelLost",
     "connect",
 ]
 
 _P = ParamSpec("_P")
-_R = TypeVar("_R")
-_Inner = TypeVar("_Inner")
 
 
-class _Wraps(Protocol[_Inner]):
-    _inner: _Inner
-    _loop_thread: LoopThread
-
-
-def _waiting(
-    method: Callable[Concatenate[_Inner, _P], Coroutine[Any, Any, _R]],
-) -> Callable[Concatenate[_Wraps[_Inner], _P], _R]:
-    @functools.wraps(method)
-    def call(self: _Wraps[_Inner], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        return self._loop_thread.call(method(self._inner, *args, **kwargs))
-
-    return call
-
-
-def _in_loop(method: Callable[Concatenate[_Inner, _P], _R]) -> Callable[Concatenate[_Wraps[_Inner], _P], _R]:
-    @functools.wraps(method)
-    def call(self: _Wraps[_Inner], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        async def inner() -> _R:
-            return method(self._inner, *args, **kwargs)
-
-        return self._loop_thread.call(inner())
-
-    return call
-
-
-class _Wrapper(Generic[_Inner]):
-    """An object of the asyncio API, and the thread in which its methods run."""
-
-    _name: ClassVar[str]
-
-    def __init__(self, inner: _Inner, thread: LoopThread) -> None:
-        self._inner = inner
-        self._loop_thread = thread
-
-    def __repr__(self) -> str:
-        return f"<blocking {repr(self._inner)[1:]}"
-
-    def __reduce__(self) -> NoReturn:
-        raise not_picklable(self._name)
-
-
-class SyncInputStream(_Wrapper[_stdin.InputStream]):
+class SyncInputStream(SyncWrapper[_stdin.InputStream]):
     """A `farhand_client.stdin.InputStream` whose `write` waits until the bytes are sent."""
 
     _name = "a run's stdin"
@@ -165,16 +123,16 @@ class SyncInputStream(_Wrapper[_stdin.InputStream]):
 
         self._loop_thread.call(write())
 
-    close = _in_loop(_stdin.InputStream.close)
+    close = in_loop(_stdin.InputStream.close)
 
 
-class SyncOutputStream(_Wrapper[_output.OutputStream]):
+class SyncOutputStream(SyncWrapper[_output.OutputStream]):
     """A `farhand_client.output.OutputStream` to loop over with `for`."""
 
     _name = "a run's output"
 
-    read = _waiting(_output.OutputStream.read)
-    discard = _in_loop(_output.OutputStream.discard)
+    read = waiting(_output.OutputStream.read)
+    discard = in_loop(_output.OutputStream.discard)
 
     def __iter__(self) -> Iterator[bytes]:
         while chunks := self._loop_thread.call(self._inner.read_ready()):
@@ -189,7 +147,7 @@ class SyncOutputStream(_Wrapper[_output.OutputStream]):
             yield rest
 
 
-class SyncRun(_Wrapper[_run.Run]):
+class SyncRun(SyncWrapper[_run.Run]):
     """A `farhand_client.run.Run` whose methods block. Leaving its context has the same effect as there."""
 
     _name = "a run"
@@ -249,15 +207,15 @@ class SyncRun(_Wrapper[_run.Run]):
             if not self._loop_thread.in_child:
                 self._loop_thread.call(items.aclose())
 
-    wait = _waiting(_run.Run.wait)
-    wait_for = _waiting(_run.Run.wait_for)
-    stop = _waiting(_run.Run.stop)
-    send_signal = _in_loop(_run.Run.send_signal)
-    resize = _in_loop(_run.Run.resize)
-    terminate = _in_loop(_run.Run.terminate)
-    kill = _in_loop(_run.Run.kill)
-    detach = _in_loop(_run.Run.detach)
-    abandon = _in_loop(_run.Run.abandon)
+    wait = waiting(_run.Run.wait)
+    wait_for = waiting(_run.Run.wait_for)
+    stop = waiting(_run.Run.stop)
+    send_signal = in_loop(_run.Run.send_signal)
+    resize = in_loop(_run.Run.resize)
+    terminate = in_loop(_run.Run.terminate)
+    kill = in_loop(_run.Run.kill)
+    detach = in_loop(_run.Run.detach)
+    abandon = in_loop(_run.Run.abandon)
 
     def __enter__(self) -> Self:
         return self
@@ -281,9 +239,9 @@ class SyncRunWithStdin(SyncRun):
 
 def _starting(
     method: Callable[Concatenate[_client.Client, _P], Coroutine[Any, Any, _run.Run]],
-) -> Callable[Concatenate[_Wraps[_client.Client], _P], Run]:
+) -> Callable[Concatenate[Wraps[_client.Client], _P], Run]:
     @functools.wraps(method)
-    def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRun:
+    def call(self: Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRun:
         inner = self._loop_thread.call(method(self._inner, *args, **kwargs))
         kind = SyncRun if inner.stdin is None else SyncRunWithStdin
         return kind(inner, self._loop_thread)
@@ -293,9 +251,9 @@ def _starting(
 
 def _starting_with_stdin(
     method: Callable[Concatenate[_client.Client, _P], Coroutine[Any, Any, _run.RunWithStdin]],
-) -> Callable[Concatenate[_Wraps[_client.Client], _P], RunWithStdin]:
+) -> Callable[Concatenate[Wraps[_client.Client], _P], RunWithStdin]:
     @functools.wraps(method)
-    def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRunWithStdin:
+    def call(self: Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> SyncRunWithStdin:
         return SyncRunWithStdin(self._loop_thread.call(method(self._inner, *args, **kwargs)), self._loop_thread)
 
     return call
@@ -303,15 +261,15 @@ def _starting_with_stdin(
 
 def _transferring(
     method: Callable[Concatenate[_client.Client, _P], Transfer],
-) -> Callable[Concatenate[_Wraps[_client.Client], _P], Transferred]:
+) -> Callable[Concatenate[Wraps[_client.Client], _P], Transferred]:
     @functools.wraps(method)
-    def call(self: _Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> Transferred:
+    def call(self: Wraps[_client.Client], /, *args: _P.args, **kwargs: _P.kwargs) -> Transferred:
         return self._loop_thread.call(method(self._inner, *args, **kwargs))
 
     return call
 
 
-class SyncClient(_Wrapper[_client.Client]):
+class SyncClient(SyncForwardMethods):
     """A `farhand_client.client.Client` whose methods block."""
 
     _name = "a client"
@@ -325,22 +283,22 @@ class SyncClient(_Wrapper[_client.Client]):
         self.version: Final = inner.version
         self.features: Final = inner.features
 
-    run: ClassVar = cast("RunMethod", _waiting(_client.Client.run))
+    run: ClassVar = cast("RunMethod", waiting(_client.Client.run))
     start: ClassVar = cast("StartMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.start))
     shell = _starting_with_stdin(_client.Client.shell)
     attach: ClassVar = cast("AttachMethod[SyncRun, SyncRunWithStdin]", _starting(_client.Client.attach))
     put = _transferring(_client.Client.put)
     get = _transferring(_client.Client.get)
     sync = _transferring(_client.Client.sync)
-    ping = _waiting(_client.Client.ping)
-    status = _waiting(_client.Client.status)
-    recording = _waiting(_client.Client.recording)
-    runs = _waiting(_client.Client.runs)
-    info = _waiting(_client.Client.info)
-    signal = _waiting(_client.Client.signal)
-    stop = _waiting(_client.Client.stop)
-    wait = _waiting(_client.Client.wait)
-    wait_for = _waiting(_client.Client.wait_for)
+    ping = waiting(_client.Client.ping)
+    status = waiting(_client.Client.status)
+    recording = waiting(_client.Client.recording)
+    runs = waiting(_client.Client.runs)
+    info = waiting(_client.Client.info)
+    signal = waiting(_client.Client.signal)
+    stop = waiting(_client.Client.stop)
+    wait = waiting(_client.Client.wait)
+    wait_for = waiting(_client.Client.wait_for)
 
     def close(self) -> None:
         """Do as `farhand_client.client.Client.close`. A forked child does nothing: its parent has the connection."""
@@ -381,5 +339,6 @@ connect = _connecting(_connector.connect)
 
 # The names that this module shares with `farhand_client`.
 Client: TypeAlias = SyncClient
+Forward: TypeAlias = SyncForward
 Run: TypeAlias = SyncRun
 RunWithStdin: TypeAlias = SyncRunWithStdin

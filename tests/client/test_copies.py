@@ -31,17 +31,25 @@ from farhand_client import (
     Exited,
     FarhandError,
     Finished,
+    Forward,
+    ForwardedConnection,
+    ForwardError,
+    ForwardEvent,
     Found,
     FoundAll,
     Gap,
     Killed,
+    LocalForward,
     Lost,
     Matched,
     Moved,
     Outage,
     OutputIncomplete,
     OutputMark,
+    Placed,
     Remote,
+    RemoteForward,
+    RemoteSocksForward,
     Removed,
     RequestRefused,
     Result,
@@ -51,6 +59,7 @@ from farhand_client import (
     RunWithStdin,
     Signaled,
     Skipped,
+    SocksForward,
     SpawnError,
     SpawnFailed,
     TerminalRequest,
@@ -66,6 +75,7 @@ from farhand_client.connection.attempts import ConnectionDropped
 from farhand_client.errors import AmbiguousId, ConnectionLost, HostKeyError, RunGoesOn, TransferError
 from farhand_client.output import OutputStream
 from farhand_client.stdin import InputStream
+from farhand_client.sync_forwards import SyncForward
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.messages import ClientInfo, LoopHolds, ServiceStatus, ShareInfo
@@ -94,6 +104,7 @@ VALUES: list[Any] = [
     Found(b"a", 0, 3),
     FoundAll(1, 3),
     Moved(b"a", 3, 3),
+    Placed(b"a", 1, 2),
     Remote("/srv"),
     Removed(b"a"),
     Skipped(b"a", 3),
@@ -141,12 +152,21 @@ MADE: dict[type, Callable[[type[Any]], Exception]] = {
     RunGoesOn: lambda kind: kind("it goes on", run_id=ID),
     SpawnError: lambda kind: kind(FAILED, run_id=ID),
     TransferError: lambda kind: kind("a disk is full", transferred=TRANSFERRED),
+    ForwardError: lambda kind: kind("refused", "nothing listens there"),
     FarhandError: lambda kind: kind("a sentence"),
 }
 """How an error of a class is made, if it is not made like its base."""
 
 OF_A_CONNECTION = {Client, InputStream, OutputStream, Run, RunWithStdin, Transfer} | {
+    Forward,
+    ForwardEvent,
+    ForwardedConnection,
+    LocalForward,
+    RemoteForward,
+    RemoteSocksForward,
+    SocksForward,
     sync.SyncClient,
+    SyncForward,
     sync.SyncInputStream,
     sync.SyncOutputStream,
     sync.SyncRun,

@@ -110,6 +110,11 @@ class ReconnectingConnection:
             return "connected"
         return "reconnecting" if self._failure is None else "closed"
 
+    @property
+    def closed(self) -> bool:
+        """Whether there will be no further session."""
+        return self._failure is not None
+
     async def connected_session(self) -> ClientSession:
         """Wait until there is a session and return it. Raises `ConnectionLost` if there will be none."""
         self.check_home()
