@@ -31,7 +31,7 @@ usage: farhand rsh [-46AaCfGgKkMNnqsTtVvXxYy] [-B bind_interface] [-b bind_addre
 
 CONTROL_COMMANDS: Final = frozenset(("check", "forward", "exit", "stop", "cancel", "proxy", "conninfo", "channels"))
 
-_LEVELS: Final = ("INFO", "VERBOSE", "DEBUG1", "DEBUG2", "DEBUG3")
+_LEVELS: Final = ("INFO", "VERBOSE", "DEBUG", "DEBUG2", "DEBUG3")
 
 _SIMPLE: Final = {
     "4": ("addressfamily", "inet"),

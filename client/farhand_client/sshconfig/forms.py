@@ -126,7 +126,9 @@ def _choice(line: Line) -> None:
 
 
 def _time(line: Line) -> None:
-    line.put(line.time())
+    seconds = line.time()
+    if seconds >= 0:  # `none` is as good as no value
+        line.put(seconds)
 
 
 def _count(line: Line) -> None:
@@ -144,7 +146,7 @@ def _text(line: Line) -> None:
 
 def _command(line: Line) -> None:
     line.consume()
-    if not (line.name == "proxycommand" and "proxyjump" in line.values):
+    if line.name != "proxycommand" or line.values.get("proxyjump", "none") == "none":
         line.put(line.rest.lstrip(" \t\r\n="))
 
 
@@ -182,7 +184,8 @@ def _forward(line: Line) -> None:
     specification = f"{first}:{second}" if second else first
     if forward_from(specification, dynamic=dynamic, remote=line.name == "remoteforward") is None:
         raise line.error("Bad forwarding specification.")
-    line.append(specification)
+    if specification not in line.values.get(line.name, ()):
+        line.append(specification)
 
 
 def _forward_agent(line: Line) -> None:

@@ -78,7 +78,7 @@ FORMER_KEYWORDS: Final = {
 """Former names of keywords."""
 
 LOG_LEVELS: Final = {
-    name: name for name in ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG1", "DEBUG2", "DEBUG3")
-} | {"DEBUG": "DEBUG1"}
+    name: name for name in ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG2", "DEBUG3")
+} | {"DEBUG1": "DEBUG"}
 
 LOG_FACILITIES: Final = frozenset(("DAEMON", "USER", "AUTH", "AUTHPRIV", *(f"LOCAL{number}" for number in range(8))))

@@ -37,8 +37,8 @@ class Settings:
         form = SSH_KEYWORDS.get(name)
         if form is None:
             ignored = self.values.get("ignoreunknown")
-            if not lenient and (ignored is None or match_list(keyword, ignored) != 1):
-                raise SshConfigError(f"{where}: Bad configuration option: {keyword}")
+            if not lenient and (ignored is None or match_list(keyword, ignored, lower=True) != 1):
+                raise SshConfigError(f"{where.replace(' line ', ': line ')}: Bad configuration option: {keyword}")
             self.ignored.append(keyword)
             return
         arguments = split_arguments(rest)

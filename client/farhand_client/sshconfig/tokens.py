@@ -62,3 +62,37 @@ def with_home(path: str) -> str:
     if found.startswith("~"):
         raise TokenError(f"the ~ in {path} stands for no directory")
     return f"{found.rstrip('/')}/{rest.lstrip('/')}"
+
+
+def local_user() -> str:
+    """Return the name of the user of this process, its number if passwd(5) does not know it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def connection_tokens(*, host: str, original: str, port: str, user: str, alias: str, jump: str = "") -> dict[str, str]:
+    """Return what the tokens mean for a connection to `host`, which was given as `original`."""
+    # uname(2) has the name that gethostname(2) returns; socket takes longer to import.
+    here = os.uname().nodename
+    from hashlib import sha1
+
+    digest = sha1(f"{here}{host}{port}{user}{jump}".encode(errors="surrogateescape"), usedforsecurity=False)
+    return {
+        "C": digest.hexdigest(),
+        "L": here.partition(".")[0],
+        "T": "NONE",
+        "d": os.path.expanduser("~"),
+        "h": host,
+        "i": str(os.getuid()),
+        "j": jump,
+        "k": alias,
+        "l": here,
+        "n": original,
+        "p": port,
+        "r": user,
+        "u": local_user(),
+    }

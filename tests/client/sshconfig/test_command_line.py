@@ -48,7 +48,7 @@ def test_where_ssh_shows_its_usage_this_does_too(words: list[str]) -> None:
     ("words", "sentence"),
     [
         (["-p", "0", "web"], "Bad port '0'"),
-        (["-oNonsense=1", "web"], "command-line line 0: Bad configuration option: nonsense"),
+        (["-oNonsense=1", "web"], "command-line: line 0: Bad configuration option: nonsense"),
         (["-oPort=x", "web"], "command-line line 0: Bad port 'x'."),
         (["-1", "web"], "SSH protocol v.1 is no longer supported"),
         (["-L", "x", "web"], "Bad local forwarding specification 'x'"),
