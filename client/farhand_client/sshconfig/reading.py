@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SYSTEM_DIRECTORY: Final = "/etc/ssh"
 
+_SECTIONS: Final = ("host", "match", "include")
+_BEFORE_KEYWORD: Final = " \t\r"
+
 MAX_DEPTH_OF_INCLUDES: Final = 16
 """Files that include each other in a row, as in OpenSSH (READCONF_MAX_DEPTH)."""
 
@@ -85,6 +88,8 @@ class _Reader:
         active = parent
         problems = []
         for number, line in enumerate(lines, 1):
+            if self._lenient and not active and not line.lstrip(_BEFORE_KEYWORD)[:7].lower().startswith(_SECTIONS):
+                continue  # for other hosts: also its mistakes
             where = f"{path} line {number}"
             try:
                 words = keyword_of(line, where)

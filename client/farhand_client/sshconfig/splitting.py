@@ -13,6 +13,10 @@ def next_word(text: str | None, *, equals: bool = True) -> tuple[str | None, str
     """
     if text is None:
         return None, None
+    plain = text.rstrip("\r\n").replace("\t", " ")
+    if '"' not in plain and "=" not in plain and plain[:1] not in _SPACES and plain.isprintable():
+        first, *more = text.split(None, 1)
+        return first, more[0] if more else None if first == text else ""
     at = 0
     ends = _SPACES + '"=' if equals else _SPACES + '"'
     while at < len(text) and text[at] not in ends:
@@ -33,6 +37,8 @@ def next_word(text: str | None, *, equals: bool = True) -> tuple[str | None, str
 
 def split_arguments(text: str) -> list[str] | None:
     """Return the arguments in `text`, quotes and escapes removed, up to a comment; None if a quote is not closed."""
+    if (plain := text.replace("\t", " ")).isprintable() and not any(each in plain for each in "\"'\\#"):
+        return plain.split()
     arguments = []
     at = 0
     while at < len(text):
