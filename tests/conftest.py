@@ -22,6 +22,7 @@ from tests.support.warm import FARHAND, FARHANDD
 
 # Here, not in a hook: the workers of xdist and whatever the tests start inherit it.
 reset_inherited_state()
+os.environ["FARHAND_SSH_CONFIG"] = "none"  # what this account says about hosts is not for tests
 
 pytest_plugins = ["tests.support.progress", "tests.support.scheduling"]
 

@@ -35,6 +35,7 @@ from .times import CONNECT_TIMEOUT, KEEPALIVE_INTERVAL
 if TYPE_CHECKING:
     from .connection.dial_ssh import LendTerminal
     from .handover import Handover, LostConnection
+    from .sshconfig.lookup import SshSource
     from .trust.identities import Identities
     from .trust.keyfile import AskPassphrase
     from .trust.known_hosts import KnownHosts
@@ -66,6 +67,7 @@ def connect(
     watch: OutageCallback | None = None,
     helper: bool = False,
     lend_terminal: LendTerminal | None = None,
+    ssh: SshSource | None = None,
 ) -> Pending[Client]:
     """Connect and log in: `async with connect(host) as client:`, or `client = await connect(host)`.
 
@@ -87,6 +89,8 @@ def connect(
 
     With `helper` the connection may be one that the user's helper keeps ready, as for the `farhand` command, unless the
     configuration says `mux = "off"`; and if it is not, the helper is started and keeps one for the next caller.
+
+    `ssh` is where names are looked up that `config.toml` lacks: by default the files that ssh reads.
 
     ssh asks nothing unless `lend_terminal` lends it the terminal: it is called with a function, and awaits that with
     True, or with False if there is no terminal.
@@ -116,7 +120,7 @@ def connect(
     async def opened() -> Client:
         async with connect_deadline(seconds) as deadline:
             config = _configuration(host, record_path)
-            address = await _resolve(host, user, port, config and config / "config.toml", deadline)
+            address = await _resolve(host, user, port, config and config / "config.toml", deadline, ssh)
             if address.via:
                 raise AddressError(f"this version of Farhand reaches no host through another: {address}")
             # A socket on this machine is connected to directly: that takes no longer than asking. ssh has a way of its
@@ -142,7 +146,7 @@ def connect(
                 )
             else:
                 record, ticket = _trusted(record_path, address)
-                keys = _identities(files, config, passphrase, deadline)
+                keys = _identities(address, files, config, passphrase, deadline)
                 if login is None:
                     dial = partial(_dial, address, record, accept_new, confirm, keepalive, deadline, ticket)
                     login = await _first_login(dial, address, keys, deadline, touch)
@@ -181,7 +185,7 @@ async def reconnect_lost(
         else:
             record, ticket = _trusted(None, address)
             named = tuple(_expanded(Path(path)) for path in identities)
-            again = _identities(named or address.identities, config, None, deadline).for_reconnect(None)
+            again = _identities(address, named or address.identities, config, None, deadline).for_reconnect(None)
             again.accepted_before = True
             log_in_again = partial(_tls_login, address, record, again, timeout, keepalive, touch, ticket)
     welcome, accepted = m.Welcome(**handover.welcome), m.Accepted(**handover.accepted)
@@ -216,12 +220,17 @@ def _trusted(known_hosts: Path | None, address: Address) -> tuple[KnownHosts, Re
 
 
 async def _resolve(
-    host: str, user: str | None, port: int | None, config: Path | None, deadline: ConnectDeadline
+    host: str,
+    user: str | None,
+    port: int | None,
+    config: Path | None,
+    deadline: ConnectDeadline,
+    ssh: SshSource | None = None,
 ) -> Address:
-    if config is None:
+    if config is None and ssh is None:
         return resolve(host, user=user, port=port)
     deadline.step(f"{config} was not read", "; its file system may hang")
-    address = await run_blocking(resolve, host, user=user, port=port, config=config)
+    address = await run_blocking(resolve, host, user=user, port=port, config=config, ssh=ssh)
     deadline.step("the modules for the connection were not loaded")
     return address
 
@@ -333,7 +342,11 @@ def _configuration(host: str, known_hosts: Path | None) -> Path | None:
 
 
 def _identities(
-    named: Sequence[Path], config: Path | None, passphrase: AskPassphrase | None, deadline: ConnectDeadline
+    address: Address,
+    named: Sequence[Path],
+    config: Path | None,
+    passphrase: AskPassphrase | None,
+    deadline: ConnectDeadline,
 ) -> Identities:
     from .trust.agent import Agent
     from .trust.identities import Identities, default_key_files
@@ -345,8 +358,8 @@ def _identities(
     home = home_directory()
     return Identities(
         named=named,
-        agent=Agent.from_environment(os.environ),
-        own=() if config is None else default_key_files(config),
+        agent=Agent.from_environment(os.environ if address.agent is None else {"SSH_AUTH_SOCK": address.agent}),
+        own=(*address.preferred, *(() if config is None else default_key_files(config))),
         usual=() if home is None else default_key_files(home / ".ssh"),
         ask=ask if passphrase is not None else None,
     )

@@ -64,6 +64,7 @@ def environment(directory: Path) -> dict[str, str]:
         "XDG_STATE_HOME": str(directory / "state"),
         "XDG_RUNTIME_DIR": str(directory / "run"),
         "FARHAND_REPL_NORC": "1",
+        "FARHAND_SSH_CONFIG": "none",
         # A helper for each test would cost half a second. With FARHAND_MUX=auto the tests have one.
         "FARHAND_MUX": os.environ.get("FARHAND_MUX", "auto" if os.environ.get("FARHAND_TESTS_FRONT") else "off"),
     }

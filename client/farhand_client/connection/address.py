@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farhand_client.config import is_there, load
 from farhand_client.directories import DEFAULT_PORT
 from farhand_client.errors import AddressError
+from farhand_client.sshconfig.quick import SSH_PORT, names_hosts
+
+if TYPE_CHECKING:
+    from farhand_client.sshconfig.lookup import SshSource
 
 MAX_SOCKET_PATH: Final = 103
 """Longest path of a Unix socket in bytes: 107 on Linux (unix(7)), 103 on macOS; the smaller holds everywhere."""
@@ -59,7 +63,11 @@ class Address:
     is_ssh_port: bool = field(default=False, compare=False)
     """Whether `port` is the one of ssh's configuration, where Farhand need not be what listens."""
     identities: tuple[Path, ...] = ()
-    """Key files that the configuration names for this host."""
+    """Key files that the configuration names for this host; no others are used."""
+    preferred: tuple[Path, ...] = ()
+    """Key files to try before all others."""
+    agent: str | None = None
+    """The socket of the ssh-agent, empty for none; None if it is the one that SSH_AUTH_SOCK names."""
     config: Path | None = field(default=None, compare=False)
     """The configuration file in which the name was looked up, for messages about it."""
     alias: str | None = field(default=None, compare=False)
@@ -99,23 +107,36 @@ def resolve(
     port: int | None = None,
     config: Path | None = None,
     via: Sequence[str] | None = None,
+    ssh: SshSource | None = None,
 ) -> Address:
     """Return the address that `host` stands for.
 
-    `user` and `port` override what `host` says, which overrides the configuration file `config` (it need not exist).
+    `user` and `port` override what `host` says, which overrides the configuration file `config` (it need not exist),
+    and that what `ssh` says about a host; with `config` its default is ssh's own configuration.
     `via` are the hosts on the way, the nearest first, each written as a HOST; None is what the configuration says.
     Raises `AddressError`, and TypeError if `host` is not a str.
     """
-    found = _resolve(host, user, port, config, via, ())
+    if ssh is None and config is not None and names_hosts():
+        from farhand_client.sshconfig.lookup import SshSource
+
+        ssh = SshSource.usual()
+    found = _resolve(host, user, port, _Sources(config, ssh), via, ())
     _check_hops(found)
     return found
+
+
+class _Sources(NamedTuple):
+    """Where hosts are looked up: `config.toml`, and ssh's configuration."""
+
+    config: Path | None
+    ssh: SshSource | None
 
 
 def _resolve(
     host: str,
     user: str | None,
     port: int | None,
-    config: Path | None,
+    sources: _Sources,
     via: Sequence[str] | None,
     trail: tuple[str, ...],
 ) -> Address:
@@ -126,8 +147,9 @@ def _resolve(
         _check_port(host, port)
     if user is not None:
         _check_user(repr(host), user)
+    config = sources.config
     if host.startswith("unix:"):
-        return _reached(_socket(host.removeprefix("unix:"), user, port), via or (), config, (*trail, host))
+        return _reached(_socket(host.removeprefix("unix:"), user, port), via or (), sources, (*trail, host))
     ssh = _is_ssh(host)
     written = _parse(host.removeprefix("ssh:") if ssh else host)
     base, mux = None, None
@@ -138,13 +160,46 @@ def _resolve(
         if not written.bracketed:
             _check_name(host, written.name)
         base = Address(host=written.name, port=0 if ssh else DEFAULT_PORT, ssh=ssh, config=config, mux=mux)
+        if sources.ssh is not None and not ssh:
+            base, configured = _known_to_ssh(base, sources.ssh, user or written.user, port or written.port)
     user = user or written.user or base.user
     port = port or written.port
     if base.socket is not None:
         base = replace(base, socket=_socket(base.socket, user, port).socket, user=user)
     else:
         base = replace(base, user=user, port=port or base.port, is_ssh_port=base.is_ssh_port and not port)
-    return _reached(base, configured if via is None else via, config, (*trail, host))
+    return _reached(base, configured if via is None else via, sources, (*trail, host))
+
+
+def _known_to_ssh(
+    base: Address, source: SshSource, user: str | None, port: int | None
+) -> tuple[Address, Sequence[str]]:
+    """Return the address with what ssh's configuration says about it, and the hosts on the way."""
+    found = source.look_up(base.host, user, port)
+    if found is None:
+        return base, ()
+    if found.command is not None:
+        raise AddressError(
+            f"ssh's configuration has a ProxyCommand for {base.host}, which only ssh can use; write ssh:{base.host} to "
+            "connect through ssh, or say in config.toml where the service is"
+        )
+    if ":" not in found.host:
+        _check_name(found.host, found.host)
+    if found.user is not None:
+        _check_user(f"the User of ssh's configuration for {base.host}", found.user)
+    files = tuple(map(Path, found.identities))
+    own_port = found.port != SSH_PORT
+    known = replace(
+        base,
+        host=found.host,
+        port=found.port if own_port else DEFAULT_PORT,
+        is_ssh_port=own_port,
+        user=found.user,
+        identities=files if found.only_identities else (),
+        preferred=() if found.only_identities else files,
+        agent=found.agent,
+    )
+    return known, found.jumps
 
 
 def _is_ssh(host: str) -> bool:
@@ -153,15 +208,16 @@ def _is_ssh(host: str) -> bool:
     return name != host and not name.isdecimal() and not name.startswith("//")
 
 
-def _reached(address: Address, via: Sequence[str], config: Path | None, trail: tuple[str, ...]) -> Address:
+def _reached(address: Address, via: Sequence[str], sources: _Sources, trail: tuple[str, ...]) -> Address:
     """Return `address` with the hosts on the way to it: `via`, and those on the way to the first of them."""
     hops: list[Address] = []
+    there = sources._replace(ssh=sources.ssh and sources.ssh.for_hop())
     for hop in via if list(via) != [NO_HOPS] else ():
         if hop in trail or len(trail) > MAX_HOPS:
             way = " → ".join([*trail, hop])
             raise AddressError(f"{trail[0]!r} is reached through hosts that lead to each other: {way}")
         # As with ssh's ProxyJump, only the nearest is reached as its own configuration says.
-        found = _resolve(hop, None, None, config, () if hops else None, trail)
+        found = _resolve(hop, None, None, there, () if hops else None, trail)
         hops += (*found.via, replace(found, via=()))
     return replace(address, via=tuple(hops)) if hops else address
 

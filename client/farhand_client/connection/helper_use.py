@@ -45,9 +45,9 @@ def connection_request(
         known_hosts=_path(known_hosts),
         config=_path(config),
         home=_path(home_directory()),
-        agent=_bytes(os.environ.get("SSH_AUTH_SOCK")),
+        agent=_bytes(os.environ.get("SSH_AUTH_SOCK") if address.agent is None else address.agent),
         state=_path(state_directory()),
-        identities=[_path(path) for path in named],
+        identities=[_path(path) for path in named or address.preferred],
     )
 
 

@@ -61,9 +61,9 @@ class HelperUse:
             known_hosts=absolute(os.fsencode(f"{config}/known_hosts")),
             config=absolute(os.fsencode(config)),
             home=absolute(os.fsencode(home)) if home is not None else b"",
-            agent=os.fsencode(os.environ.get("SSH_AUTH_SOCK", "")),
+            agent=os.fsencode(os.environ.get("SSH_AUTH_SOCK", "") if route.agent is None else route.agent),
             state=absolute(os.fsencode(directory(STATE_DIRECTORY, home) or f"{os.devnull}/farhand")),
-            identities=[absolute(os.fsencode(path)) for path in named],
+            identities=[absolute(os.fsencode(path)) for path in named or route.preferred],
         )
 
     def borrow(self) -> BorrowedWire | None:

@@ -135,7 +135,7 @@ def _borrowed_or_made(command: DirectCommand, route: Route, deadline: DirectDead
         def keys() -> Iterator[LoginKey]:
             from .keys import login_keys
 
-            return login_keys(named, config, where, deadline)
+            return login_keys(named, config, where, deadline, route.preferred, route.agent)
 
         answers = log_in_directly(dialled, route, user, keys, deadline)
     except BaseException:

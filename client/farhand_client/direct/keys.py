@@ -103,14 +103,22 @@ class _KeyInFile(LoginKey):
         return pack_string(sshformat.ED25519.encode()) + pack_string(private.sign(data))
 
 
-def login_keys(named: Sequence[str], config: str, home: str | None, deadline: DirectDeadline) -> Iterator[LoginKey]:
-    """Yield the keys: the `named` files or, without any, those of the agent, of `config` and of `home`/.ssh.
+def login_keys(
+    named: Sequence[str],
+    config: str,
+    home: str | None,
+    deadline: DirectDeadline,
+    preferred: Sequence[str] = (),
+    agent: str | None = None,
+) -> Iterator[LoginKey]:
+    """Yield the keys: the `named` files or, without any, `preferred` ones, those of the agent, of `config` and of
+    `home`/.ssh. `agent` is the agent's socket, empty for none, unless it is the one of SSH_AUTH_SOCK.
 
     Raises NotDirectError at a key for which somebody would be asked, and at whatever is wrong with one.
     """
-    in_agent = _agent_keys(deadline)
+    in_agent = _agent_keys(os.environ.get("SSH_AUTH_SOCK") if agent is None else agent, deadline)
     tried: set[bytes] = set()
-    for key in _named(named, in_agent) if named else _default(config, home, in_agent):
+    for key in _named(named, in_agent) if named else _default(preferred, config, home, in_agent):
         if key.public_key.blob not in tried:
             tried.add(key.public_key.blob)
             if key.public_key.application is not None or (isinstance(key, _KeyInFile) and not key.usable):
@@ -140,20 +148,25 @@ def _named(paths: Sequence[str], in_agent: dict[bytes, LoginKey]) -> Iterator[Lo
         yield in_agent.get(file.public_key.blob, file)
 
 
-def _default(config: str, home: str | None, in_agent: dict[bytes, LoginKey]) -> Iterator[LoginKey]:
-    own = _files(config, in_agent)
+def _default(
+    preferred: Sequence[str], config: str, home: str | None, in_agent: dict[bytes, LoginKey]
+) -> Iterator[LoginKey]:
+    own = _files([*preferred, *_usual_names(config)], in_agent)
     yield from (key for key in own if not (isinstance(key, _KeyInFile) and key.encrypted))
-    usual = _files(f"{home}/.ssh", in_agent) if home is not None else []
+    usual = _files(_usual_names(f"{home}/.ssh"), in_agent) if home is not None else []
     yield from (key for key in usual if not isinstance(key, _KeyInFile))
     yield from sorted(in_agent.values(), key=lambda key: key.public_key.application is not None)
     yield from own
     yield from usual
 
 
-def _files(where: str, in_agent: dict[bytes, LoginKey]) -> list[LoginKey]:
+def _usual_names(where: str) -> list[str]:
+    return [f"{where}/{name}" for name in _DEFAULT_NAMES]
+
+
+def _files(paths: Sequence[str], in_agent: dict[bytes, LoginKey]) -> list[LoginKey]:
     found: list[LoginKey] = []
-    for name in _DEFAULT_NAMES:
-        path = f"{where}/{name}"
+    for path in paths:
         if in_agent:
             try:
                 public = read_public_key_file(f"{path}.pub")
@@ -190,8 +203,7 @@ def _key_file(path: str) -> LoginKey | None:
     return _KeyInFile(path, container.public_key, ed25519_seed(container), encrypted=container.encrypted)
 
 
-def _agent_keys(deadline: DirectDeadline) -> dict[bytes, LoginKey]:
-    path = os.environ.get("SSH_AUTH_SOCK")
+def _agent_keys(path: str | None, deadline: DirectDeadline) -> dict[bytes, LoginKey]:
     if not path:
         return {}
     try:

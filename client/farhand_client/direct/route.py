@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from farhand_client.directories import CONFIG_DIRECTORY, DEFAULT_PORT, directory, home
+from farhand_client.sshconfig.quick import SSH_PORT, names_hosts
 from farhand_protocol.records import NamedTuple
 
 from .deadline import NotDirectError
@@ -12,6 +13,8 @@ from .deadline import NotDirectError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from farhand_client.sshconfig.lookup import SshHost
 
 _MAX_SOCKET_PATH = 103  # as in `connection.address`
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
@@ -26,6 +29,8 @@ class Route(NamedTuple):
     user: str | None = None
     socket: str | None = None
     identities: tuple[str, ...] = ()
+    preferred: tuple[str, ...] = ()
+    agent: str | None = None
     mux: str | None = None
 
     def __str__(self) -> str:
@@ -41,7 +46,7 @@ def find_route(text: str) -> Route:
     route = plain_route(text)
     configuration = config_file()
     if configuration is None:
-        return route
+        return _known_to_ssh(route, text)
     from farhand_client.config import load
     from farhand_client.errors import AddressError
 
@@ -51,7 +56,7 @@ def find_route(text: str) -> Route:
         raise NotDirectError from None
     entry = found.hosts.get(route.host)
     if entry is None:
-        return route._replace(mux=found.mux)
+        return _known_to_ssh(route._replace(mux=found.mux), text)
     base = plain_route(entry.address)
     if entry.via:
         raise NotDirectError
@@ -59,6 +64,39 @@ def find_route(text: str) -> Route:
         raise NotDirectError  # a port of one's own for a host in the file, or a socket
     identities = tuple(map(expanded_path, entry.identities))
     return base._replace(user=route.user or base.user, identities=identities, mux=entry.mux or found.mux)
+
+
+def _known_to_ssh(route: Route, text: str) -> Route:
+    """Return the route with what ssh's configuration says about its host. Raises NotDirectError."""
+    if not names_hosts():
+        return route
+    from farhand_client.errors import AddressError
+    from farhand_client.sshconfig.lookup import SshSource
+
+    source = SshSource.usual()
+    port = route.port if route.port != DEFAULT_PORT or text.endswith(f":{DEFAULT_PORT}") else None
+    try:
+        found = None if source is None else source.look_up(route.host, route.user, port)
+        return route if found is None else _with_ssh(route, found, port)
+    except AddressError:
+        raise NotDirectError from None
+
+
+def _with_ssh(route: Route, found: SshHost, port: int | None) -> Route:
+    """Raises NotDirectError and `AddressError`."""
+    if found.command is not None or found.jumps or (found.port != SSH_PORT and port is None):
+        raise NotDirectError  # another way, or a port at which an ssh server may answer
+    there = plain_route(found.host)
+    if there.socket is not None or there.user is not None or there.port != DEFAULT_PORT:
+        raise NotDirectError
+    files = tuple(found.identities)
+    return route._replace(
+        host=there.host,
+        user=found.user,
+        identities=files if found.only_identities else (),
+        preferred=() if found.only_identities else files,
+        agent=found.agent,
+    )
 
 
 def default_host() -> str | None:

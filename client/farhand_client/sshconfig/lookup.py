@@ -7,17 +7,14 @@ import os
 from .forms import SshConfigError
 from .matching import MatchedHost
 from .places import place_from
+from .quick import SSH_CONFIG_VARIABLE, SSH_PORT, names_hosts
+from .reading import ConfigFiles
 from .settings import Settings
 from .tokens import TokenError, connection_tokens, local_user, with_home, with_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
-
-    from .reading import ConfigFiles
-
-SSH_PORT: Final = 22
-"""The port of sshd, which says nothing about where Farhand's service is."""
 
 
 class SshHost:
@@ -88,9 +85,58 @@ class SshHost:
 
     @property
     def jumps(self) -> tuple[str, ...]:
-        """The hosts on the way, the nearest first, each as `[user@]host[:port]`."""
+        """The hosts on the way, the nearest first, each as Farhand's HOST: ssh's own port is not written."""
         jump = self.values.get("proxyjump", "none")
-        return () if jump == "none" else tuple(jump.split(","))
+        return () if jump == "none" else tuple(map(_hop, jump.split(",")))
+
+    @property
+    def command(self) -> str | None:
+        """The command that has to make the connection, the only way to the host; None if there is none."""
+        command: str = self.values.get("proxycommand", "none")
+        return None if command.lower() == "none" else command
+
+
+def _hop(text: str) -> str:
+    user, name, port = place_from(text) or (None, text, None)
+    name = f"[{name}]" if ":" in name else name
+    return f"{f'{user}@' if user else ''}{name}{f':{port}' if port not in (None, SSH_PORT) else ''}"
+
+
+class SshSource:
+    """Where to look hosts up: ssh's files, or what was `found` in them before.
+
+    Unless it is `whole`, sections for all hosts alone say nothing about one: for commands that are not ssh, a `Host *`
+    of ssh is no reason to do anything else than before.
+    """
+
+    def __init__(self, files: ConfigFiles, found: SshHost | None = None, *, whole: bool = False) -> None:
+        self._files = files
+        self._found = found
+        self._whole = whole
+
+    @classmethod
+    def usual(cls) -> SshSource | None:
+        """Return the files that ssh reads, or the one that FARHAND_SSH_CONFIG names; None if they name no host."""
+        return cls(ConfigFiles(os.environ.get(SSH_CONFIG_VARIABLE) or None, lenient=True)) if names_hosts() else None
+
+    def look_up(self, original: str, user: str | None, port: int | None) -> SshHost | None:
+        """Return what is known about a host, with the user and port that are given beside it.
+
+        Returns None if no section is for it. Raises SshConfigError.
+        """
+        if self._found is not None:
+            return self._found
+        settings = Settings()
+        if user is not None:
+            settings.put("user", user)
+        if port is not None:
+            settings.put("port", port)
+        found = look_up(original, self._files, settings)
+        return found if found.named or self._whole else None
+
+    def for_hop(self) -> SshSource:
+        """Return where hosts on the way are looked up: options of a command line are not for them."""
+        return SshSource(self._files, whole=self._whole)
 
 
 def look_up(original: str, files: ConfigFiles, settings: Settings | None = None) -> SshHost:

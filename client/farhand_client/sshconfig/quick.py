@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SYSTEM_CONFIG: Final = "/etc/ssh/ssh_config"
 
+SSH_PORT: Final = 22
+"""The port of sshd, which says nothing about where Farhand's service is."""
+
 SSH_CONFIG_VARIABLE: Final = "FARHAND_SSH_CONFIG"
 """Names a file to read in place of the user's and the system's, as `-F` does for ssh; `none` for none."""
 
@@ -42,10 +45,12 @@ def _has_sections(path: str) -> bool:
         return False
     for line in data.splitlines():
         words = line.split(None, 1)
-        if len(words) < 2 or words[0].startswith(b"#"):
+        keyword = words[0].lower() if words else b""
+        if keyword.startswith((b"host=", b"include=")):
+            return True
+        if len(words) < 2:
             continue
-        keyword = words[0].lower()
-        if keyword.startswith((b"match", b"host=")) or (keyword == b"host" and words[1].strip() != b"*"):
+        if keyword.startswith(b"match") or (keyword == b"host" and words[1].strip() != b"*"):
             return True
         if keyword.startswith(b"include") and not _includes_nothing(words[1]):
             return True

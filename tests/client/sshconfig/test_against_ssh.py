@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import subprocess
+from collections.abc import Iterable
 from os import getuid
 from pathlib import Path
 from typing import Final
@@ -108,8 +109,7 @@ def here(config: Path, host: str) -> list[str] | None:
         return None
 
 
-def compared(lines: object) -> list[str]:
-    assert isinstance(lines, list) or hasattr(lines, "__next__")
+def compared(lines: Iterable[str]) -> list[str]:
     return [line for line in lines if not any(each in line.partition(" ")[0] + " " for each in NOT_COMPARED)]
 
 
