@@ -123,6 +123,11 @@ def connect(
             address = await _resolve(host, user, port, config and config / "config.toml", deadline, ssh)
             if address.via:
                 raise AddressError(f"this version of Farhand reaches no host through another: {address}")
+            if address.is_ssh_port:
+                from .connection.ssh_only import with_service_port
+
+                deadline.connecting(str(address))
+                address = await with_service_port(address)
             # A socket on this machine is connected to directly: that takes no longer than asking. ssh has a way of its
             # own to keep connections (ControlMaster).
             wanted = helper and not address.asks_for_no_key and mux_allowed(address.mux)

@@ -2,8 +2,6 @@
 
 `dial_socket` connects to a Unix socket. `dial_tls` connects by TCP, makes the TLS 1.3 handshake and compares the key in
 the service's certificate with the recorded one before the client sends any data; certificate authorities are not used.
-TCP connections follow RFC 8305 ("happy eyeballs") on every event loop: asyncio would do that itself, but uvloop tries
-one address after the other.
 """
 
 from __future__ import annotations
@@ -12,10 +10,9 @@ import asyncio
 import errno
 import socket
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
@@ -24,16 +21,10 @@ from farhand_protocol import ALPN
 from .address import Address
 from .attempts import ATTEMPTS_WHEN_CLOSED, ATTEMPTS_WHEN_REFUSED, ConnectionDropped
 from .deadline import ConnectDeadline
-from .host_addresses import (
-    NEXT_ADDRESS_DELAY,
-    SocketAddress,
-    alternating,
-    connect_failure,
-    numeric_addresses,
-    resolved_addresses,
-    socket_failure,
-)
+from .host_addresses import connect_failure, socket_failure
 from .session import ClientSession
+from .ssh_only import instead_of_tls, where_ssh_answers
+from .tcp import connect_tcp
 
 if TYPE_CHECKING:
     from farhand_client.trust.certificate import ServiceKey
@@ -149,9 +140,13 @@ async def _tls_transport(
         known = () if known_hosts is None else known_hosts.names()
         raise ConnectError(unresolved_name(address, error, known)) from None
     except ConnectionRefusedError as error:
-        raise ConnectError(connect_failure(address.host, address.port, error)) from None
+        closed = connect_failure(address.host, address.port, error)
+        raise ConnectError(closed + await where_ssh_answers(address.host)) from None
     except ssl.SSLError as error:
-        raise _tls_failure(address, error.reason or str(error)) from None
+        reason = error.reason or str(error)
+        if "ALERT" not in reason and (sentence := await instead_of_tls(address)) is not None:
+            raise ConnectError(sentence) from None
+        raise _tls_failure(address, reason) from None
     except ConnectionResetError:
         raise ConnectionDropped(
             f"{address} closed the connection during the TLS 1.3 handshake; is it a Farhand service? If it is, it may "
@@ -272,51 +267,3 @@ async def record_host_key(
         raise ConnectError(str(error)) from None
     finally:
         given_up.set()
-
-
-async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] = lambda: None) -> socket.socket:
-    """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
-
-    Calls `on_resolved` once the addresses of the name are known. Raises `socket.gaierror` for an unknown name. If no
-    address accepts the connection, raises the OSError of the first.
-    """
-    loop = asyncio.get_running_loop()
-    addresses = alternating(await _addresses(host, port))
-    on_resolved()
-    attempts: list[asyncio.Task[socket.socket]] = []
-    try:
-        while True:
-            if addresses:
-                attempts.append(loop.create_task(_attempt(*addresses.popleft())))
-            running = [attempt for attempt in attempts if not attempt.done()]
-            if not running:
-                return attempts[0].result()  # raises
-            delay = NEXT_ADDRESS_DELAY if addresses else None
-            done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            for attempt in done:
-                if attempt.exception() is None:
-                    attempts.remove(attempt)
-                    return attempt.result()
-    finally:
-        for attempt in attempts:
-            attempt.cancel()
-        for late in await asyncio.gather(*attempts, return_exceptions=True):
-            if isinstance(late, socket.socket):
-                late.close()
-
-
-async def _addresses(host: str, port: int) -> list[SocketAddress]:
-    # A numeric address needs no resolver, which may be slow.
-    return numeric_addresses(host, port) or await run_blocking(resolved_addresses, host, port)
-
-
-async def _attempt(family: int, address: Any) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -85,7 +85,7 @@ def _unix_socket(path: str, deadline: DirectDeadline) -> socket.socket:
 
 
 def _tcp_socket(route: Route, deadline: DirectDeadline) -> socket.socket:
-    """Return a connected socket, as `connection.dial.connect_tcp`: each address after the other, and in parallel."""
+    """Return a connected socket, as `connection.tcp.connect_tcp`: each address after the other, and in parallel."""
     addresses = alternating(numeric_addresses(route.host, route.port) or _resolved(route, deadline))
     deadline.connecting(str(route))
     first: OSError | None = None
@@ -128,6 +128,8 @@ def _tcp_socket(route: Route, deadline: DirectDeadline) -> socket.socket:
         for attempt in attempts.values():
             attempt.close()
     assert first is not None
+    if isinstance(first, ConnectionRefusedError):
+        raise NotDirectError  # perhaps ssh answers there
     raise ConnectError(connect_failure(route.host, route.port, first))
 
 

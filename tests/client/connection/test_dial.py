@@ -64,7 +64,7 @@ async def test_a_host_that_cannot_be_encoded_is_an_address_error() -> None:
 @pytest.mark.parametrize(
     ("says", "sentence"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak TLS 1.3 as a Farhand service does"),
+        (b"220 mail.example ESMTP\r\n", "does not speak TLS 1.3 as a Farhand service does"),
         (b"", "closed the connection during the TLS 1.3 handshake|cannot connect"),
     ],
 )

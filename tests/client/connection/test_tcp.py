@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from farhand_client.connection import dial
-from farhand_client.connection.dial import connect_tcp
+from farhand_client.connection import tcp
+from farhand_client.connection.tcp import connect_tcp
 from tests.support.processes import own_descriptors
 
 CLOSED, ALSO_CLOSED, OPEN, SILENT = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
@@ -70,7 +70,7 @@ def descriptors() -> int:
 async def test_after_a_refusal_the_next_address_is_tried_at_once(
     port: int, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 60.0)
+    monkeypatch.setattr(tcp, "NEXT_ADDRESS_DELAY", 60.0)
     names(CLOSED, ALSO_CLOSED, OPEN, SILENT)
     assert await reached(port) == OPEN
 
@@ -93,7 +93,7 @@ async def test_a_silent_address_does_not_delay_the_others_on_uvloop(port: int, n
 
 
 async def test_address_families_alternate(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 60.0)
+    monkeypatch.setattr(tcp, "NEXT_ADDRESS_DELAY", 60.0)
     names(CLOSED, SILENT, OPEN_6)
     try:
         server = socket.create_server((OPEN_6, port), family=socket.AF_INET6)
@@ -112,7 +112,7 @@ async def test_if_every_address_refuses_the_first_error_is_raised(port: int, nam
 
 
 async def test_cancelling_closes_every_attempt(port: int, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "NEXT_ADDRESS_DELAY", 0.0)
+    monkeypatch.setattr(tcp, "NEXT_ADDRESS_DELAY", 0.0)
     names(SILENT, SILENT, SILENT)
     before = descriptors()
     with pytest.raises(TimeoutError):
