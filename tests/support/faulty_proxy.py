@@ -101,15 +101,10 @@ class FaultyProxy:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             case "edge":
                 self._kill_edge()
-                await asyncio.wait(copies)
+                await _discard(service, copies)
             case "vanish":
                 # Neither end is notified; the sockets stay open until the client gives the connection up.
-                for copy in copies:
-                    copy.cancel()
-                loop = asyncio.get_running_loop()
-                with contextlib.suppress(OSError):
-                    while await loop.sock_recv(client, 1 << 18):
-                        pass
+                await _discard(client, copies)
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept clients until cancelled."""
@@ -124,6 +119,16 @@ class FaultyProxy:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _discard(source: socket.socket, copies: set[asyncio.Task[bool]]) -> None:
+    """Read from one end until it closes the connection, instead of copying."""
+    for copy in copies:
+        copy.cancel()
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError):
+        while await loop.sock_recv(source, 1 << 18):
+            pass
 
 
 async def _copy(source: socket.socket, target: socket.socket, left: int | None) -> bool:

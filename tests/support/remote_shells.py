@@ -165,9 +165,7 @@ async def remote_shells(directory: Path, config: str = "") -> AsyncIterator[Remo
     """Run farhandd, reached over TLS with a login by key, and sshd, reached with the same key."""
     make_key(directory / "host_key")
     async with network_service(directory, config) as service:
-        # With the helper, as people have it.
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        env = service.environment | {"PATH": path, "FARHAND_MUX": "auto"}
+        env = client_environment(service)
         async with running_sshd(directory, HOST, env) as sshd:
             assert service.address is not None
             farhand = farhand_shell(directory, service, service.address[1], env)
@@ -178,6 +176,12 @@ async def remote_shells(directory: Path, config: str = "") -> AsyncIterator[Remo
                 yield RemoteShells(farhand, ssh, service, sshd)
             finally:
                 await farhand.act("farhand", "helper", "stop", "--json", code=None)
+
+
+def client_environment(service: Service, *, mux: str = "auto") -> dict[str, str]:
+    """Return an environment in which programs find `farhand`, and which has the helper, as people do, or none."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return service.environment | {"PATH": path, "FARHAND_MUX": mux}
 
 
 def farhand_shell(directory: Path, service: Service, port: int, env: Mapping[str, str]) -> RemoteShell:

@@ -102,7 +102,7 @@ def _open_and_command(
     values = line.settings.values
     outage = OutageNotice(line.host)
     view = None
-    reconnect, keepalive = 120.0, KEEPALIVE_INTERVAL
+    reconnect, keepalive = 120.0, values.get("serveraliveinterval", 0) or KEEPALIVE_INTERVAL
     if here is not None:
         from .terminal_view import TerminalView
 
