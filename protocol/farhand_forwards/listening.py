@@ -12,7 +12,6 @@ import errno
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
@@ -213,6 +212,8 @@ def _listen_unix(where: UnixTarget, accepted: Accepted) -> StreamListener:
         if where.path:
             path = os.path.join(os.path.expanduser(b"~"), where.path)
         else:
+            import tempfile  # 7 ms, which most never need
+
             directory = os.fsencode(tempfile.mkdtemp(prefix="farhand-", dir=_runtime_directory()))
             path = os.path.join(directory, b"socket")
         if len(path) > MAX_UNIX_PATH:

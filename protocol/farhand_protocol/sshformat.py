@@ -13,6 +13,7 @@ import hashlib
 
 from .records import NamedTuple
 from .sentences import counted
+from .wildcards import matches_pattern
 
 ED25519 = "ssh-ed25519"
 ECDSA_P256 = "ecdsa-sha2-nistp256"
@@ -231,30 +232,6 @@ def spki_from_host_key(key: PublicKey) -> bytes:
     if key.type != ED25519:
         raise SSHFormatError(f"the host key is of type {key.type}; it must be {ED25519}")
     return _ED25519_SPKI + key.point
-
-
-def matches_pattern(text: str, pattern: str) -> bool:
-    """Return whether `pattern` matches all of `text`. `*` matches any characters, including none; `?` matches exactly
-    one.
-
-    The rules are those of PATTERNS in ssh_config(5). Whatever the pattern, the worst-case time is proportional to the
-    product of the two lengths.
-    """
-    at, in_pattern = 0, 0
-    star, resume = -1, 0
-    while at < len(text):
-        if in_pattern < len(pattern) and pattern[in_pattern] == "*":
-            star, resume = in_pattern, at
-            in_pattern += 1
-        elif in_pattern < len(pattern) and pattern[in_pattern] in ("?", text[at]):
-            at += 1
-            in_pattern += 1
-        elif star >= 0:
-            resume += 1
-            at, in_pattern = resume, star + 1
-        else:
-            return False
-    return not pattern[in_pattern:].strip("*")
 
 
 def matches_host_list(names: tuple[str, ...], patterns: str) -> bool:

@@ -22,6 +22,7 @@ from typing import Final
 from .audit import AuditEntry, AuditError, AuditLog
 from .config import ServiceConfig
 from .filewatch import described_change, file_id
+from .forwards.records import FlowRecord
 from .history import (
     NOT_STARTED,
     ForgottenRun,
@@ -34,7 +35,7 @@ from .history import (
     unfinished_transfers,
 )
 from .logs import Logger
-from .runrecords import audit_entry, left_detail, outcome_json, past_run, usage_json
+from .runrecords import audit_entry, flow_entry, left_detail, outcome_json, past_run, usage_json
 from .runs.output.directory import SpoolDirectory
 from .runs.past import PastRun
 from .runs.plan import RunResult
@@ -257,6 +258,9 @@ class Ledger:
         )
         self._group.flush_later()
 
+    def forwarded(self, run: LiveRun, record: FlowRecord) -> None:
+        self.note(flow_entry(run, record))
+
     def ended(self, run: LiveRun, result: RunResult) -> None:
         usage, left = result.usage, result.left_processes
         self._history.ended(
@@ -270,7 +274,7 @@ class Ledger:
             left_processes=None if left is None else left.model_dump_json().encode(),
         )
         detail = None if left is None else left_detail(left)
-        entry = audit_entry(run, "end", outcome=result.outcome.status, detail=detail, transfer=result.transfer)
+        entry = audit_entry(run, "end", outcome=result.outcome.status, detail=detail, result=result)
         self.audit.record(entry)
 
     def soon(self) -> asyncio.Future[Mapping[str, str]]:

@@ -13,6 +13,7 @@ from farhand_protocol.outcome import Exited, Lost, Outcome
 
 from .audit import AuditEntry, AuditEvent, Recorded
 from .files.order import TransferReport
+from .forwards.records import FlowRecord
 from .history import RunRecord
 from .runs.past import PastRun
 from .runs.plan import Plan, RunResult
@@ -31,10 +32,10 @@ def audit_entry(
     *,
     outcome: str | None = None,
     detail: str | None = None,
-    transfer: TransferReport | None = None,
+    result: RunResult | None = None,
 ) -> AuditEntry:
     """Return the entry about the start or the end of a run. That about the end of a transfer says everything about
-    it."""
+    it, that of a tunnel what went through it."""
     plan, origin = run.plan, run.plan.origin
     starts = event == "start"
     return AuditEntry(
@@ -45,14 +46,40 @@ def audit_entry(
         key=origin.key,
         peer=origin.peer,
         run=plan.id,
-        argv=plan.argv if starts or plan.transfer is not None else None,
+        argv=plan.argv if starts or plan.transfer is not None or plan.forward is not None else None,
         argv0=plan.argv0 if starts else None,
         terminal=plan.terminal.name if starts and plan.terminal is not None else None,
         recorded=_recorded(plan) if starts else (),
         commands=origin.audit,
         outcome=outcome,
         detail=detail,
-        transfer=None if transfer is None else transfer_shown(transfer),
+        transfer=None if result is None or result.transfer is None else transfer_shown(result.transfer),
+        forward=None if result is None or result.forward is None else result.forward._asdict(),
+    )
+
+
+def flow_entry(run: LiveRun, record: FlowRecord) -> AuditEntry:
+    """Return the entry about a connection or a listener of a tunnel."""
+    plan, origin = run.plan, run.plan.origin
+    told: dict[str, int | float | str] = {"kind": record.kind, "target": record.target}
+    if record.address and record.address != record.target:
+        told["address"] = record.address
+    if record.origin:
+        told["origin"] = record.origin
+    if record.kind != "listen" and not record.message:
+        told |= {"from_client": record.from_client, "to_client": record.to_client, "seconds": round(record.seconds, 3)}
+    return AuditEntry(
+        "flow",
+        time.time(),
+        user=plan.owner,
+        how=origin.how,
+        key=origin.key,
+        peer=origin.peer,
+        run=plan.id,
+        commands=origin.audit,
+        outcome=record.cause,
+        detail=record.message or None,
+        forward=told,
     )
 
 

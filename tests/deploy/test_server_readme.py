@@ -36,7 +36,7 @@ def test_the_units_it_names_are_installed() -> None:
 def test_its_options_of_authorized_keys_are_those_supported() -> None:
     table = TEXT[TEXT.index("| option | meaning |") : TEXT.index("**Any other option")]
     rows = re.findall(r"(?m)^\| (`.*?`) \|", table)
-    assert sorted(re.findall(r"`([a-z-]+)", " ".join(rows))) == sorted(SUPPORTED_OPTIONS)
+    assert sorted(re.findall(r"`([a-z0-9-]+)", " ".join(rows))) == sorted(SUPPORTED_OPTIONS)
 
 
 def test_the_causes_of_a_refusal_that_it_names_are_logged() -> None:

@@ -1,8 +1,6 @@
 """SSH formats: encoding, public keys as TLS and as SSH show them, and patterns of host names."""
 
-import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -190,27 +188,6 @@ def test_a_key_of_another_type_is_refused_either_way() -> None:
 def test_no_bytes_as_an_spki_raise_anything_but_the_format_error(data: bytes) -> None:
     with pytest.raises(SSHFormatError):
         sshformat.host_key_from_spki(data)
-
-
-TEXT = st.text("ab.", max_size=8)
-PATTERN = st.text("ab.*?", max_size=8)
-
-
-@given(TEXT, PATTERN)
-def test_a_star_is_any_run_and_a_question_mark_one_character(text: str, pattern: str) -> None:
-    expression = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern)
-    assert sshformat.matches_pattern(text, pattern) == bool(re.fullmatch(expression, text))
-
-
-def test_brackets_are_plain_characters() -> None:
-    assert sshformat.matches_pattern("[::1]:22", "[::1]:*")
-    assert not sshformat.matches_pattern("a", "[a]")
-
-
-def test_a_pattern_of_many_stars_is_matched_quickly() -> None:
-    started = time.process_time()
-    assert not sshformat.matches_pattern("a" * 2000, "*a" * 500 + "b")
-    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Outcome
+from farhand_server.forwards.records import FlowRecord
 from farhand_server.runs.kept import KeptRuns, Retention
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.spool import SpoolMemory
@@ -114,6 +115,9 @@ class FakeLedger:
 
     def started(self, run: LiveRun) -> None:
         self.records.append(f"started {run.plan.id}")
+
+    def forwarded(self, run: LiveRun, record: FlowRecord) -> None:
+        self.records.append(f"{record.kind} {record.target}")
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
         self.records.append(f"ended {run.plan.id}")

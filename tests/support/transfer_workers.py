@@ -12,7 +12,8 @@ from farhand_files.events import Totals
 from farhand_files.options import TransferOptions, parse_object
 from farhand_files.stream import read_exactly_one
 from farhand_server.files.order import OrderFile, TransferOrder, TransferReport
-from farhand_server.files.program import worker_argv, worker_environment
+from farhand_server.files.program import worker_argv
+from farhand_server.programs.command import own_environment
 
 
 class StartedWorker:
@@ -78,7 +79,7 @@ def transfer_worker(order: TransferOrder, change: str = "") -> Iterator[StartedW
     try:
         with subprocess.Popen(
             argv if change else worker_argv(),
-            env=worker_environment(order_file.fd),
+            env=own_environment(order_file.fd),
             pass_fds=(order_file.fd,),
             bufsize=0,
             stdin=subprocess.PIPE,

@@ -16,7 +16,7 @@ from farhand_server.audit.entry import MAX_ARGV, argv_sha256, argv_size
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import FilesNeeded, Lookup, NoFiles, Policy
 from farhand_server.runs.environment import EnvironmentRefused
-from farhand_server.runs.plan import AllowedTransfer, Origin, Plan, TerminalPlan
+from farhand_server.runs.plan import AllowedForward, AllowedTransfer, Origin, Plan, TerminalPlan
 from farhand_server.runs.process.usage import ResourceLimits
 from farhand_server.worker.messages import LookUp
 
@@ -65,7 +65,7 @@ def plan_run(
     if request.transfer is not None:
         return _plan_transfer(request, request.transfer, caller, config, policy)
     if request.forward is not None:
-        raise Denied("this service does not forward connections")
+        return _plan_forward(request, request.forward, caller, config, policy)
     home, options, runs = caller.home, caller.principal.options, config.runs
     added = dict(options.environment)
     if options.command is not None and not request.login:
@@ -173,22 +173,63 @@ def plan_run(
 def _plan_transfer(
     request: m.RunRequest, wanted: m.TransferRequest, caller: Caller, config: ServiceConfig, policy: Policy
 ) -> Plan:
-    home, runs = caller.home, config.runs
-    timeout = min(request.timeout or runs.max_timeout, runs.max_timeout)
-    grace = runs.grace if request.grace is None else request.grace
-    keep = request.on_disconnect == "keep"
+    home = caller.home
     shown = (b"get" if wanted.access == "read" else b"put", *wanted.paths)
     asked = rules.TransferAsked(
         wanted.access,
         wanted.paths,
         home=home.directory,
         restricted=caller.principal.options.restricted,
-        detach=keep or grace > runs.grace,
-        timeout=timeout if timeout <= m.MAX_SECONDS else None,
+        detach=_detaches(request, config),
+        timeout=_timeout(request, config),
     )
     decision = rules.decide_transfer(policy, caller.subject, asked)
     if not decision.allowed:
         raise Denied(decision.sentence, shown, decision.audit)
+    transfer = AllowedTransfer(wanted.access, wanted.paths, home.directory, decision.roots, decision.writable)
+    return _own_plan(request, caller, config, decision, shown, transfer=transfer)
+
+
+def _plan_forward(
+    request: m.RunRequest, wanted: m.ForwardRequest, caller: Caller, config: ServiceConfig, policy: Policy
+) -> Plan:
+    options = caller.principal.options
+    shown = (b"forward", wanted.purpose.encode()) if wanted.purpose else (b"forward",)
+    asked = rules.ForwardAsked(
+        ports=not options.no_ports,
+        agent=not options.no_agent,
+        detach=_detaches(request, config),
+        timeout=_timeout(request, config),
+    )
+    decision = rules.decide_forward(policy, caller.subject, asked)
+    if not decision.allowed or decision.forward is None:
+        raise Denied(decision.sentence, shown, decision.audit)
+    allowed = decision.forward._replace(permit_open=options.permit_open, permit_listen=options.permit_listen)
+    forward = AllowedForward(allowed, caller.home.directory)
+    return _own_plan(request, caller, config, decision, shown, forward=forward)
+
+
+def _detaches(request: m.RunRequest, config: ServiceConfig) -> bool:
+    return request.on_disconnect == "keep" or (request.grace or 0.0) > config.runs.grace
+
+
+def _timeout(request: m.RunRequest, config: ServiceConfig) -> float | None:
+    timeout = min(request.timeout or config.runs.max_timeout, config.runs.max_timeout)
+    return timeout if timeout <= m.MAX_SECONDS else None
+
+
+def _own_plan(
+    request: m.RunRequest,
+    caller: Caller,
+    config: ServiceConfig,
+    decision: rules.Decision,
+    shown: tuple[bytes, ...],
+    *,
+    transfer: AllowedTransfer | None = None,
+    forward: AllowedForward | None = None,
+) -> Plan:
+    """Return the plan of a run whose program is the service's own; `shown` is its command for people."""
+    home, runs = caller.home, config.runs
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
     command = command_text(request, shell=home.shell)
     return Plan(
@@ -206,8 +247,8 @@ def _plan_transfer(
         idle_timeout=None,
         kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
         linger=runs.linger,
-        keep=keep,
-        grace=grace,
+        keep=request.on_disconnect == "keep",
+        grace=runs.grace if request.grace is None else request.grace,
         spool=runs.spool,
         limits=decision.limits,
         credentials=home.credentials,
@@ -221,7 +262,8 @@ def _plan_transfer(
         ),
         internal=request.internal,
         rule=decision.share,
-        transfer=AllowedTransfer(wanted.access, wanted.paths, home.directory, decision.roots, decision.writable),
+        transfer=transfer,
+        forward=forward,
     )
 
 
@@ -257,7 +299,9 @@ _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
 """Fields that the record holds elsewhere, must not contain, or does not need."""
 
 
-_COMMAND: Final[dict[str, bool | dict[str, bool]]] = dict.fromkeys(("argv", "shell", "prelude", "transfer"), True)
+_COMMAND: Final[dict[str, bool | dict[str, bool]]] = dict.fromkeys(
+    ("argv", "shell", "prelude", "transfer", "forward"), True
+)
 """Fields that contain what is executed."""
 
 
@@ -275,6 +319,8 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
         digest = argv_sha256(argv)
         if request.transfer is not None:
             ours["transfer"] = {"access": request.transfer.access}
+        if request.forward is not None:
+            ours["forward"] = {}
         told = request.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT | _COMMAND)
         return json.dumps(told | {"command": f"sha256:{digest}", "argv_sha256": digest} | ours).encode()
     names = [bytes_to_json(name) for name, _ in request.env]

@@ -21,6 +21,7 @@ AuditEvent = Literal[
     "denial",
     "attach",
     "signal",
+    "flow",
     "counted",
     "repaired",
     "missing",
@@ -70,6 +71,9 @@ class AuditEntry:
     """A sentence, or a signal's name."""
     transfer: Mapping[str, int | str] | None = None
     """What a transfer has done, by the names of the numbers."""
+    forward: Mapping[str, int | float | str] | None = None
+    """What went through a tunnel; of `flow`, what became of one connection or listener. Where the log shows no
+    arguments, it shows no target either."""
 
     count: int | None = None
     """Of `counted`: how many entries."""
@@ -109,11 +113,20 @@ class AuditEntry:
             text += f',"since":"{timestamp(self.since)}"'
         if self.transfer is not None:
             text += f',"transfer":{json.dumps(self.transfer, separators=(",", ":"))}'
+        if self.forward is not None:
+            shown = self.forward if commands == self.commands == "argv" else _without_target(self.forward)
+            text += f',"forward":{json.dumps(shown, separators=(",", ":"))}'
         if self.outcome is not None:
             text += f',"outcome":{_quoted(self.outcome[:MAX_AUDIT_TEXT])}'
         if self.detail is not None:
             text += f',"detail":{_quoted(self.detail[:MAX_AUDIT_TEXT])}'
         return text
+
+
+def _without_target(forward: Mapping[str, int | float | str]) -> dict[str, int | float | str]:
+    told = {name: value for name, value in forward.items() if name not in ("target", "address")}
+    target = forward.get("target")
+    return told if target is None else told | {"target_sha256": hashlib.sha256(str(target).encode()).hexdigest()}
 
 
 def _argument(argument: bytes) -> str:

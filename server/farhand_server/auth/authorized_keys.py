@@ -1,20 +1,34 @@
 """Parses authorized_keys in OpenSSH's syntax (sshd(8), AUTHORIZED_KEYS FILE FORMAT). Without I/O.
 
-It is stricter than sshd in one respect: an option that is not in SUPPORTED_OPTIONS makes its key unusable, even if the
-option only forbids something that Farhand does not offer. A line never allows more than it says.
+It is stricter than sshd in one respect: an option that is not in SUPPORTED_OPTIONS makes its key unusable. A line never
+allows more than it says.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from farhand_protocol import sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
+from farhand_protocol.wildcards import matches_pattern
+from farhand_server.forwards.rules import Permission, parse_permission
 
 IPAddress = IPv4Address | IPv6Address
 
-SUPPORTED_OPTIONS = ("restrict", "no-pty", "command", "environment", "expiry-time", "from")
+_PERMITTED = {"pty": "pty", "port-forwarding": "ports", "agent-forwarding": "agent"}
+"""The options that give back what `restrict` has taken, and with `no-` take it themselves. As in sshd(8), the last one
+that is about something counts."""
+
+_NOT_OFFERED = ("x11-forwarding", "no-x11-forwarding", "user-rc", "no-user-rc")
+"""Options about what Farhand does not offer, so that they are honoured whatever they say."""
+
+_FLAGS = ("restrict", *_PERMITTED, *(f"no-{name}" for name in _PERMITTED), *_NOT_OFFERED)
+
+_VALUES = ("command", "environment", "expiry-time", "from", "permitopen", "permitlisten")
+
+SUPPORTED_OPTIONS = (*_FLAGS, *_VALUES)
 
 MAX_KEY_LINE = 8192
 """Maximum bytes of a line, the same as sshd's (sshd(8)): enough for an RSA key of 8192 bits and 6 KiB of options."""
@@ -43,21 +57,30 @@ class Source:
         """Whether the address matches, regardless of `negated`."""
         if self.network is not None:
             return address in self.network
-        return sshformat.matches_pattern(str(address), self.pattern)
+        return matches_pattern(str(address), self.pattern)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """What a line allows its key to do. `restrict` forbids everything that can be forbidden, including terminals."""
+    """What a line allows its key to do. `restrict` forbids everything that can be forbidden, but for what an option
+    after it allows again. `restricted` tells whether it is given at all."""
 
     restricted: bool = False
     no_pty: bool = False
+    no_ports: bool = False
+    """Whether the key may forward no connections and listeners (`no-port-forwarding`)."""
+    no_agent: bool = False
+    """Whether the key may not forward an agent (`no-agent-forwarding`)."""
     command: bytes | None = None
     """A command that the user's shell runs in place of every request. An empty text is a command, too."""
     environment: tuple[tuple[bytes, bytes], ...] = ()
     expires: float | None = None
     """The key is refused after this time, in seconds since 1970."""
     sources: tuple[Source, ...] | None = None
+    permit_open: tuple[Permission, ...] | None = None
+    """The only targets to which the key may forward connections."""
+    permit_listen: tuple[Permission, ...] | None = None
+    """The only places where the key may listen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +174,8 @@ def _end_of_options(line: bytes) -> int:
 
 
 def _parse_options(text: bytes) -> KeyOptions:
-    flags: set[str] = set()
+    forbidden: set[str] = set()
+    restricted = False
     values: dict[str, list[bytes]] = {}
     at = 0
     while True:
@@ -161,11 +185,16 @@ def _parse_options(text: bytes) -> KeyOptions:
         name, value = found[1].decode("ascii").lower(), found[2]
         if name not in SUPPORTED_OPTIONS:
             raise ValueError(f"option {name!r} is not supported; supported are {', '.join(SUPPORTED_OPTIONS)}")
-        if (value is None) != (name in ("restrict", "no-pty")):
+        if (value is None) != (name in _FLAGS):
             raise ValueError(f'option {name!r} {"needs" if value is None else "takes no"} ="VALUE"')
-        if value is None:
-            flags.add(name)
-        else:
+        if name == "restrict":
+            restricted = True
+            forbidden.update(_PERMITTED.values())
+        elif name in _PERMITTED:
+            forbidden.discard(_PERMITTED[name])
+        elif name.removeprefix("no-") in _PERMITTED:
+            forbidden.add(_PERMITTED[name.removeprefix("no-")])
+        elif value is not None:
             values.setdefault(name, []).append(value.replace(b'\\"', b'"'))
         at = found.end()
         if at == len(text):
@@ -176,15 +205,30 @@ def _parse_options(text: bytes) -> KeyOptions:
     for name in ("command", "from"):
         if len(values.get(name, ())) > 1:
             raise ValueError(f"option {name!r} is given twice")
-    restricted = "restrict" in flags
     return KeyOptions(
         restricted=restricted,
-        no_pty=restricted or "no-pty" in flags,
+        no_pty="pty" in forbidden,
+        no_ports="ports" in forbidden,
+        no_agent="agent" in forbidden,
         command=next(iter(values.get("command", ())), None),
         environment=_parse_environment(values.get("environment", [])),
         expires=min((_parse_time(value) for value in values.get("expiry-time", ())), default=None),
         sources=_parse_sources_value(values["from"][0]) if "from" in values else None,
+        permit_open=_parse_permissions(values, "permitopen"),
+        permit_listen=_parse_permissions(values, "permitlisten"),
     )
+
+
+def _parse_permissions(values: Mapping[str, list[bytes]], name: str) -> tuple[Permission, ...] | None:
+    if name not in values:
+        return None
+    try:
+        found = [parse_permission(value.decode("ascii"), listener=name == "permitlisten") for value in values[name]]
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: not ASCII") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return tuple(dict.fromkeys(found))
 
 
 def _parse_environment(items: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:

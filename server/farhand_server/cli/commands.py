@@ -197,13 +197,18 @@ def _parser() -> argparse.ArgumentParser:
         choices=("read", "write"),
         help="ARG are paths that a transfer of files reads, or one to which it writes",
     )
+    explain.add_argument(
+        "--forward",
+        choices=("connect", "listen"),
+        help="ARG are HOST:PORT or unix:PATH to which a tunnel connects, or where it listens; without ARG, what it may",
+    )
     explain.add_argument("--terminal", action="store_true", help="the run has a terminal")
     explain.add_argument("--detach", action="store_true", help="the run may continue without a client")
     explain.add_argument(
         "--leave-processes", action="store_true", help="processes that the command leaves behind are not stopped"
     )
     explain.add_argument("--json", action="store_true", help="print one JSON object")
-    explain.add_argument("arguments", metavar="ARG", nargs="*", help="the command, or the paths, after --")
+    explain.add_argument("arguments", metavar="ARG", nargs="*", help="the command, or the paths or targets, after --")
     explain.set_defaults(act=_lazily("explain", "explain"))
     return parser
 

@@ -9,15 +9,19 @@ import dataclasses
 import json
 import os
 import pwd
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from farhand_forwards.targets import MAX_PORT, InetTarget, UnixTarget
 from farhand_server.admission.command import shell_argv
 from farhand_server.auth.accounts import Principal, user_name
 from farhand_server.config import ConfigError, ServiceConfig
 from farhand_server.credentials import Credentials
+from farhand_server.forwards.rules import ForwardJudge, ForwardRules
 from farhand_server.logs import quote
 from farhand_server.policy import (
+    ForwardAsked,
     KnownFiles,
     Policy,
     PolicyRequest,
@@ -25,12 +29,14 @@ from farhand_server.policy import (
     Subject,
     TransferAsked,
     decide,
+    decide_forward,
     decide_transfer,
     policy_in_force,
     question,
     subject_of,
 )
 from farhand_server.policy.decide import Decision, RuleResult, judge_by_rule
+from farhand_server.policy.forwards import judge_forward
 from farhand_server.policy.transfers import judge_transfer
 from farhand_server.runs.environment import Home
 from farhand_server.worker.messages import LookedUp, LookUp
@@ -53,6 +59,8 @@ def explain(options: argparse.Namespace) -> int:
         home = Home.of(_uid(options.user))
         if options.transfer is not None:
             return _explain_transfer(options, config, policy, home)
+        if options.forward is not None:
+            return _explain_forward(options, config, policy, home)
         request = _request(options, home)
     except (ConfigError, ValueError) as error:
         print_error(str(error))
@@ -89,6 +97,58 @@ def _explain_transfer(options: argparse.Namespace, config: ServiceConfig, policy
     report["considered"] = _considered(policy, decision, lambda rule: judge_transfer(rule, subject, asked))
     print_result(json.dumps(report, indent=2) if options.json else _report_text(report))
     return ALLOWED if decision.allowed else DENIED
+
+
+def _explain_forward(options: argparse.Namespace, config: ServiceConfig, policy: Policy, home: Home) -> int:
+    """Explain what a tunnel may do, and whether it may connect to, or listen on, each of the targets that are given."""
+    _check_key(options)
+    asked = ForwardAsked(detach=options.detach)
+    subject = _subject(options, home)
+    decision = decide_forward(policy, subject, asked)
+    allowed = decision.forward or ForwardRules((), (), agent=False)
+    report = _who_and_why(subject, decision)
+    denied = [f"{each}: {why}" for each in options.arguments if (why := _denied(options.forward, each, allowed, home))]
+    if decision.allowed and denied:
+        report |= {"decision": "denied", "reason": "; ".join(denied)}
+    report |= {
+        "connect": list(allowed.connect),
+        "listen": list(allowed.listen),
+        "agent": allowed.agent,
+        "limits": _limits(decision),
+        "audit": decision.audit,
+        "policy": _policy_name(config),
+    }
+    report["considered"] = _considered(policy, decision, lambda rule: judge_forward(rule, subject, asked))
+    print_result(json.dumps(report, indent=2) if options.json else _report_text(report))
+    return ALLOWED if decision.allowed and not denied else DENIED
+
+
+def _denied(operation: str, text: str, allowed: ForwardRules, home: Home) -> str | None:
+    """Return why a tunnel would be denied a target, `HOST:PORT` or `unix:PATH`; None if it would not. A name must have
+    an address that is allowed. Raises ValueError."""
+    judge, connects = ForwardJudge(allowed), operation == "connect"
+    target = _forward_target(text, listener=not connects)
+    if isinstance(target, UnixTarget):
+        path = os.path.realpath(target.path)
+        return (judge.denied_path if connects else judge.denied_listening_path)(path, home.directory)
+    if not connects and target.host in ("", "*", "localhost"):
+        return judge.denied_listener(target, None)
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{target.host!a} has no address: {error}") from None
+    judged = judge.denied_connection if connects else judge.denied_listener
+    sentences = [judged(target, str(address[0])) for *_, address in found]
+    return None if None in sentences else sentences[0]
+
+
+def _forward_target(text: str, *, listener: bool) -> InetTarget | UnixTarget:
+    if text.startswith("unix:"):
+        return UnixTarget(os.fsencode(text.removeprefix("unix:")))
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT) or not (host or listener):
+        raise ValueError(f"{text!a} is neither HOST:PORT nor unix:PATH")
+    return InetTarget(host[1:-1] if host.startswith("[") else host, int(port))
 
 
 async def _look(asked: LookUp, credentials: Credentials | None) -> KnownFiles:

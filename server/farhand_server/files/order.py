@@ -1,32 +1,19 @@
-"""What a transfer worker is told, and what it reports: both in one file without a name (memfd_create(2)).
-
-The core makes the file with the order in it, the worker inherits its descriptor. Nothing of it is in the worker's
-arguments or environment, which others can see, and it has no size limit worth mentioning. The beginning of the file is
-for the worker's report, which the core reads once the run is over; so what a worker has done is also known if it was
-killed, and the core waits for nothing. The size of the file is sealed: a worker, which belongs to its user by then, can
-write into it what it wants, but neither enlarge nor truncate it. A report is believed like the user's own word.
-"""
+"""What a transfer worker is told, and what it reports (`programs.order_file`)."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import struct
 from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from farhand_protocol.values import arguments_from_json, arguments_to_json
-
-ORDER_VARIABLE: Final = "FARHAND_TRANSFER"
-"""The environment variable with the number of the descriptor of the worker's `OrderFile`."""
+from farhand_server.programs.order_file import RunIds, SealedFile
 
 WorkerAccess: TypeAlias = Literal["read", "write", "sweep"]
 
 _REPORT: Final = struct.Struct(">B8Q64s")
 """Whether the transfer is over, the numbers of `TransferReport`, and the digest in hexadecimal."""
-
-_SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 class TransferReport(NamedTuple):
@@ -62,14 +49,6 @@ class TransferReport(NamedTuple):
         return cls._make((complete == 1, *numbers, text))
 
 
-class TransferIds(NamedTuple):
-    """The user that the worker becomes."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-
-
 class TransferOrder(NamedTuple):
     """What the worker does: it reads or writes `paths`, and accepts no options that say otherwise; or it sweeps what
     transfers to `paths` have left before the time `before`, in seconds since 1970.
@@ -83,7 +62,7 @@ class TransferOrder(NamedTuple):
     paths: tuple[bytes, ...]
     home: bytes
     roots: tuple[bytes, ...] | None
-    user: TransferIds | None
+    user: RunIds | None
     writable: tuple[bytes, ...] = ()
     before: float = 0.0
 
@@ -114,49 +93,35 @@ class TransferOrder(NamedTuple):
         user = None
         if told["user"] is not None:
             uid, gid, groups = told["user"]
-            user = TransferIds(uid, gid, tuple(groups))
+            user = RunIds(uid, gid, tuple(groups))
         roots = None if told["roots"] is None else arguments_from_json(told["roots"])
         writable = arguments_from_json(told["writable"])
         paths = arguments_from_json(told["paths"])
         return cls(told["access"], paths, home, roots, user, writable, told["before"])
 
 
-class OrderFile:
-    """The file, by its descriptor."""
+class OrderFile(SealedFile):
+    """The file with an order and a report, by its descriptor."""
 
     def __init__(self, fd: int) -> None:
-        self.fd: Final = fd
+        super().__init__(fd, _REPORT.size)
 
     @classmethod
     def create(cls, order: TransferOrder) -> Self:
         """Write a new file, whose descriptor child processes do not inherit. Raises OSError."""
-        content = memoryview(bytes(_REPORT.size) + order.pack())
-        fd = os.memfd_create("farhand-transfer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            while content:
-                content = content[os.write(fd, content) :]
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-        except BaseException:
-            os.close(fd)
-            raise
-        return cls(fd)
+        return cls(cls.write(order.pack(), _REPORT.size))
 
     def order(self) -> TransferOrder:
         """Return the order."""
-        size = os.fstat(self.fd).st_size - _REPORT.size
-        return TransferOrder.unpack(os.pread(self.fd, size, _REPORT.size))
+        return TransferOrder.unpack(self.packed_order())
 
     def write_report(self, report: TransferReport) -> None:
         """Replace the report."""
-        os.pwrite(self.fd, report.pack(), 0)
+        self.replace_report(report.pack())
 
     def report(self) -> TransferReport:
         """Return the report: an empty one if the worker has written none, or nonsense."""
         try:
-            return TransferReport.unpack(os.pread(self.fd, _REPORT.size, 0))
+            return TransferReport.unpack(self.packed_report())
         except (OSError, ValueError):
             return TransferReport()
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)

@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import gc
 import json
 import os
 import select
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -33,21 +30,13 @@ from farhand_files.opening import Area
 from farhand_files.options import Ready, TransferOptions
 from farhand_files.selection import Selection
 from farhand_files.stream import ByteStream, Cancelled, StreamEnded, read_exactly_one
-from farhand_server.worker.identity import become_user, give_up_privileges
+from farhand_server.programs.start import become, readable_by_all, run_and_exit
 
-from .order import ORDER_VARIABLE, OrderFile, TransferOrder, TransferReport
-
-WORKER_PIPE_SIZE: Final = 1 << 20
-"""Bytes to which the pipes are enlarged (F_SETPIPE_SZ, fcntl(2)): a chunk of content, so that neither side waits for
-the other in the middle of one. The kernel refuses that beyond the account's share, and they work without it, too."""
-
-USER_UMASK: Final = 0o022
-"""The umask of a worker that has become another user, as that of other programs (`runs.process.launch`)."""
+from .order import OrderFile, TransferOrder, TransferReport
 
 ALL_DONE: Final = 0
 NOT_ALL_DONE: Final = 1
 OPTIONS_REFUSED: Final = 2
-WORKER_BUG: Final = 70
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -72,26 +61,17 @@ class _Refused(Exception):
 def main() -> None:
     """Be a worker: the descriptor of its order is in the environment."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would raise an error; there is nothing yet to clean up
-    order_file = OrderFile(int(os.environ[ORDER_VARIABLE]))
-    os.set_inheritable(order_file.fd, False)
-    code = WORKER_BUG
-    try:
-        for fd in (0, 1):
-            _enlarge(fd)
-        order = order_file.order()
-        serve = _server_of(order.access)
-        gc.freeze()
-        gc.enable()
-        if order.user is not None:
-            load_what_others_cannot(sys.path)
-            become_user(*order.user)
-            os.umask(USER_UMASK)
-        give_up_privileges()
-        code = serve(order, order_file)
-    except BaseException:  # noqa: BLE001  # Python would exit with 1, which means something else
-        sys.__excepthook__(*sys.exc_info())
-    finally:
-        os._exit(code)  # threads that hang must not be waited for
+    order_file = OrderFile(OrderFile.inherited())
+    run_and_exit(lambda: _serve(order_file))
+
+
+def _serve(order_file: OrderFile) -> int:
+    order = order_file.order()
+    serve = _server_of(order.access)
+    if order.user is not None:
+        load_what_others_cannot(sys.path)
+    become(order.user)
+    return serve(order, order_file)
 
 
 def _server_of(access: str) -> Callable[[TransferOrder, OrderFile], int]:
@@ -117,24 +97,10 @@ def mover_of(access: str) -> MakeWork:
 
 def load_what_others_cannot(directories: Sequence[str]) -> None:
     """Import what is otherwise only imported when it is needed, if not every user can read it then."""
-    if not all(map(_for_everybody, directories)):
+    if not readable_by_all(directories):
         delta.available()
         with contextlib.suppress(wire.WireError):
             Selection(TransferOptions("get", (b"/",), excludes=("x",)))
-
-
-def _for_everybody(directory: str) -> bool:
-    path = os.path.realpath(directory)
-    while True:
-        try:
-            mode = os.stat(path).st_mode  # noqa: PTH116  # pathlib takes 10 ms
-        except OSError:
-            return True  # there is nothing to read
-        if not mode & stat.S_IXOTH:
-            return False
-        if path == "/":
-            return True
-        path = os.path.dirname(path)  # noqa: PTH120
 
 
 class PipeStream:
@@ -301,8 +267,3 @@ def _report_of(totals: Totals) -> TransferReport:
         failed=totals.failed,
         digest=totals.digest,
     )
-
-
-def _enlarge(fd: int) -> None:
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WORKER_PIPE_SIZE)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Final, Literal, TypeVar
 
+from farhand_server.forwards.rules import ForwardRules
 from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.process.usage import ResourceLimits
 
@@ -58,6 +59,8 @@ class Decision:
     """Of a transfer, the only directories in which it may open anything; None if the rule does not limit it."""
     writable: tuple[bytes, ...] = ()
     """Directories that the subject may write by some rule. Of `roots`, what is below them may have been replaced."""
+    forward: ForwardRules | None = None
+    """Of a tunnel, what it may connect to and listen on."""
 
 
 class RuleStage(IntEnum):

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from farhand_protocol.model import MAX_SECONDS
 from farhand_server.config.model import Section
 from farhand_server.config.values import ArrayAsTuple, ByteSize, ConfiguredRate, Seconds
+from farhand_server.forwards.rules import parse_forward_pattern
 from farhand_server.sharing import NO_BOUNDS, ShareBounds
 
 from .patterns import ANYTHING, MORE_ARGUMENTS
@@ -157,6 +158,35 @@ class RuleFiles(Section):
         return self
 
 
+def _forward_pattern(text: str) -> str:
+    parse_forward_pattern(text)
+    return text
+
+
+ForwardPatterns = Annotated[
+    tuple[Annotated[str, AfterValidator(_forward_pattern)], ...], ArrayAsTuple, Field(max_length=MAX_ITEMS)
+]
+
+
+class RuleForward(Section):
+    """What tunnels may do. Whatever it allows, a tunnel has no more rights than the account."""
+
+    connect: ForwardPatterns = ()
+    """Where tunnels may connect to: `HOST:PORTS` and `unix:PATH` (`forwards.rules`)."""
+
+    listen: ForwardPatterns = ()
+    """Where tunnels may listen; `localhost` stands for all loopback addresses."""
+
+    agent: bool = False
+    """Whether the client's agent may be forwarded."""
+
+    @model_validator(mode="after")
+    def _anything(self) -> Self:
+        if not (self.connect or self.listen or self.agent):
+            raise ValueError("allows nothing: give the patterns of connect or listen, or agent, or leave it out")
+        return self
+
+
 class Rule(Section):
     """One rule: whom it is about, and what it allows."""
 
@@ -200,6 +230,11 @@ class Rule(Section):
     """The files that may be transferred. Without it, a rule with `shell` and without `record` allows all files: a shell
     could read and write them anyway, and any other rule allows none."""
 
+    forward: RuleForward | None = None
+    """What tunnels may connect to and listen on. Without it, a rule with `shell` and without `record` allows every
+    connection, listeners on loopback addresses and Unix sockets, and the agent: programs in a shell could do the same.
+    Any other rule allows none."""
+
     limits: RuleLimits = Field(default_factory=RuleLimits)
 
     audit: Literal["argv", "hash"] = "argv"
@@ -207,9 +242,9 @@ class Rule(Section):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not (self.commands or self.shell or self.others or self.files):
+        if not (self.commands or self.shell or self.others or self.files or self.forward):
             raise ValueError(
-                "allows nothing: give commands, shell, files or others. What no rule allows is denied anyway"
+                "allows nothing: give commands, shell, files, forward or others. What no rule allows is denied anyway"
             )
         return self
 

@@ -85,6 +85,20 @@ class TransferAsked:
     """Maximum duration in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class ForwardAsked:
+    """A requested tunnel. What will be asked of it is not known yet."""
+
+    ports: bool = True
+    """Whether the key leaves connections and listeners: it has neither `no-port-forwarding` nor `restrict` alone."""
+    agent: bool = True
+    """Whether the key leaves the forwarding of an agent."""
+    detach: bool = False
+    """As in `PolicyRequest`."""
+    timeout: float | None = None
+    """Maximum duration in seconds."""
+
+
 class Lookup(Protocol):
     """What the policy knows about the file system."""
 

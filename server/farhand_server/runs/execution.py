@@ -8,19 +8,18 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from errno import EIO
 from pathlib import Path
 from typing import Final
 
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Outcome, SpawnFailed
-from farhand_server.files.order import OrderFile
-from farhand_server.files.program import worker_argv, worker_environment
+from farhand_server.forwards.records import FlowRecord
 
 from .attachments.attachments import Attachments, Output
 from .output.spool import Spool
-from .plan import AllowedTransfer, EnforcedBy, Plan, RunResult, StopReason, outcome_of
-from .process.cgroup import Cgroups, RunCgroup
+from .own import OwnProgram, OwnReport
+from .plan import EnforcedBy, Plan, RunResult, StopReason, outcome_of
+from .process.cgroup import Cgroups
 from .process.left import LeftTree, describe, stopped
 from .process.place import LaunchError
 from .process.process import LeaderSnapshot, Process
@@ -45,7 +44,8 @@ those that end because of the hang-up."""
 
 
 class ProcessSnapshot(SnapshotRecord):
-    """The state of an `Execution`: its process, its pipes, the progress of stopping it, and the file of a transfer."""
+    """The state of an `Execution`: its process, its pipes, the progress of stopping it, and the descriptors of an
+    `OwnProgram`."""
 
     handover: LeaderSnapshot
     in_cgroup: bool
@@ -56,13 +56,14 @@ class ProcessSnapshot(SnapshotRecord):
     times_out: float | None
     linger_until: float | None
     order_file: Descriptor | None = None
+    records: Descriptor | None = None
 
 
 class Execution:
     """Launches a plan's program on `streams`, enforces its bounds, and waits for its end.
 
     `start` is the time when the run began, on the monotonic clock. `on_started` is called once the program runs, before
-    the attachments' watchers are notified.
+    the attachments' watchers are notified; `on_record` with each record of a tunnel.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Execution:
         attachments: Attachments,
         cgroups: Cgroups | None,
         on_started: Callable[[int], None],
+        on_record: Callable[[FlowRecord], None],
     ) -> None:
         self.process: Process | None = None
         self.left_tree: LeftTree | None = None
@@ -89,7 +91,7 @@ class Execution:
         self._timeouts = Timeouts(plan, spools, self.stop)
         self._linger_until: float | None = None
         self._exit_announced = False
-        self._order_file: OrderFile | None = None
+        self._own = None if plan.transfer is None and plan.forward is None else OwnProgram(plan, on_record)
         self._output_ended = asyncio.Event()
 
     @property
@@ -125,7 +127,8 @@ class Execution:
             kill_at=None if math.isinf(self._ladder.kill_at) else self._ladder.kill_at,
             times_out=self._timeouts.times_out,
             linger_until=self._linger_until,
-            order_file=None if self._order_file is None else self._order_file.fd,
+            order_file=None if self._own is None else self._own.order_file,
+            records=None if self._own is None else self._own.records,
         )
 
     def restore(self, snapshot: ProcessSnapshot) -> None:
@@ -142,7 +145,8 @@ class Execution:
             cgroup=cgroups.open(plan.id, plan.limits) if snapshot.in_cgroup and cgroups is not None else None,
         )
         self._linger_until = snapshot.linger_until
-        self._order_file = None if snapshot.order_file is None else OrderFile(snapshot.order_file)
+        if self._own is not None:
+            self._own.restore(snapshot.order_file, snapshot.records)
         self._watch_output()
         self._ladder.restore(
             snapshot.why, snapshot.message, snapshot.kill_at, ask=lambda: self._ask(process), kill=process.kill_tree
@@ -198,7 +202,7 @@ class Execution:
                 process.close()
             self.process = None
             self._streams.close()
-            self._close_order_file()
+            self._close_own()
 
     async def _launch(self) -> Process:
         plan = self._plan
@@ -206,8 +210,8 @@ class Execution:
         try:
             with contextlib.ExitStack() as theirs:
                 stdin, stdout, stderr = self._streams.open(theirs)
-                if plan.transfer is not None:
-                    return await self._launch_transfer(plan.transfer, stdin, stdout, stderr, cgroup)
+                if self._own is not None:
+                    return await self._own.start(stdin, stdout, stderr, cgroup)
                 return await Process.start(
                     plan.argv,
                     cwd=plan.cwd,
@@ -226,35 +230,15 @@ class Execution:
                 )
         except BaseException:
             self._streams.close()
-            self._close_order_file()
+            self._close_own()
             if cgroup is not None:
                 cgroup.remove()
             raise
 
-    async def _launch_transfer(
-        self, transfer: AllowedTransfer, stdin: int, stdout: int, stderr: int, cgroup: RunCgroup | None
-    ) -> Process:
-        plan = self._plan
-        try:
-            order_file = self._order_file = OrderFile.create(transfer.order(plan.credentials))
-        except OSError as error:
-            raise LaunchError(error.errno or EIO, "process", f"cannot start a transfer: {error.strerror}") from None
-        return await Process.start_own(
-            worker_argv(),
-            env=worker_environment(order_file.fd) | {RUN_ID_VARIABLE: plan.id.encode()},
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            passed=order_file.fd,
-            run_id=plan.id,
-            limits=plan.limits,
-            cgroup=cgroup,
-        )
-
-    def _close_order_file(self) -> None:
-        order_file, self._order_file = self._order_file, None
-        if order_file is not None:
-            order_file.close()
+    def _close_own(self) -> None:
+        own, self._own = self._own, None
+        if own is not None:
+            own.close()
 
     def _begin(self, process: Process) -> None:
         self.process = process
@@ -363,8 +347,9 @@ class Execution:
             enforced["processes"] = None
         if self._plan.output is not None:
             enforced["output"] = "service"
-        transfer = None if self._order_file is None else self._order_file.report()
-        return RunResult(outcome, stdout, stderr, duration, lingered, process.usage(), enforced, left, transfer)
+        own = OwnReport() if self._own is None else self._own.report()
+        usage = process.usage()
+        return RunResult(outcome, stdout, stderr, duration, lingered, usage, enforced, left, own.transfer, own.forward)
 
     def _watch_output(self) -> None:
         self._timeouts.start_idle()

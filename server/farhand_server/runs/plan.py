@@ -11,7 +11,10 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from farhand_protocol.left import LeftProcesses
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, TimedOut
 from farhand_server.credentials import Credentials
-from farhand_server.files.order import TransferIds, TransferOrder, TransferReport, WorkerAccess
+from farhand_server.files.order import TransferOrder, TransferReport, WorkerAccess
+from farhand_server.forwards.order import ForwardOrder, ForwardTotals
+from farhand_server.forwards.rules import ForwardRules
+from farhand_server.programs.order_file import RunIds
 from farhand_server.sharing import Rate
 
 from .process.usage import ResourceLimits, ResourceUsage
@@ -90,8 +93,23 @@ class AllowedTransfer:
 
     def order(self, user: Credentials | None) -> TransferOrder:
         """Return the order for a worker that acts as `user`, or as the service's own account."""
-        ids = None if user is None else TransferIds(user.uid, user.gid, user.groups)
+        ids = None if user is None else RunIds(user.uid, user.gid, user.groups)
         return TransferOrder(self.access, self.paths, self.home, self.roots, ids, self.writable, self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedForward:
+    """What a tunnel may do: all that its client asks of it, as far as `rules` allow. Relative paths of Unix sockets
+    begin at `home`."""
+
+    rules: ForwardRules
+    home: bytes
+
+    def order(self, user: Credentials | None, records: int) -> ForwardOrder:
+        """Return the order for a worker that acts as `user`, or as the service's own account, and sends its records to
+        the descriptor `records`."""
+        ids = None if user is None else RunIds(user.uid, user.gid, user.groups)
+        return ForwardOrder(self.rules, self.home, ids, records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +126,8 @@ class Plan:
     `login` and `internal` are for listings. `rule` is the policy's rule that allowed the run, and what it allows one
     account. If `home` is not empty and the account cannot enter it, it is replaced by `/` in `cwd`. With `judged`, the
     policy has judged `cwd`, which has no symbolic links, and must still be the same at the start. With `transfer`, the
-    program is the service's own transfer worker, and `argv` is only for people; with `forward` it is a tunnel.
+    program is the service's own transfer worker, and `argv` is only for people; with
+    `forward` it is its forward worker.
     """
 
     id: str
@@ -145,7 +164,7 @@ class Plan:
     home: bytes = b""
     judged: bool = False
     transfer: AllowedTransfer | None = None
-    forward: bool = False
+    forward: AllowedForward | None = None
 
     @property
     def in_cgroup(self) -> bool:
@@ -166,7 +185,7 @@ class Plan:
         record."""
         how, key, peer, audit = self.origin.how, self.origin.key, self.origin.peer, self.origin.audit
         origin = Origin(how, key, peer, audit=audit)
-        return _changed(self, argv=(), env={}, origin=origin, transfer=None)
+        return _changed(self, argv=(), env={}, origin=origin, transfer=None, forward=None)
 
     def repeated(self, id: str, fingerprint: bytes) -> Plan:
         """Return a copy for another run."""
@@ -193,7 +212,8 @@ class RunResult:
 
     `lingered` tells whether the output was cut off because other processes kept it open for longer than the linger
     time. `applied` tells what enforced each of the run's limits, None if nothing could. `left_processes` are those that
-    the program has left behind when it had ended on its own. `transfer` is what a transfer has done.
+    the program has left behind when it had ended on its own. `transfer` is what a transfer has done, `forward` what
+    went through a tunnel.
     """
 
     outcome: Outcome
@@ -205,6 +225,7 @@ class RunResult:
     applied: Mapping[str, EnforcedBy | None] = field(default_factory=dict)
     left_processes: LeftProcesses | None = None
     transfer: TransferReport | None = None
+    forward: ForwardTotals | None = None
 
 
 StopReason: TypeAlias = KillReason | Literal["timed_out", "idle"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
+from farhand_server.forwards.records import FlowRecord
 from farhand_server.sharing import Tally
 
 from .attachments.attachments import ClientIdentity
@@ -61,6 +62,9 @@ class RunLedger(Protocol):
 
     def started(self, run: LiveRun) -> None:
         """Record that the run's program has started."""
+
+    def forwarded(self, run: LiveRun, record: FlowRecord) -> None:
+        """Record what became of a connection or a listener of a tunnel."""
 
     def ended(self, run: LiveRun, result: RunResult) -> None:
         """Record that the run is over."""
@@ -276,6 +280,7 @@ class Registry:
         return self._runs.get(run_id) or self.kept.get(run_id)
 
     def _add(self, run: LiveRun) -> None:
+        run.on_record = self._ledger.forwarded
         self._runs[run.id] = run
         self.by_user.add(run.plan.uid)
         self.by_rule.add((run.plan.uid, run.plan.rule.name))

@@ -9,6 +9,7 @@ from typing import Final, Self, TypeAlias
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Lost
+from farhand_server.forwards.records import FlowRecord
 
 from .attachments.attachments import Attachment, Attachments, AttachmentSnapshot, BadOffset, Output, Watcher
 from .attachments.terminal import TerminalAttachments
@@ -55,8 +56,7 @@ class RunSnapshot(SnapshotRecord):
             yield from (fd for fd in (self.terminal.master, self.terminal.slave) if fd is not None)
         if self.process is not None:
             yield from (descriptor for descriptor, _ in self.process.outputs)
-            if self.process.order_file is not None:
-                yield self.process.order_file
+            yield from (fd for fd in (self.process.order_file, self.process.records) if fd is not None)
 
     @property
     def unreaped_leader(self) -> int | None:
@@ -85,6 +85,8 @@ class LiveRun:
         """`start` is on the monotonic clock and defaults to now. Raises OSError if a spool cannot be created."""
         self.plan = plan
         self.on_started: Callable[[LiveRun], None] | None = None
+        self.on_record: Callable[[LiveRun, FlowRecord], None] | None = None
+        """Called with each record of a tunnel."""
         self.began = time.time()
         self.pid: int | None = None
         self.result: RunResult | None = None
@@ -109,6 +111,7 @@ class LiveRun:
             self.attachments,
             cgroups,
             self._started,
+            self._recorded,
         )
         # Attributes that a `PastRun` has as well
         self.id: Final = plan.id
@@ -121,7 +124,7 @@ class LiveRun:
         self.login: Final = plan.login
         self.internal: Final = plan.internal
         self.transfer: Final = plan.transfer is not None
-        self.forward: Final = plan.forward
+        self.forward: Final = plan.forward is not None
 
     @property
     def acts_for(self) -> Mapping[str, str]:
@@ -369,6 +372,10 @@ class LiveRun:
         self.pid = pid
         if self.on_started is not None:
             self.on_started(self)
+
+    def _recorded(self, record: FlowRecord) -> None:
+        if self.on_record is not None:
+            self.on_record(self, record)
 
     def _count_no_request(self) -> None:
         self._memory.used -= self._request_size

@@ -16,9 +16,10 @@ from farhand_server.auth.accounts import Principal
 from farhand_server.auth.authorized_keys import KeyOptions
 from farhand_server.config import ServiceConfig
 from farhand_server.config.values import Directories
+from farhand_server.forwards.rules import ForwardRules, Permission
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
-from farhand_server.runs.plan import AllowedTransfer, Plan, TerminalPlan
+from farhand_server.runs.plan import AllowedForward, AllowedTransfer, Plan, TerminalPlan
 from tests.server.policy.support import Files
 
 PATH = b"/usr/bin:/bin"
@@ -45,7 +46,7 @@ def plan(
     request: dict[str, object], principal: Principal = OWNER, policy: Policy = ALLOW_ALL, **config: object
 ) -> Plan:
     """Return the plan of a request, by default for the command `true`."""
-    others = {"shell", "login", "transfer"}
+    others = {"shell", "login", "transfer", "forward"}
     fields = {"id": RUN_ID} | ({} if others & request.keys() else {"argv": (b"true",)}) | request
     subject = Subject("ada", 1000, forced=principal.options.command is not None, local=True, home=b"/home/ada")
     caller = Caller(principal, HOME, subject, "192.0.2.7:50214")
@@ -359,3 +360,39 @@ def test_what_may_not_be_transferred_is_denied_by_its_name() -> None:
     restricted = dataclasses.replace(OWNER, options=KeyOptions(restricted=True, no_pty=True))
     assert "restrict in authorized_keys" in str(denied(GET, restricted))
     assert "detach" in str(denied(PUT | {"on_disconnect": "keep"}, policy=rules({"files": {"write": ["/srv"]}})))
+
+
+TUNNEL: dict[str, object] = {"stdin": True, "forward": {"purpose": "-L 8080:db:5432"}}
+
+
+def test_a_tunnel_is_the_service_s_own_program_with_what_the_rules_and_the_key_allow() -> None:
+    made = plan(TUNNEL | {"timeout": 60.0, "grace": 5.0})
+    assert made.forward == AllowedForward(ForwardRules(), b"/home/ada")
+    assert (made.argv, made.command) == ((b"forward", b"-L 8080:db:5432"), "forward -L 8080:db:5432")
+    assert (made.env, made.cwd, made.stdin, made.disk_spool, made.timeout) == ({}, b"/", True, None, 60.0)
+    permitted = (Permission("db", 5432),)
+    key = dataclasses.replace(OWNER, options=KeyOptions(no_agent=True, permit_open=permitted, command=b"x"))
+    narrow = plan(TUNNEL, key, policy=rules({"forward": {"connect": ["*:*"], "agent": True}, "limits": {"runs": 2}}))
+    assert narrow.forward is not None
+    assert narrow.forward.rules == ForwardRules(("*:*",), (), False, permitted)
+    assert (narrow.rule.name, narrow.rule.runs) == ("r0", 2)
+
+
+def test_the_record_of_a_tunnel_shows_its_purpose_or_that_it_is_one() -> None:
+    assert json.loads(plan(TUNNEL).origin.request)["forward"] == {"purpose": "-L 8080:db:5432"}
+    secret = plan(TUNNEL, audit={"commands": "hash"}).origin.request
+    assert json.loads(secret)["forward"] == {}
+    assert b"5432" not in secret
+    assert plan(TUNNEL | {"forward": {}}).argv == (b"forward",)
+
+
+def test_a_tunnel_that_is_not_allowed_is_denied_with_the_reason() -> None:
+    limited = rules({"commands": (("/bin/ls",),)})
+    refused = denied(TUNNEL, policy=limited)
+    assert str(refused) == "the policy does not let ada forward connections"
+    assert refused.argv == (b"forward", b"-L 8080:db:5432")
+    restricted = dataclasses.replace(OWNER, options=KeyOptions(restricted=True, no_ports=True, no_agent=True))
+    assert "this key does not allow" in str(denied(TUNNEL, restricted))
+    keeping = rules({"forward": {"connect": ("db:1",)}})
+    assert "detach" in str(denied(TUNNEL | {"on_disconnect": "keep"}, policy=keeping))
+    assert "detach" in str(denied(TUNNEL | {"grace": 1e6}, policy=keeping))

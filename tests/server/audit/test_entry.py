@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ ENTRIES = st.builds(
     count=st.none() | st.integers(0, 1000),
     since=st.none() | st.just(1_700_000_000.5),
     transfer=st.none() | st.just({"files": 1, "bytes": (1 << 63) - 1, "digest": "ab" * 32}),
+    forward=st.none() | st.sampled_from([{"flows": 1}, {"kind": "connect", "target": "db:1", "address": "x:1"}]),
 )
 
 
@@ -55,6 +57,9 @@ def members(entry: AuditEntry) -> dict[str, object]:
     found |= {} if entry.count is None else {"count": entry.count}
     found |= {} if entry.since is None else {"since": "2023-11-14T22:13:20.500Z"}
     found |= {} if entry.transfer is None else {"transfer": dict(entry.transfer)}
+    if entry.forward is not None:
+        hidden = {"kind": "connect", "target_sha256": hashlib.sha256(b"db:1").hexdigest()}
+        found["forward"] = hidden if entry.commands == "hash" and "target" in entry.forward else dict(entry.forward)
     return found | {name: texts[name] for name in ("outcome", "detail") if name in texts}
 
 

@@ -1,6 +1,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,11 +11,15 @@ from hypothesis import strategies as st
 from farhand_protocol.sshformat import PublicKey, format_public_key_line
 from farhand_server.auth import authorized_keys
 from farhand_server.auth.authorized_keys import AuthorizedKeysError, KeyOptions, parse_authorized_keys, parse_sources
+from farhand_server.forwards.rules import Permission
 from tests.support.cost import assert_linear
 from tests.support.openssh import SoftwareSecurityKey
 
 KEY = SoftwareSecurityKey.ed25519().public_key
 LINE = format_public_key_line(KEY, "a comment, with words").encode()
+
+
+RESTRICTED = KeyOptions(restricted=True, no_pty=True, no_ports=True, no_agent=True)
 
 
 def options_of(line: bytes) -> KeyOptions:
@@ -49,9 +54,24 @@ def test_a_line_without_options_restricts_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (b"restrict", KeyOptions(restricted=True, no_pty=True)),
+        (b"restrict", RESTRICTED),
+        (b"restrict,pty", replace(RESTRICTED, no_pty=False)),
+        (b"port-forwarding,agent-forwarding,pty,restrict", RESTRICTED),
+        (b"restrict,Port-Forwarding", replace(RESTRICTED, no_ports=False)),
+        (b"restrict,agent-forwarding,no-pty", replace(RESTRICTED, no_agent=False)),
+        (b"no-port-forwarding,no-X11-forwarding,no-agent-forwarding", KeyOptions(no_ports=True, no_agent=True)),
+        (b"no-agent-forwarding,agent-forwarding,no-user-rc,user-rc,x11-forwarding", KeyOptions()),
+        (
+            b'restrict,port-forwarding,permitopen="db:5432",PermitOpen="[::1]:*",permitlisten="8080"',
+            replace(
+                RESTRICTED,
+                no_ports=False,
+                permit_open=(Permission("db", 5432), Permission("::1", 0)),
+                permit_listen=(Permission("*", 8080),),
+            ),
+        ),
         (b"no-pty", KeyOptions(no_pty=True)),
-        (b"No-PTY,RESTRICT", KeyOptions(restricted=True, no_pty=True)),
+        (b"No-PTY,RESTRICT", RESTRICTED),
         (b'command="uptime"', KeyOptions(command=b"uptime")),
         (b'COMMAND="uptime"', KeyOptions(command=b"uptime")),
         (b'command=""', KeyOptions(command=b"")),
@@ -68,7 +88,7 @@ def test_a_line_without_options_restricts_nothing() -> None:
         (b'from="192.0.2.0/24,!192.0.2.1"', KeyOptions(sources=parse_sources("192.0.2.0/24,!192.0.2.1"))),
         (
             b'restrict,command="dump /home",from="*"',
-            KeyOptions(restricted=True, no_pty=True, command=b"dump /home", sources=parse_sources("*")),
+            replace(RESTRICTED, command=b"dump /home", sources=parse_sources("*")),
         ),
     ],
 )
@@ -115,9 +135,13 @@ def test_the_earliest_of_several_expiry_times_counts() -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (b"no-port-forwarding " + LINE, "option 'no-port-forwarding' is not supported; supported are restrict,"),
+        (b"tunnel " + LINE, "option 'tunnel' is not supported; supported are restrict,"),
         (b"cert-authority " + LINE, "option 'cert-authority' is not supported"),
-        (b'restrict,permitopen="x:1" ' + LINE, "option 'permitopen' is not supported"),
+        (b'permitopen="x" ' + LINE, "permitopen: 'x' is not HOST:PORT"),
+        (b'permitopen="8080" ' + LINE, "permitopen: '8080' is not HOST:PORT"),
+        (b'permitlisten="x:y" ' + LINE, r"permitlisten: 'x:y' is not [HOST:]PORT"),
+        (b'permitopen="\xff:1" ' + LINE, "permitopen: not ASCII"),
+        (b"permitlisten " + LINE, "option 'permitlisten' needs"),
         (b"no-touch-required " + LINE, "option 'no-touch-required' is not supported"),
         (b"restrict, no-pty " + LINE, "option"),
         (b"restrict,,no-pty " + LINE, "comma-separated list"),

@@ -21,6 +21,7 @@ who = {{ users = ["{ME}"], keys = ["{KEY}"] }}
 commands = [["/bin/sh", "-c", "*"]]
 limits = {{ memory = "1 MiB", timeout = 5, runs = 7, starts = "10/s" }}
 files = {{ read = ["/var/log", "/srv/a b"] }}
+forward = {{ connect = ["127.0.0.0/8:5432", "unix:/run/*"], listen = ["localhost:8000-8999"] }}
 audit = "hash"
 
 [[rules]]
@@ -187,3 +188,50 @@ def test_a_denied_transfer_is_explained_with_what_it_was_about(config: str, caps
     assert [each["stage"] for each in shown["considered"]] == ["command", "who"]
     assert explain(config, "--transfer", "read") == 2
     assert "no path to explain" in capsys.readouterr().err
+
+
+def test_a_tunnel_is_explained_with_what_it_may_reach(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = ("127.0.0.1:5432", "localhost:5432", "unix:/run/x")
+    assert explain(config, "--key", KEY, "--forward", "connect", "--", *targets) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "decision: allowed",
+        "rule: by-key",
+        "reason: the rule by-key allows it",
+        f"user: {ME}",
+        f"login: key {KEY}",
+        'connect: 127.0.0.0/8:5432 "unix:/run/*"',
+        "listen: localhost:8000-8999",
+        "agent: -",
+        "limits: memory=1048576 timeout=5.0 runs=7 starts=10/s",
+        "audit: hash",
+        f"policy: {Path(config).parent / 'policy.toml'}",
+        "considered: by-key: admitted: the rule by-key allows it",
+    ]
+    assert explain(config, "--key", KEY, "--forward", "listen", "--", ":8080", "127.0.0.1:8999") == 0
+
+
+@pytest.mark.parametrize(
+    ("operation", "target", "reason"),
+    [
+        ("connect", "127.0.0.1:80", "the policy does not allow a connection to 127.0.0.1:80"),
+        ("connect", "[::ffff:169.254.169.254]:80", "no rule of the policy names"),
+        ("connect", "unix:/tmp/x", "the policy does not allow a connection to /tmp/x"),
+        ("listen", "*:8080", "the policy does not allow a listener on"),
+        ("listen", "unix:/run/x", "the policy does not allow a listener on"),
+    ],
+)
+def test_a_denied_target_is_explained(
+    config: str, capsys: pytest.CaptureFixture[str], operation: str, target: str, reason: str
+) -> None:
+    assert explain(config, "--key", KEY, "--json", "--forward", operation, "--", target) == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["decision"] == "denied"
+    assert shown["reason"].startswith(f"{target}: {reason}")
+
+
+def test_a_tunnel_that_no_rule_allows_is_denied(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(config, "--local", "--forward", "connect") == 1
+    assert "reason: the policy does not let" in capsys.readouterr().out
+    for nonsense in ("db", "db:x", ":80", "name.invalid:80"):
+        assert explain(config, "--key", KEY, "--forward", "connect", "--", nonsense) == 2
+    assert "has no address" in capsys.readouterr().err

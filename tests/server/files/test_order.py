@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_server.files.order import OrderFile, TransferIds, TransferOrder, TransferReport
+from farhand_server.files.order import OrderFile, TransferOrder, TransferReport
+from farhand_server.programs.order_file import RunIds
 
-ORDER = TransferOrder("write", (b"/srv/caf\xe9\n",), b"/home/ada", (b"/srv", b"\xff"), TransferIds(1000, 1001, (4, 5)))
+ORDER = TransferOrder("write", (b"/srv/caf\xe9\n",), b"/home/ada", (b"/srv", b"\xff"), RunIds(1000, 1001, (4, 5)))
 REPORT = TransferReport(True, 1, 2, 3, 4, 5, 6, 7, (1 << 63) - 1, "ab" * 32)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import blake3
@@ -12,7 +11,7 @@ import blake3
 import farhand_files
 import farhand_protocol
 import farhand_server
-from farhand_server.files.program import worker_argv, worker_environment
+from farhand_server.files.program import worker_argv
 
 SHOW = "import sys, os, json; print(json.dumps([sys.path, list(os.environ), sys.flags.isolated, sys.flags.no_site]))"
 
@@ -42,8 +41,3 @@ def test_a_worker_can_match_excludes_and_cut_files() -> None:
     argv[argv.index("-c") + 1] = program
     shown = subprocess.run(argv, env={}, cwd="/", capture_output=True, text=True, check=True)
     assert (shown.stdout, shown.stderr) == ("False True\n", "")
-
-
-def test_the_environment_names_the_file_of_the_order_and_nothing_of_the_service() -> None:
-    assert worker_environment(17) == {b"PATH": b"/bin:/usr/bin", b"FARHAND_TRANSFER": b"17"}
-    assert worker_argv()[0].decode() == sys.executable

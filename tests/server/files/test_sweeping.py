@@ -11,8 +11,9 @@ import pytest
 
 from farhand_files.opening import Area, Outside
 from farhand_files.temporary import temporary_name
-from farhand_server.files.order import OrderFile, TransferIds, TransferOrder, TransferReport
+from farhand_server.files.order import OrderFile, TransferOrder, TransferReport
 from farhand_server.files.sweeping import NOT_SWEPT, SWEPT, serve_sweep, sweep_destination
+from farhand_server.programs.order_file import RunIds
 from tests.support.processes import own_descriptors
 from tests.support.transfer_workers import transfer_worker
 
@@ -136,7 +137,7 @@ def test_a_worker_removes_what_is_its_users_and_nothing_else(tmp_path: Path) -> 
     hidden = leave(tmp_path / "hidden")
     hidden.parent.chmod(0o700)
     asked = order(tmp_path / "dest", tmp_path / "hidden", before=later())
-    with transfer_worker(asked._replace(user=TransferIds(61_001, 61_001, ()))) as worker:
+    with transfer_worker(asked._replace(user=RunIds(61_001, 61_001, ()))) as worker:
         assert (worker.wait(), worker.stderr) == (SWEPT, b"")
         assert worker.report().deleted == 1
     assert (own.exists(), roots.exists(), hidden.exists()) == (False, True, True)

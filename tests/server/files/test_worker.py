@@ -24,8 +24,10 @@ from farhand_files.options import TransferOptions
 from farhand_files.receiver import Receiver
 from farhand_files.sender import Sender
 from farhand_files.stream import StreamEnded
-from farhand_server.files.order import TransferIds, TransferOrder
-from farhand_server.files.worker import WORKER_PIPE_SIZE, load_what_others_cannot
+from farhand_server.files.order import TransferOrder
+from farhand_server.files.worker import load_what_others_cannot
+from farhand_server.programs.order_file import RunIds
+from farhand_server.programs.start import OWN_PIPE_SIZE
 from tests.support.transfer_workers import StartedWorker, transfer_worker
 
 Start = Callable[[TransferOrder], StartedWorker]
@@ -211,7 +213,7 @@ def test_a_worker_that_is_stopped_leaves_no_half_file_and_ends_by_the_signal(
 def test_an_interrupt_before_the_options_ends_it_without_a_word(start: Start, home: Path) -> None:
     worker = start(order(home, "write", b"copy"))
     assert worker.process.stdin is not None
-    while fcntl.fcntl(worker.process.stdin, fcntl.F_GETPIPE_SZ) < WORKER_PIPE_SIZE:  # what it does first
+    while fcntl.fcntl(worker.process.stdin, fcntl.F_GETPIPE_SZ) < OWN_PIPE_SIZE:  # what it does first
         assert worker.process.poll() is None
         time.sleep(0.001)
     worker.process.send_signal(signal.SIGINT)
@@ -294,7 +296,7 @@ def test_a_worker_of_root_s_service_becomes_the_user_before_it_opens_anything(
             directory.chmod(0o755)
     (home / "secret").write_bytes(b"x")
     (home / "secret").chmod(0o600)
-    made = order(home, "read", b"secret", b"notes")._replace(user=TransferIds(61_001, 61_002, (61_003,)))
+    made = order(home, "read", b"secret", b"notes")._replace(user=RunIds(61_001, 61_002, (61_003,)))
     worker = start(made)
     options = TransferOptions("get", made.paths, into=True, excludes=("*.o",), delta=True)
     assert isinstance(worker.offer(options), wire.ReadyFrame)
@@ -318,7 +320,7 @@ def test_only_root_gives_files_away(start: Start, home: Path) -> None:
                 each.chmod(0o755)
     made = order(home, "write", b"copy")
     if os.geteuid() == 0:
-        made = made._replace(user=TransferIds(61_001, 61_001, ()))
+        made = made._replace(user=RunIds(61_001, 61_001, ()))
     worker = start(made)
     said = worker.offer(TransferOptions("put", (b"copy",), owner="ada"))
     assert isinstance(said, wire.Problem)

@@ -81,7 +81,8 @@ def test_the_example_is_a_valid_policy_with_every_key() -> None:
         ("rules = [1]", "rule 1: must be a section, not 1"),
         (
             RULE,
-            "rule 1 ('a'): allows nothing: give commands, shell, files or others. What no rule allows is denied anyway",
+            "rule 1 ('a'): allows nothing: give commands, shell, files, forward or others. What no rule allows is "
+            "denied anyway",
         ),
         ("[[rules]]\nname = 'a'\nshell = true", "rule 1 ('a'): who: is missing"),
         ("[[rules]]\nwho = { users = ['a'] }\nshell = true", "rule 1: name: is missing"),

@@ -167,7 +167,7 @@ class Process:
         stdin: int,
         stdout: int,
         stderr: int,
-        passed: int,
+        passed: Sequence[int],
         run_id: str,
         limits: ResourceLimits,
         cgroup: RunCgroup | None,
@@ -175,7 +175,7 @@ class Process:
         """Start a program of the service's own installation, in `/`, which becomes the run's user itself.
 
         It begins with the service's ids, so neither `argv` nor `env` may contain anything from a request. It also
-        inherits the descriptor `passed`. The other parameters are those of `start`. Raises `LaunchError`.
+        inherits the descriptors `passed`. The other parameters are those of `start`. Raises `LaunchError`.
         """
         others = limits if cgroup is None else cgroup.others(limits)
         command = launch(argv, env=env, credentials=None, limits=others, cgroup=None if cgroup is None else cgroup.path)
@@ -188,7 +188,7 @@ class Process:
                 stdout=stdout,
                 stderr=stderr,
                 run_id=run_id,
-                passed=(passed,),
+                passed=tuple(passed),
             )
         except OSError as error:
             raise _spawn_error(error, argv[0], b"/", command.argv[0]) from None

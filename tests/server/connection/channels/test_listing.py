@@ -18,10 +18,11 @@ from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
 from farhand_server.connection.channels.listing import ListChannel, info
 from farhand_server.connection.channels.run import RunChannel
+from farhand_server.forwards.rules import ForwardRules
 from farhand_server.runs.attachments.attachments import ClientIdentity
 from farhand_server.runs.left import LeftRuns
 from farhand_server.runs.past import PastRun
-from farhand_server.runs.plan import AllowedTransfer, RunResult, TerminalPlan
+from farhand_server.runs.plan import AllowedForward, AllowedTransfer, RunResult, TerminalPlan
 from farhand_server.runs.registry import RecordUnavailable
 from farhand_server.runs.run import AnyRun, LiveRun
 from tests.server.connection.channels.runs import past, run
@@ -178,7 +179,7 @@ async def test_unread_lists_use_little_memory() -> None:
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 100 * 4 * KiB
+    assert held < 100 * 5 * KiB
 
 
 async def test_a_history_that_cannot_be_read_is_an_error() -> None:
@@ -250,7 +251,7 @@ async def test_a_transfer_is_listed_as_one(tmp_path: Path) -> None:
 
 
 async def test_a_tunnel_is_listed_as_one(tmp_path: Path) -> None:
-    tunnel = run(tmp_path, forward=True)
+    tunnel = run(tmp_path, forward=AllowedForward(ForwardRules(), b"/"))
     assert info(tunnel, LeftRuns()).forward
     tunnel.result = RunResult(Exited(code=0), 0, 0, 1.0)
     assert info(tunnel.past, LeftRuns()).forward

@@ -1,0 +1,101 @@
+"""The core's end of the records of one tunnel (`records`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Final, Self
+
+from .records import MAX_RECORD, FlowRecord
+
+FLOW_RECORDS_PER_TURN: Final = 32
+"""Records read before others have their turn: each costs some 50 µs, most of it for the audit log."""
+
+RECORD_PAUSE: Final = 0.02
+"""Seconds between two such turns, so that one tunnel causes at most 1,600 entries a second and takes a twelfth of the
+core's time. Its worker drops what it cannot send or store meanwhile."""
+
+RECORD_BUFFER: Final = 256 << 10
+"""Bytes that the kernel stores for the worker (SO_SNDBUF, socket(7)): some 300 records."""
+
+MAX_LAST_RECORDS: Final = 2048
+"""Records read when the run is over: more than the kernel stores. The worker, or what it has left behind, must not keep
+the core reading."""
+
+
+class FlowFeed:
+    """Reads records, and calls `on_record` with each that is one, until it is closed."""
+
+    def __init__(self, fd: int, on_record: Callable[[FlowRecord], None]) -> None:
+        self._sock: Final = socket.socket(fileno=fd)
+        self._on_record = on_record
+        self._timer: asyncio.TimerHandle | None = None
+        self._sock.setblocking(False)
+        self._watch()
+
+    @classmethod
+    def create(cls, on_record: Callable[[FlowRecord], None]) -> tuple[Self, socket.socket]:
+        """Return a new feed, and the worker's end, which children do not inherit by accident. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, RECORD_BUFFER)
+            return cls(ours.detach(), on_record), theirs
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, for the program that replaces this one."""
+        return self._sock.fileno()
+
+    def finish(self) -> None:
+        """Read what there still is, and close. Call this once the worker has ended."""
+        self._stop()
+        with contextlib.suppress(OSError):
+            for _ in range(MAX_LAST_RECORDS):
+                if not self._read_one():
+                    break
+        self.close()
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._stop()
+        self._sock.close()
+
+    def _watch(self) -> None:
+        self._timer = None
+        asyncio.get_running_loop().add_reader(self._sock.fileno(), self._read)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+
+    def _read(self) -> None:
+        try:
+            for _ in range(FLOW_RECORDS_PER_TURN):
+                if not self._read_one():
+                    self._stop()
+                    return
+        except BlockingIOError:
+            return
+        except OSError:
+            self._stop()
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock.fileno())
+        self._timer = loop.call_later(RECORD_PAUSE, self._watch)
+
+    def _read_one(self) -> bool:
+        """Read one record; return whether there may be more. Raises OSError."""
+        packed = self._sock.recv(MAX_RECORD)
+        if packed:
+            with contextlib.suppress(ValueError):
+                self._on_record(FlowRecord.unpack(packed))
+        return bool(packed)

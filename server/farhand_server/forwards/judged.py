@@ -1,0 +1,113 @@
+"""Connects and listens as far as the rules of a tunnel allow: what the forward worker does for the client.
+
+What was judged is what is connected to. A name is resolved once, and each of its addresses is judged (`Dialer`). The
+path of a Unix socket is opened first, with all its symbolic links, and then its true path is judged; the connection
+goes to the file that was opened, whatever has been put in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from farhand_forwards.accepting import Accepted, LocalListener
+from farhand_forwards.dialing import Dialer
+from farhand_forwards.listening import listen_at
+from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
+
+from .records import FlowRecord
+from .rules import ForwardJudge, ForwardRules
+
+_LOOPBACK: Final = ("", "localhost")
+
+
+class JudgedService:
+    """What a worker does for its client. `on_listen` is called with a record of each listener, refused ones included.
+    Relative paths begin at the home directory in the environment (HOME)."""
+
+    def __init__(self, rules: ForwardRules, on_listen: Callable[[FlowRecord], None]) -> None:
+        self._judge: Final = ForwardJudge(rules)
+        self._on_listen = on_listen
+        self._dialer: Final = Dialer(self._denied)
+        self._home: Final = os.path.realpath(os.path.expanduser(b"~"))
+
+    async def connect(self, target: ForwardTarget, origin: str) -> socket.socket:
+        """Return a socket that is connected to `target`. Raises `ForwardRefused`."""
+        if isinstance(target, UnixTarget) and not self._judge.all_paths:
+            return await self._connect_path(target)
+        return await self._dialer.connect(target)
+
+    async def listen(self, where: ForwardTarget, accepted: Accepted) -> LocalListener:
+        """Listen at `where`. Raises `ForwardRefused`."""
+        try:
+            listener = await listen_at(await self._judged_place(where), accepted)
+        except ForwardRefused as error:
+            self._on_listen(FlowRecord("listen", _shown(where), cause=error.cause, message=str(error)))
+            raise
+        self._on_listen(FlowRecord("listen", _shown(where), str(listener.address), cause="listening"))
+        return listener
+
+    def _denied(self, target: ForwardTarget, address: str | None) -> str | None:
+        if isinstance(target, UnixTarget):
+            return None  # any, or judged before
+        return self._judge.denied_connection(target, address or "")
+
+    async def _connect_path(self, target: UnixTarget) -> socket.socket:
+        path = os.path.join(os.path.expanduser(b"~"), target.path)
+        try:
+            # In a thread: a file server may hang.
+            opened = await asyncio.to_thread(os.open, path, os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            # Whether there is such a file is for those to know who may connect to it.
+            if denied := self._judge.denied_path(os.path.normpath(path), self._home):
+                raise ForwardRefused("denied", denied) from None
+            raise ForwardRefused("refused", f"cannot connect to {target}: {error.strerror}") from None
+        try:
+            place = b"/proc/self/fd/%d" % opened
+            if denied := self._judge.denied_path(os.readlink(place), self._home):
+                raise ForwardRefused("denied", denied)
+            try:
+                return await self._dialer.connect(UnixTarget(place))
+            except ForwardRefused as error:
+                raise ForwardRefused(error.cause, str(error).replace(str(UnixTarget(place)), str(target))) from None
+        finally:
+            os.close(opened)
+
+    async def _judged_place(self, where: ForwardTarget) -> ForwardTarget:
+        """Return where to listen: with an address in place of a name, and a path without symbolic links."""
+        if isinstance(where, UnixTarget):
+            path = await asyncio.to_thread(self._true_place, where.path) if where.path else b""
+            _refuse(self._judge.denied_listening_path(path, self._home))
+            return UnixTarget(path)
+        if where.host == "*" or where.host.lower() in _LOOPBACK:
+            _refuse(self._judge.denied_listener(where, None))
+            return where if where.host == "*" else where._replace(host="")
+        kind = socket.SOCK_DGRAM if where.transport == "udp" else socket.SOCK_STREAM
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
+        except (OSError, UnicodeError):
+            raise ForwardRefused("unresolved", f"cannot listen on {where}: {where.host} has no address") from None
+        address = str(found[0][4][0])
+        _refuse(self._judge.denied_listener(where, address))
+        return where._replace(host=address)
+
+    def _true_place(self, path: bytes) -> bytes:
+        directory, name = os.path.split(os.path.join(os.path.expanduser(b"~"), path))
+        if name in (b"", b".", b".."):
+            raise ForwardRefused("failed", f"cannot listen on {UnixTarget(path)}: it is a directory")
+        return os.path.join(os.path.realpath(directory), name)
+
+
+def _refuse(denied: str | None) -> None:
+    if denied is not None:
+        raise ForwardRefused("denied", denied)
+
+
+def _shown(where: ForwardTarget) -> str:
+    if isinstance(where, InetTarget):
+        return str(where if where.host else where._replace(host="localhost"))
+    return str(where) or "agent"
