@@ -35,7 +35,7 @@ if [ {system} = yes ] && [ "$(id -u)" != 0 ]; then
         exit 1
     fi
 fi
-suits() {{ "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1; }}
+suits() {{ $sudo "$1" -I -c '{suitable}' </dev/null >/dev/null 2>&1; }}
 found=
 for python in {candidates}; do
     case $python in */*) ;; *) python=$(command -v "$python" 2>/dev/null) || continue ;; esac
@@ -48,10 +48,18 @@ release=
 for file in /etc/os-release /usr/lib/os-release; do
     if [ -r $file ]; then release=$(. $file; echo "$ID:$VERSION_ID:$PRETTY_NAME" | tr -d '"\\\\'); break; fi
 done
-newest=$(python3 --version 2>/dev/null </dev/null | tr -d '"\\\\')
+newest=$(python3 --version 2>/dev/null </dev/null | head -n 1 | tr -d '"\\\\')
 echo "{mark} {{\\"no_python\\": \\"$release\\", \\"newest\\": \\"$newest\\"}}" >&3
 exit 1
 """
+
+_SUITABLE: Final = (
+    "import os, sys; sys.exit(sys.version_info < (3, 11) or "
+    # As deploy/install: the account of the edge cannot read what is in a home directory.
+    'os.getuid() == 0 and os.path.isdir("/run/systemd/system") and '
+    'os.path.realpath(sys.executable).startswith(("/root/", "/home/")))'
+)
+"""Whether a Python is the right one, by its exit code."""
 
 _VERSIONS: Final = tuple(f"python3.{minor}" for minor in (11, 12, 13, 14))
 
@@ -100,7 +108,11 @@ def first_words(mark: str, *, system: bool, python: str | None, minor: int) -> t
     versions = sorted(_VERSIONS, key=lambda name: name != f"python3.{minor}")
     candidates = [_quoted(python)] if python else [*versions, "python3", *_PLACES]
     script = _FINDER.format(
-        mark=mark, system="yes" if system else "no", candidates=" ".join(candidates), size=len(program)
+        mark=mark,
+        suitable=_SUITABLE,
+        system="yes" if system else "no",
+        candidates=" ".join(candidates),
+        size=len(program),
     )
     return script.encode(), program
 
@@ -110,7 +122,7 @@ def python_missing(release: str, newest: str, wanted: str | None) -> str:
     system, _, rest = release.partition(":")
     title = rest.partition(":")[2] or "this system"
     if wanted is not None:
-        return f"{wanted} there is not a Python 3.11 or later that runs"
+        return f"{wanted} there is not a Python 3.11 or later that a service can use"
     has = f"the newest Python there is {newest.removeprefix('Python ')}" if newest else "there is no Python there"
     command = COMMANDS_THAT_INSTALL.get(system)
     how = f"; on {title}: {command}" if command else f"; install Python 3.11 or later ({title})"

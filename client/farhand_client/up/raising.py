@@ -72,12 +72,15 @@ def raise_host(request: UpRequest, show: ShowStep) -> str:
         _install(far, facts, house, platform, show)
         listen = _listen(request, facts)
         by_systemd = facts["manner"] == "systemd"
-        settings = far.ask("authorize", listen=listen, keys=keys, by_systemd=by_systemd, port=request.port)
-        _show_settings(settings, keys, show)
         units = system_units(request.port, request.listen) if by_systemd else {}
-        started = far.ask("start", units=units, force=request.force)
+        settings = far.ask("authorize", listen=listen, keys=keys, by_systemd=by_systemd, units=units, port=request.port)
+        listening = bool(listen if by_systemd else settings["listen"])
+        listens = " and ".join(listen if by_systemd else settings["listen"]) or "no port of its own"
+        _show_settings(settings, keys, listens, show)
+        started = far.ask("start", force=request.force)
         _show_started(started, facts, show)
-    listening = bool(settings["listen"]) or (by_systemd and bool(listen))
+    if settings["port_before"] not in (None, request.port):
+        _unpin(target.host, settings["port_before"])
     address = _reached(request, target, facts, settings["host_key"], listening, show)
     _name_host(name, address, target, show)
     asyncio.run(_run_true(name, request.identities))
@@ -142,12 +145,15 @@ def _listen(request: UpRequest, facts: dict[str, Any]) -> list[str]:
     return [f"[{host}]:{request.port}" if ":" in host else f"{host}:{request.port}" for host in hosts]
 
 
-def _show_settings(settings: dict[str, Any], keys: Sequence[str], show: ShowStep) -> None:
-    listen = " and ".join(settings["listen"]) or "no port of its own"
+def _show_settings(settings: dict[str, Any], keys: Sequence[str], listen: str, show: ShowStep) -> None:
     if settings["config_ours"]:
-        show("configure", f"{settings['config']}: {listen}", changed=settings["config_changed"])
+        show("configure", f"{settings['config']}: it listens on {listen}", changed=settings["config_changed"])
     else:
-        show("configure", f"{settings['config']} is not from farhand up, and stays as it is: {listen}", changed=False)
+        show(
+            "configure",
+            f"{settings['config']} is not from farhand up, and stays as it is: it listens on {listen}",
+            changed=False,
+        )
     for line in keys:
         new = line in settings["added"]
         show("authorize", f"{fingerprint_of(line)} in {settings['key_file']}{'' if new else ' was there'}", changed=new)
@@ -225,6 +231,14 @@ def _pin(host: str, port: int, line: str, show: ShowStep) -> None:
     ending = {"known": " was there", "changed": ", instead of another one"}.get(before, "")
     place = f"{host}:{port}" if port != DEFAULT_PORT else host
     show("pin", f"{key.fingerprint} for {place} in {known_hosts.path}{ending}", changed=before != "known")
+
+
+def _unpin(host: str, port: int) -> None:
+    """Forget the key under the port that the service had before."""
+    try:
+        KnownHosts(config_directory() / "known_hosts").forget(host, port)
+    except KnownHostsError as error:
+        raise FarhandError(f"the host key is still recorded for the old port: {error}") from None
 
 
 async def _log_in(address: str, identities: Sequence[Path]) -> None:

@@ -51,6 +51,8 @@ KillMode=mixed
 OOMPolicy=continue
 # Each run gets a cgroup below this unit's.
 Delegate=yes
+# What runs.max_runs (1024) needs, or as much of it as this account may have.
+LimitNOFILE=16384:524288
 
 [Install]
 WantedBy=default.target

@@ -113,7 +113,10 @@ class FarSide:
         """Write the configuration and add keys; return the host key and what applies."""
         by_systemd = bool(request["by_systemd"])
         with locked(self._places) as record:
+            if by_systemd:
+                self._write_system_units(record, dict(request["units"]))
             settings = configure(self._places, record, list(request["listen"]), by_systemd=by_systemd)
+            before = record.facts.get(PORT)
             record.facts |= {SOCKET: str(settings.socket), PORT: str(request["port"])}
             record.save()
             added = authorize(settings.key_file, record, list(request["keys"]))
@@ -122,6 +125,7 @@ class FarSide:
             "added": added,
             "key_file": str(settings.key_file),
             "host_key": key,
+            "port_before": int(before) if before else None,
             "config": str(self._places.config_file),
             "config_ours": settings.ours,
             "config_changed": settings.changed,
@@ -137,19 +141,21 @@ class FarSide:
             name = current_name(places)
             pid = keeping.service_pid(socket)
             done = "started"
-            served = record.digest(places.config_file) or ""
+            served = self._served(record)
             if pid is not None and MANNER not in record.facts:
                 raise FarSideError(
                     f"a service that farhand up has not started runs here (pid {pid}, {socket})", "stop it first"
                 )
             if pid is None:
-                self._start(record, dict(request["units"]))
+                self._start(record)
             elif record.facts.get(SERVED_CONFIG) != served and (request["force"] or self._runs() == 0):
                 self._stop(record)
-                self._start(record, dict(request["units"]))
+                self._start(record)
                 done = "restarted"
             elif record.facts.get(RUNNING) != name:
-                output_of([str(places.farhandd), "upgrade", *self._options()], self._environ)
+                self._upgrade(record)
+                if record.facts[MANNER] == "systemd":  # there, the edge is a unit of its own
+                    keeping.systemctl(places, "try-restart", "farhand-edge.service", environ=self._environ)
                 served = record.facts.get(SERVED_CONFIG, served)
                 done = "upgraded"
             else:
@@ -184,7 +190,24 @@ class FarSide:
             port = record.facts.get(PORT)
         return {"removed": True, "kept": kept, "port": int(port) if port else None}
 
-    def _start(self, record: Record, units: dict[str, str]) -> None:
+    def _upgrade(self, record: Record) -> None:
+        """Have the running service replace its program; if it refuses, everything is as before."""
+        try:
+            output_of([str(self._places.farhandd), "upgrade", *self._options()], self._environ)
+        except FarSideError as error:
+            before = record.facts.get(RUNNING)
+            if before in installations(self._places):
+                switch(self._places, record, str(before))
+            raise FarSideError(
+                f"the service goes on with the old version: {error}", "--remove and up again start it anew"
+            ) from None
+
+    def _served(self, record: Record) -> str:
+        """Return digests of what a service reads at its start, as far as farhand up has written it."""
+        files = (self._places.config_file, self._places.units / "farhand-edge.socket")
+        return " ".join(filter(None, map(record.digest, files)))
+
+    def _start(self, record: Record) -> None:
         places, environ = self._places, self._environ
         manner, _ = keeping.manager(places, environ)
         record.facts[MANNER] = manner
@@ -195,7 +218,6 @@ class FarSide:
             keeping.start_detached(places, record, environ, self._umask)
             return
         if manner == "systemd":
-            self._write_system_units(record, units)
             names = ["farhandd.service", "farhand-edge.socket"]
         else:
             record.file(places.units / keeping.USER_UNIT, keeping.user_unit(places, environ).encode())
@@ -207,6 +229,7 @@ class FarSide:
             raise FarSideError(str(error), self._advice(record)) from None
 
     def _write_system_units(self, record: Record, units: dict[str, str]) -> None:
+        record.directory(Path("/run/farhand"))
         for name, text in units.items():
             directory = {
                 "sysusers.conf": Path("/etc/sysusers.d/farhand.conf"),
