@@ -9,24 +9,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from farhand_client.config import config_directory, home_directory
-from farhand_client.connection.address import resolve
+from farhand_client.connection.address import Address, resolve
+from farhand_client.connection.deadline import connect_deadline
+from farhand_client.connection.dial import fetch_key
+from farhand_client.connection.ssh_program import find_ssh
 from farhand_client.connector import connect
 from farhand_client.directories import DEFAULT_PORT
 from farhand_client.errors import ConnectError, FarhandError
 from farhand_client.trust import KnownHostsError
 from farhand_client.trust.known_hosts import KnownHosts
+from farhand_client.ui.printing import print_message
+from farhand_client.ui.prompts import ask_passphrase, lend_terminal
 from farhand_protocol import sshformat
 from farhand_protocol.sentences import counted, printable, shell_quoted
+from farhand_protocol.sshformat import PublicKey
 
 from .conversation import FarConversation, UpFailed, facts_text
 from .fitting import FarPlatform
 from .host_section import changed_file, sections_of, with_host
 from .offered_keys import fingerprint_of, offered_keys
-from .ssh import SshDestination, destination, find_ssh
+from .ssh import SshDestination, destination
 from .system_units import system_units
 from .wheelhouse import Wheelhouse, downloaded, wheelhouse
 
-REACH_TIMEOUT: Final = 10.0
+REACH_TIMEOUT: Final = 5.0
 """Seconds in which the port must answer. A firewall that drops packets looks like silence; a slow network does not need
 half of it."""
 
@@ -83,7 +89,7 @@ def raise_host(request: UpRequest, show: ShowStep) -> str:
         _unpin(target.host, settings["port_before"])
     address = _reached(request, target, facts, settings["host_key"], listening, show)
     _name_host(name, address, target, show)
-    asyncio.run(_run_true(name, request.identities))
+    asyncio.run(_run_true(name, request))
     show("run", "true has run there", changed=False)
     return name
 
@@ -200,28 +206,34 @@ def _reached(
     listening: bool,
     show: ShowStep,
 ) -> str:
-    """Pin the key, and return the address at which a login succeeds."""
-    user = facts["user"]
+    """Pin the key, and return the address at which the service answers with it: by itself, or carried by ssh."""
     why = "it listens on no port"
     if listening:
+        key = sshformat.parse_public_key_line(host_key)[0]
+        _pin(target.host, request.port, key, show)
         host = f"[{target.host}]" if ":" in target.host else target.host
-        address = f"{user}@{host}" if request.port == DEFAULT_PORT else f"{user}@{host}:{request.port}"
-        _pin(target.host, request.port, host_key, show)
+        place = host if request.port == DEFAULT_PORT else f"{host}:{request.port}"
         try:
-            asyncio.run(_log_in(address, request.identities))
+            answering = asyncio.run(_answering_key(Address(host=target.host, port=request.port)))
         except ConnectError as error:
             why = str(error)
         else:
-            show("reach", f"logged in at {address}", changed=False, address=address)
-            return address
+            if answering.blob == key.blob:
+                address = f"{facts['user']}@{place}"
+                show("reach", f"{place} answers", changed=False, address=address)
+                return address
+            why = f"at {place} another service answers, with the key {answering.fingerprint}"
     address = f"ssh:{target.text}"
-    show("reach", f"{printable(why)}; ssh carries the connection instead: {address}", changed=False, address=address)
-    asyncio.run(_log_in(address, request.identities))
+    show("reach", f"{printable(why)}. So ssh is to carry the connection: {address}", changed=False, address=address)
     return address
 
 
-def _pin(host: str, port: int, line: str, show: ShowStep) -> None:
-    key = sshformat.parse_public_key_line(line)[0]
+async def _answering_key(address: Address) -> PublicKey:
+    async with connect_deadline(REACH_TIMEOUT) as deadline:
+        return await fetch_key(address, deadline)
+
+
+def _pin(host: str, port: int, key: PublicKey, show: ShowStep) -> None:
     known_hosts = KnownHosts(config_directory() / "known_hosts")
     try:
         before = known_hosts.check(host, port, key).state
@@ -241,13 +253,15 @@ def _unpin(host: str, port: int) -> None:
         raise FarhandError(f"the host key is still recorded for the old port: {error}") from None
 
 
-async def _log_in(address: str, identities: Sequence[Path]) -> None:
-    async with connect(address, identities=identities, timeout=REACH_TIMEOUT, reconnect=None):
-        pass
-
-
-async def _run_true(name: str, identities: Sequence[Path]) -> None:
-    async with connect(name, identities=identities, timeout=REACH_TIMEOUT, reconnect=None) as client:
+async def _run_true(name: str, request: UpRequest) -> None:
+    async with connect(
+        name,
+        identities=request.identities,
+        passphrase=ask_passphrase,
+        touch=print_message,
+        reconnect=None,
+        lend_terminal=lend_terminal,
+    ) as client:
         await client.run(["true"], check=True)
 
 

@@ -1,25 +1,12 @@
-"""The program ssh: where it is, and where a destination leads."""
+"""Where a destination of ssh leads, and the command line for `farhand up`."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from farhand_client.errors import AddressError, ConnectError
-
-SSH_VARIABLE: Final = "FARHAND_SSH"
-"""The environment variable that names the program to use as ssh."""
-
-SHIM_MARK: Final = b"farhand"
-"""What the first bytes of a shim contain that `farhand install-shims` has written: it would lead back to us."""
-
-_SHIM_SIZE: Final = 4096
-"""Bytes in which that is looked for: a shim is a script of some lines."""
+from farhand_client.errors import AddressError
 
 CONFIG_TIMEOUT: Final = 15.0
 """Seconds for `ssh -G`, which may ask programs (Match exec)."""
@@ -52,21 +39,6 @@ class SshDestination:
         """What the user calls the machine."""
         name = self.text.rpartition("@")[2]
         return name[1:-1] if name.startswith("[") and name.endswith("]") else name
-
-
-def find_ssh(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the path of ssh: `FARHAND_SSH`, or the first in PATH that is no shim of ours. Raises `ConnectError`."""
-    chosen = environ.get(SSH_VARIABLE)
-    if chosen:
-        found = shutil.which(chosen, path=environ.get("PATH"))
-        if found is None:
-            raise ConnectError(f"{SSH_VARIABLE} is {chosen}, which is not a program that can be run")
-        return found
-    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
-        found = shutil.which("ssh", path=directory or os.curdir)
-        if found is not None and not _is_shim(Path(found)):
-            return found
-    raise ConnectError(f"there is no ssh in PATH; install OpenSSH's client, or name the program in {SSH_VARIABLE}")
 
 
 def destination(ssh: str, text: str) -> SshDestination:
@@ -103,12 +75,3 @@ def _settings(ssh: str, text: str) -> dict[str, str]:
         return {}
     lines = (line.partition(" ") for line in done.stdout.decode(errors="replace").splitlines())
     return {key: value for key, _, value in lines if value}
-
-
-def _is_shim(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            begin = file.read(_SHIM_SIZE)
-    except OSError:
-        return False
-    return begin.startswith(b"#!") and SHIM_MARK in begin

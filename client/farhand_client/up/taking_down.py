@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from farhand_client.config import config_directory, state_directory
+from farhand_client.connection.ssh_program import find_ssh
 from farhand_client.connection.ticket_file import ticket_file
 from farhand_client.directories import DEFAULT_PORT
 from farhand_client.errors import ConnectError, FarhandError
@@ -15,7 +16,7 @@ from farhand_client.trust.known_hosts import KnownHosts
 from .conversation import FarConversation, facts_text
 from .host_section import changed_file, sections_of, without_host
 from .raising import ShowStep, UpRequest
-from .ssh import SshDestination, destination, find_ssh
+from .ssh import SshDestination, destination
 
 
 def take_down(request: UpRequest, show: ShowStep) -> None:
