@@ -114,6 +114,11 @@ class FlowTransport(asyncio.Transport):
         self._flow.reset()
         self.lost(ConnectionAbortedError("the connection was given up"), report=False)
 
+    def _force_close(self, exc: BaseException | None) -> None:
+        """asyncio's TLS calls this method of its own transports when a handshake has failed."""
+        self._flow.reset()
+        self.lost(exc if isinstance(exc, Exception) else ConnectionAbortedError("the connection was given up"))
+
     # What the flow calls
 
     def turn(self, limit: int) -> None:

@@ -105,14 +105,31 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             writer.write(data)
             await writer.drain()
         writer.write(b" end")
-    writer.close()
+        writer.close()
+        await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
 async def target(serve: Serve = echo, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """A server at a free port."""
-    server = await asyncio.start_server(serve, host, 0)
+    """A server at a free port. Its connections have ended at the end: their clients must have closed them."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.transport.abort()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(accepted, host, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from farhand_client.errors import FarhandError
 from farhand_forwards.datagrams import DatagramPeer
@@ -74,8 +74,7 @@ class Association(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note where to send answers."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # not by its class, in asyncio and uvloop
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         """Send a program's datagram on."""
