@@ -5,8 +5,11 @@ The accounts are in a passwd(5) that only the service sees, in its own mount nam
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client import Client, ForwardError, connect
 from farhand_server.credentials import Credentials
 from tests.support import openssh
 from tests.support.command import Finished, farhand
@@ -25,7 +29,8 @@ pytestmark = pytest.mark.needs("root", "unshare", "setpriv", "ssh-keygen")
 ADA = Credentials("ada", 61_001, 61_001, (61_001, 61_100))
 LOCKED = Credentials("locked", 61_002, 61_002, (61_002,))
 NO_SHELL = Credentials("daemon-like", 61_003, 61_003, (61_003,))
-SHELLS = {ADA: "/bin/sh", LOCKED: "/bin/sh", NO_SHELL: "/usr/sbin/nologin"}
+EVE = Credentials("eve", 61_004, 61_004, (61_004,))
+SHELLS = {ADA: "/bin/sh", EVE: "/bin/sh", LOCKED: "/bin/sh", NO_SHELL: "/usr/sbin/nologin"}
 
 IN_NAMESPACE = 'for file in passwd group shadow; do mount --bind "$0/$file" "/etc/$file" || exit; done; exec "$@"'
 
@@ -46,6 +51,16 @@ class Machine:
         options = [argument for argument in arguments if argument.startswith("--")]
         rest = [argument for argument in arguments if not argument.startswith("--")]
         return await farhand("run", "--accept-new", *options, f"{name}@{self.host}", *rest, env=self.env)
+
+    @contextlib.asynccontextmanager
+    async def client(self, user: Credentials) -> AsyncIterator[Client]:
+        """Log in as a user."""
+        host, _, port = self.host.rpartition(":")
+        key, known = self.keys.parent / "client/.ssh/id_ed25519", self.keys.parent / "known_hosts"
+        async with connect(
+            host, port=int(port), user=user.user, identities=[key], known_hosts=known, accept_new=True
+        ) as client:
+            yield client
 
     async def output(self, user: Credentials, *arguments: str) -> str:
         """Return the output of a run, which has to succeed."""
@@ -137,6 +152,45 @@ async def test_files_are_transferred_with_the_users_rights_and_no_others(machine
     assert b"permission denied" in refused.stderr.lower()
     assert (await farhand(*get, "~/there", str(tmp_path / "got"), env=machine.env)).code == 0
     assert (tmp_path / "got").read_bytes() == b"hello"
+
+
+async def test_connections_are_forwarded_with_the_users_rights_and_no_others(machine: Machine) -> None:
+    home = machine.homes / "ada"
+    home.chmod(0o711)  # whoever knows the name of the socket can ask for it
+    uids = []
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        uids.append(int.from_bytes(peer[4:8], sys.byteorder))
+        writer.write(b"hello")
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, home / "service")
+    (home / "service").chmod(0o600)
+    os.chown(home / "service", ADA.uid, ADA.gid)
+    async with machine.client(ADA) as ada, machine.client(EVE) as eve:
+        reader, writer = await ada.open_unix_connection("service")
+        assert await reader.read() == b"hello"
+        writer.close()
+        assert uids == [ADA.uid]
+        with pytest.raises(ForwardError, match=r"[Pp]ermission denied"):
+            await eve.open_unix_connection(str(home / "service"))
+        async with ada.forward_remote(path=str(home / "service"), listen_path="listener") as forward:
+            assert forward.path == str(home / "listener")
+            made = (home / "listener").stat()
+            assert (made.st_uid, made.st_mode & 0o777) == (ADA.uid, 0o600)
+            with pytest.raises(ForwardError, match=r"[Pp]ermission denied"):
+                await eve.open_unix_connection(str(home / "listener"))
+            with pytest.raises(ForwardError, match=r"[Pp]ermission denied"):
+                await eve.forward_remote(path="/x", listen_path=str(home / "another"))
+            [tunnel] = [run for run in await ada.runs() if run.outcome is None]
+            status = fields(Path(f"/proc/{tunnel.pid}/status").read_text())
+            assert status["Uid"].split() == status["Gid"].split() == ["61001"] * 4
+            assert ({int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff")}, status["NoNewPrivs"]) == (
+                {0},
+                "1",
+            )
+    server.close()
 
 
 async def test_the_requested_environment_does_not_reach_programs_that_run_as_root(machine: Machine) -> None:

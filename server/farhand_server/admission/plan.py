@@ -198,7 +198,7 @@ def _plan_forward(
     asked = rules.ForwardAsked(
         ports=not options.no_ports,
         agent=not options.no_agent,
-        detach=_detaches(request, config),
+        detach=request.on_disconnect == "keep",
         timeout=_timeout(request, config),
     )
     decision = rules.decide_forward(policy, caller.subject, asked)
@@ -232,6 +232,10 @@ def _own_plan(
     home, runs = caller.home, config.runs
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
     command = command_text(request, shell=home.shell)
+    grace = runs.grace if request.grace is None else request.grace
+    if not decision.detach:
+        # Clients ask for as long as they try to return. That this is too long is no reason to refuse a tunnel.
+        grace = min(grace, runs.grace)
     return Plan(
         id=request.id,
         owner=caller.principal.user,
@@ -248,7 +252,7 @@ def _own_plan(
         kill_after=runs.kill_after if request.kill_after is None else request.kill_after,
         linger=runs.linger,
         keep=request.on_disconnect == "keep",
-        grace=runs.grace if request.grace is None else request.grace,
+        grace=grace,
         spool=runs.spool,
         limits=decision.limits,
         credentials=home.credentials,

@@ -395,4 +395,10 @@ def test_a_tunnel_that_is_not_allowed_is_denied_with_the_reason() -> None:
     assert "this key does not allow" in str(denied(TUNNEL, restricted))
     keeping = rules({"forward": {"connect": ("db:1",)}})
     assert "detach" in str(denied(TUNNEL | {"on_disconnect": "keep"}, policy=keeping))
-    assert "detach" in str(denied(TUNNEL | {"grace": 1e6}, policy=keeping))
+
+
+def test_a_tunnel_waits_for_its_client_no_longer_than_the_policy_lets_it() -> None:
+    keeping = rules({"forward": {"connect": ("db:1",)}})
+    assert plan(TUNNEL | {"grace": 1e6}, policy=keeping).grace == 60.0
+    assert plan(TUNNEL | {"grace": 5.0}, policy=keeping).grace == 5.0
+    assert plan(TUNNEL | {"grace": 1e6}).grace == 1e6
