@@ -89,7 +89,19 @@ class JoinedTunnel:
         self.client = Tunnel(
             self.client_stream, client=True, service=DenyingService(), closed=self.client_reports.append
         )
-        self.worker = Tunnel(self.worker_stream, client=False, service=service, closed=self.worker_reports.append)
+        self._reported = asyncio.Event()
+        self.worker = Tunnel(self.worker_stream, client=False, service=service, closed=self._closed)
+
+    def _closed(self, report: FlowReport) -> None:
+        self.worker_reports.append(report)
+        self._reported.set()
+
+    async def reported(self, number: int) -> list[FlowReport]:
+        """Wait until the worker has reported so many flows that are over, and return the reports."""
+        while len(self.worker_reports) < number:
+            self._reported.clear()
+            await self._reported.wait()
+        return self.worker_reports
 
 
 @asynccontextmanager
