@@ -175,6 +175,9 @@ async def reconnect_lost(
     keepalive: float,
     reconnect: float,
     watch: OutageCallback,
+    user: str | None = None,
+    port: int | None = None,
+    ssh: SshSource | None = None,
 ) -> tuple[Client, ReconnectingConnection]:
     """Return the client of a connection that the direct path has lost. It reconnects as one from `connect` does.
 
@@ -182,7 +185,7 @@ async def reconnect_lost(
     """
     async with connect_deadline(timeout) as deadline:
         config = _configuration(host, None)
-        address = await _resolve(host, None, None, config and config / "config.toml", deadline)
+        address = await _resolve(host, user, port, config and config / "config.toml", deadline, ssh)
         if address.socket is not None:
             log_in_again: LogInAgain = partial(_socket_login, address, timeout)
         elif address.ssh:

@@ -1,25 +1,127 @@
-"""`farhand rsh` is ssh's command line over Farhand."""
+"""`farhand rsh` does what ssh does: exit codes, output and messages are compared with OpenSSH's, command by command."""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
 import pytest
 
-from tests.support.command import farhand
-from tests.support.service import Service
+from tests.support.remote_shells import RemoteShell, RemoteShells, remote_shells
+
+pytestmark = [pytest.mark.needs("ssh", "sshd", "ssh-keygen", "sftp"), pytest.mark.timeout(180)]
+
+AT_ONCE: Final = 4
+"""Commands under way: each is two processes and a login on either side."""
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "stdout"),
-    [
-        (["echo", "a  b", "'c  d'", "$((1+1))"], 0, b"a b c  d 2\n"),
-        (["cat; echo $?"], 0, b"in0\n"),
-        (["exit 7"], 7, b""),
-        (["kill -9 $$"], 255, b""),
-        (["no-such-program-at-all 2>&1 | grep -c such; exit 127"], 127, b"1\n"),
-        ([], 3, b"hello\n"),
-    ],
-)
-async def test_a_command_runs_as_over_ssh(service: Service, words: list[str], code: int, stdout: bytes) -> None:
-    given = b"in" if words else b"echo hello; exit 3\n"
-    done = await farhand("rsh", "-T", service.host, *words, input=given, env=service.environment)
-    assert (done.code, done.stdout, done.stderr) == (code, stdout, b"")
+class Case(NamedTuple):
+    """Words after `ssh`, and what stdin holds."""
+
+    words: Sequence[str]
+    stdin: bytes = b""
+    variables: Mapping[str, str] = MappingProxyType({})
+
+
+CASES: Final = [
+    Case(["web", "true"]),
+    Case(["web", "false"]),
+    Case(["web", "exit 7"]),
+    Case(["web", "exit 255"]),
+    Case(["web", "echo out; echo err >&2; exit 3"]),
+    Case(["web", "echo", "a  b", "c"]),
+    Case(["web", "echo", "'a  b'", '"c  d"', "$((1+1))", "*.none"]),
+    Case(["web", "printf '%s|' a b\\ c \"d e\""]),
+    Case(["web", "echo", "-n", "x"]),
+    Case(["web", "-T", "-q", "echo", "hi"]),
+    Case(["-T", "web", "-n", "cat"], b"never read"),
+    Case(["-n", "web", "cat; echo $?"], b"never read"),
+    Case(["web", "cat"], b"all\0 of it\xff\n"),
+    Case(["web", "cat >/dev/null; echo done"], b"x" * 300_000),
+    Case(["web", "head -c 5"], b"y" * 300_000),
+    Case(["web", "head -c 300000 /dev/zero | tr '\\0' z"]),
+    Case(["web", "cat; cat >&2"], b"once"),
+    Case(["-T", "web"], b"echo from a script\nexit 4\n"),
+    Case(["-T", "web"], b"echo no exit\n"),
+    Case(["web"], b"tty || exit 9\n"),
+    Case(["-tt", "web", "test -t 0 && test -t 1 && stty size >/dev/null && echo terminal"]),
+    Case(["-t", "web", "test -t 0 || echo none"]),
+    Case(["-oRequestTTY=no", "web"], b"test -t 0 || echo none\n"),
+    Case(["-o", "RequestTTY force", "web", "test -t 1 && echo terminal"]),
+    Case(["web", "kill -9 $$"]),
+    Case(["web", "kill -TERM $$"]),
+    Case(["web", "exec 2>/dev/null; sh -c 'kill -SEGV $$'; echo $?"]),
+    Case(["web", "no-such-program-anywhere"]),
+    Case(["web", "/etc/passwd"]),
+    Case(["web", "exec /no/such/file"]),
+    Case(["web", "echo $0 | grep -c -- '^-'"]),
+    Case(["-T", "web"], b"echo $0 | grep -c '^-'\n"),
+    Case(["-T", "web"], b"shopt -q login_shell && echo login\n"),
+    Case(["web", "--", "echo", "x"]),
+    Case(["--", "web", "echo", "-x"]),
+    Case(
+        ["-o", "SendEnv=FAR_*", "web", 'echo "$FAR_ONE/$FAR_TWO/$OTHER"'],
+        b"",
+        {"FAR_ONE": "1", "FAR_TWO": "two  2", "OTHER": "x"},
+    ),
+    Case(["-oSetEnv=FAR_X=a=b", "web", "echo $FAR_X"]),
+    Case(["-oRemoteCommand=echo %n; exit 5", "web"]),
+    Case(["-oRemoteCommand=echo x", "web", "echo", "y"]),
+    Case(["-o", "StdinNull=yes", "web", "cat; echo $?"], b"never read"),
+    Case(["-oNonsense=yes", "web", "true"]),
+    Case(["-oPort=none", "web", "true"]),
+    Case(["-oHost=x", "web", "true"]),
+    Case(["-p", "0", "web", "true"]),
+    Case(["-e", "xyz", "web", "true"]),
+    Case(["-L", "nonsense", "web", "true"]),
+    Case(["-1", "web", "true"]),
+    Case(["-f", "web"]),
+    Case(["-N", "-s", "web", "x"]),
+    Case(["-F", "/no/such/config", "web", "true"]),
+    Case(["-O", "nonsense", "web"]),
+    Case(["-Q", "protocol-version"]),
+    Case(["-Q", "nonsense"]),
+    Case(["-oLogLevel=loud", "web", "true"]),
+    Case(["-oSetEnv=x", "web", "true"]),
+    Case(["-J", "a,b:x", "web", "true"]),
+    Case(["-w", "x", "web", "true"]),
+    Case(["-y", "-E", "x", "web", "true"]),
+    Case(["-i", "/no/such/key", "web", "echo", "x"]),
+]
+
+
+@pytest.fixture
+async def shells(tmp_path: Path) -> AsyncIterator[RemoteShells]:
+    async with remote_shells(tmp_path) as both:
+        yield both
+
+
+async def finished(shell: RemoteShell, case: Case) -> tuple[int | None, bytes, bytes]:
+    """Return the exit code, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(*shell.words, *case.words),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**shell.env, **case.variables},
+    )
+    out, err = await process.communicate(case.stdin)
+    # ssh ends its lines as a terminal in raw mode needs it, names the address, and gives shells their last name only.
+    err = err.replace(b"\r\n", b"\n").replace(b"127.0.0.1 closed", b"web closed").replace(b"/bin/bash: ", b"bash: ")
+    return process.returncode, out, err
+
+
+async def test_exit_codes_output_and_messages_are_those_of_ssh(shells: RemoteShells) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def compare(case: Case) -> str:
+        async with slots:
+            theirs, ours = await asyncio.gather(finished(shells.ssh, case), finished(shells.farhand, case))
+        return "" if theirs == ours else f"{case}\n  ssh:     {theirs}\n  farhand: {ours}"
+
+    differences = [text for text in await asyncio.gather(*map(compare, CASES)) if text]
+    assert not differences, "\n" + "\n".join(differences)

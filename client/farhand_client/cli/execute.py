@@ -49,6 +49,7 @@ class RemoteCommand:
     says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
     passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one. With
     `resumed` the run was requested before, and is resumed. With `as_ssh` the exit codes are those of ssh(1).
+    `started` is called once the command has started.
     """
 
     args: Args | None
@@ -61,6 +62,7 @@ class RemoteCommand:
     leave_option: str | None = OPTION
     resumed: ResumedRun | None = None
     as_ssh: bool = False
+    started: Callable[[], None] | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -94,7 +96,8 @@ async def execute(
             if outage is not None:
                 outage.close()
         if signals.ended_by is not None:
-            report, code = _interrupted_report(signals), 128 + signals.ended_by
+            report = _interrupted_report(signals)
+            code = EXIT_FAILURE if command.as_ssh else 128 + signals.ended_by
     if status is not None:
         status.write(report)
     return code
@@ -211,6 +214,8 @@ async def _run_on_streams(
     async with command.start(client, on_gap) as run:
         signals.run = run
         unread.report()
+        if command.started is not None:
+            command.started()
         if run.stdin is not None and not command.stdin:
             run.stdin.close()  # the run is on a terminal, but nobody types at it
         try:

@@ -17,15 +17,30 @@ if TYPE_CHECKING:
     from farhand_client.connection.reconnecting import ReconnectingConnection
     from farhand_client.handover import Handover
     from farhand_client.output import OnGap
+    from farhand_client.sshconfig.lookup import SshSource
     from farhand_client.ui.outages import OutageNotice
 
 
 class ResumedRun:
-    """The run of `handover` at `host`. `open_client` returns its client, and `start` the run, as for a new one."""
+    """The run of `handover` at `host`. `open_client` returns its client, and `start` the run, as for a new one.
 
-    def __init__(self, host: str, options: argparse.Namespace, handover: Handover, outage: OutageNotice) -> None:
+    `user`, `port` and `ssh` are as for `connect`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        options: argparse.Namespace,
+        handover: Handover,
+        outage: OutageNotice,
+        *,
+        user: str | None = None,
+        port: int | None = None,
+        ssh: SshSource | None = None,
+    ) -> None:
         self.handover = handover
         self._host = host
+        self._place = (user, port, ssh)
         self._options = options
         self._outage = outage
         self._connection: ReconnectingConnection | None = None
@@ -34,6 +49,7 @@ class ResumedRun:
         """Return what makes the client, which reconnects for `reconnect` seconds."""
 
         async def opened() -> Client:
+            user, port, ssh = self._place
             client, self._connection = await reconnect_lost(
                 self._host,
                 self.handover,
@@ -43,6 +59,9 @@ class ResumedRun:
                 keepalive=KEEPALIVE_INTERVAL,
                 reconnect=reconnect,
                 watch=self._outage,
+                user=user,
+                port=port,
+                ssh=ssh,
             )
             return client
 

@@ -15,7 +15,7 @@ from farhand_client.run import Run
 from farhand_client.terminal.interaction import Interaction, InteractionResult
 from farhand_client.terminal.local import LocalTerminal
 from farhand_client.terminal.screen import MAX_TAIL
-from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_HUNG_UP, outcome_exit_code
+from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_HUNG_UP, outcome_exit_code, ssh_exit_code
 from farhand_client.ui.interrupts import LEAVE_TIMEOUT, TerminalSignalHandler
 from farhand_client.ui.left import OPTION_ON_TERMINAL, stopped_sentence
 from farhand_client.ui.outages import OutageNotice
@@ -41,7 +41,7 @@ class TerminalView:
     """Shows a run on `terminal`, and lets the user leave it. `host` is the user's name for the service.
 
     A signal in `stops` to this process stops the run; any other leaves it running. `predict` says when typed characters
-    are shown before the program echoes them.
+    are shown before the program echoes them. With `as_ssh` the exit codes are those of ssh(1).
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class TerminalView:
         escape: int | None,
         stops: frozenset[int] = frozenset(),
         predict: PredictMode = DEFAULT_PREDICT,
+        *,
+        as_ssh: bool = False,
     ) -> None:
         self.terminal: Final = terminal
         self._host = host
@@ -59,6 +61,7 @@ class TerminalView:
         self._escape = escape
         self._stops = stops
         self._predict = predict
+        self._exit_code = ssh_exit_code if as_ssh else outcome_exit_code
         self._interaction: Interaction | None = None
         self._signals: TerminalSignalHandler | None = None
 
@@ -154,7 +157,7 @@ class TerminalView:
             self._print(f"the command {describe(result.outcome)}")
         elif (sentence := stopped_sentence(result, OPTION_ON_TERMINAL)) is not None:
             print_message(sentence)
-        return ViewResult(run, outcome_exit_code(result.outcome), result)
+        return ViewResult(run, self._exit_code(result.outcome), result)
 
     async def _print_stopped(self, client: Client, run: Run, afterwards: str) -> None:
         problem = "the service cannot be notified:"

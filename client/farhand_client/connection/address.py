@@ -162,6 +162,8 @@ def _resolve(
         base = Address(host=written.name, port=0 if ssh else DEFAULT_PORT, ssh=ssh, config=config, mux=mux)
         if sources.ssh is not None and not ssh:
             base, configured = _known_to_ssh(base, sources.ssh, user or written.user, port or written.port)
+    elif sources.ssh is not None and sources.ssh.identities:
+        base = replace(base, identities=(), preferred=tuple(map(Path, sources.ssh.identities)))
     user = user or written.user or base.user
     port = port or written.port
     if base.socket is not None:

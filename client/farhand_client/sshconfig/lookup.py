@@ -14,6 +14,7 @@ from .tokens import TokenError, connection_tokens, local_user, with_home, with_t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Final
 
 
@@ -109,7 +110,11 @@ class SshSource:
     of ssh is no reason to do anything else than before.
     """
 
-    def __init__(self, files: ConfigFiles, found: SshHost | None = None, *, whole: bool = False) -> None:
+    def __init__(
+        self, files: ConfigFiles, found: SshHost | None = None, *, whole: bool = False, identities: Sequence[str] = ()
+    ) -> None:
+        self.identities: Final = tuple(identities)
+        """Key files of a command line, which are tried first also for a host of `config.toml`."""
         self._files = files
         self._found = found
         self._whole = whole
