@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -76,13 +77,14 @@ class RemoteShell:
         process = await asyncio.create_subprocess_exec(
             *command,
             **{"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": dict(self.env), **options},
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(timeout):
                 out, error = await process.communicate(input)
         finally:
             if process.returncode is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # with what it has started, which has its pipes
                 await process.wait()
         said = f"{self.name}: {' '.join(map(str, command))}\n{(error or b'').decode(errors='replace')}"
         assert code is None or process.returncode == code, f"{said}\n{(out or b'').decode(errors='replace')}"

@@ -94,6 +94,7 @@ async def test_shallow_clones_are_deepened(shells: RemoteShells, tmp_path: Path)
         (here / "counts").write_text("".join(counts))
         partial = here / "partial-private"
         await shell.act("git", "-C", remote, "config", "uploadpack.allowFilter", "true")
+        await shell.act("git", "-C", remote, "config", "uploadpack.allowAnySHA1InWant", "true")
         await shell.act("git", "clone", "--quiet", "--filter=blob:none", urls(remote)[0], partial)
         return counts, await state(shell, clone), sorted(path.name for path in partial.iterdir())
 

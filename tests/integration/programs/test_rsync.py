@@ -86,7 +86,8 @@ async def test_a_daemon_is_started_over_the_remote_shell(shells: RemoteShells, t
     async def copy(shell: RemoteShell, here: Path) -> object:
         source = make_source(here)
         config = here / "rsyncd-private.conf"
-        config.write_text(f"use chroot = no\n[module]\npath = {source}\nread only = no\ncomment = files\n")
+        user = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""  # otherwise root's daemon becomes nobody
+        config.write_text(f"use chroot = no\n{user}[module]\npath = {source}\nread only = no\ncomment = files\n")
         daemon = ("rsync", "-e", shell.command, f"--rsync-path=rsync --config={config}")
         listed = await shell.act(*daemon, "web::")
         await shell.act(*daemon, "-a", "web::module/", f"{here}/back/")
