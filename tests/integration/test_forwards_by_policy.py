@@ -250,6 +250,9 @@ async def test_policy_and_key_say_who_may_reach_what(
             await reach(key, "127.0.0.1", echo)
         await reach("database", "localhost", echo)
         async with guard.client("boss") as client:
+            reader, writer = await client.open_unix_connection(str(guard.service.socket))
+            assert b"a tunnel does not lead to the service that it belongs to" in await reader.read(1 << 16)
+            writer.close()
             for host in METADATA:
                 assert "no rule of the policy names" in await denied(client, host, 80)
             with pytest.raises(ForwardError, match="does not allow a listener"):

@@ -11,7 +11,8 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from farhand_forwards.accepting import Accepted, LocalListener
 from farhand_forwards.dialing import Dialer
@@ -20,6 +21,8 @@ from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, 
 
 from .records import FlowRecord
 from .rules import ForwardJudge, ForwardRules
+
+_Result = TypeVar("_Result")
 
 _LOOPBACK: Final = ("", "localhost")
 
@@ -59,7 +62,7 @@ class JudgedService:
         path = os.path.join(os.path.expanduser(b"~"), target.path)
         try:
             # In a thread: a file server may hang.
-            opened = await asyncio.to_thread(os.open, path, os.O_PATH | os.O_CLOEXEC)
+            opened = await _in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC)
         except OSError as error:
             # Whether there is such a file is for those to know who may connect to it.
             if denied := self._judge.denied_path(os.path.normpath(path), self._home):
@@ -79,7 +82,7 @@ class JudgedService:
     async def _judged_place(self, where: ForwardTarget) -> ForwardTarget:
         """Return where to listen: with an address in place of a name, and a path without symbolic links."""
         if isinstance(where, UnixTarget):
-            path = await asyncio.to_thread(self._true_place, where.path) if where.path else b""
+            path = await _in_thread(self._true_place, where.path) if where.path else b""
             _refuse(self._judge.denied_listening_path(path, self._home))
             return UnixTarget(path)
         if where.host == "*" or where.host.lower() in _LOOPBACK:
@@ -87,8 +90,9 @@ class JudgedService:
             return where if where.host == "*" else where._replace(host="")
         kind = socket.SOCK_DGRAM if where.transport == "udp" else socket.SOCK_STREAM
         try:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
+            found = await _in_thread(
+                partial(socket.getaddrinfo, where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
+            )
         except (OSError, UnicodeError):
             raise ForwardRefused("unresolved", f"cannot listen on {where}: {where.host} has no address") from None
         address = str(found[0][4][0])
@@ -100,6 +104,14 @@ class JudgedService:
         if name in (b"", b".", b".."):
             raise ForwardRefused("failed", f"cannot listen on {UnixTarget(path)}: it is a directory")
         return os.path.join(os.path.realpath(directory), name)
+
+
+async def _in_thread(call: Callable[..., _Result], *arguments: object) -> _Result:
+    """Call something that may wait, of a name server or a file server. Raises also `ForwardRefused`."""
+    try:
+        return await asyncio.to_thread(call, *arguments)
+    except RuntimeError:  # a limit on threads
+        raise ForwardRefused("busy", "no thread can be started") from None
 
 
 def _refuse(denied: str | None) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-READ_SIZE: Final = 256 << 10
+FRAMES_READ_SIZE: Final = 256 << 10
 """Bytes read at once: a frame of the largest size. More takes longer, because Python allocates it anew each time."""
 
 
@@ -25,7 +25,7 @@ class PipeFrames:
         """Return some bytes; none at the end. Raises OSError."""
         while True:
             try:
-                return os.read(self._reading, READ_SIZE)
+                return os.read(self._reading, FRAMES_READ_SIZE)
             except BlockingIOError:
                 await self._ready(self._reading, self._loop.add_reader, self._loop.remove_reader)
 

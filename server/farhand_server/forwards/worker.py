@@ -3,8 +3,8 @@
     order -> becomes the user -> Tunnel: frames on stdin and stdout, connections and listeners -> exit code
 
 It ends when its stdin does: then its client is gone for good, since a client that is only cut off resumes the run.
-Exit code: 0 at the end of stdin, 1 if the client has sent what no tunnel allows, 70 for an error in this program
-(EX_SOFTWARE, sysexits.h). stderr says why it is not 0.
+Exit code: 0 at the end of stdin, 1 if the client has sent what no tunnel allows or memory has run out, 70 for an error
+in this program (EX_SOFTWARE, sysexits.h). stderr says why it is not 0.
 
 Everything is imported before the process becomes the user, who may be unable to read it.
 """
@@ -97,6 +97,9 @@ class ForwardWorker:
             code = NO_TUNNEL
         except OSError as error:
             _say(f"the tunnel has ended: {error.strerror}")
+            code = NO_TUNNEL
+        except MemoryError:
+            _say("a limit on memory is too low for this tunnel")
             code = NO_TUNNEL
         self._records.finish(LAST_RECORDS_TIMEOUT)
         self._order_file.write_totals(self._totals)

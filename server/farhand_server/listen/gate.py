@@ -7,6 +7,9 @@ connection one system call more than accepting and closing it. It is told why as
 the log and the audit log get one entry about it per `LOG_INTERVAL`, with the number of the others.
 
 An account that may use the service has its share of connections, and its rate of new ones.
+
+No tunnel of this service leads to these sockets. The kernel would say that the account has connected, but it is a
+client who has logged in by key, and the key may be for less than the account (`command=`, a rule of the policy).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
@@ -35,6 +38,7 @@ from ..logs import Logger
 from ..policy import Policy, has_rule_for
 from ..sharing import Rate, TokenBucket, bound_by_shares
 from ..throttle import LOG_INTERVAL, LogThrottle
+from .unix import socket_peer_pid
 
 JUDGEMENT_TIME: Final = 2.0
 """Seconds for which it is remembered whether an account may use the service. Looking it up may mean asking a directory
@@ -72,6 +76,9 @@ class LocalRefusal:
     fault: bool = False
 
 
+NO_TUNNEL_TO_US: Final = LocalRefusal(ErrorCode.DENIED, "a tunnel does not lead to the service that it belongs to")
+
+
 class _Account:
     """What is remembered of one account."""
 
@@ -94,10 +101,14 @@ class EdgeGate:
 
     def admits(self, sock: socket.socket, uid: int) -> bool:
         """Return whether the peer of an accepted connection runs as the edge's account or root. Otherwise close it."""
-        if uid in (self._context.config.edge.account, 0):
+        if uid not in (self._context.config.edge.account, 0):
+            reason = f"not the edge's account, {self._context.config.edge.account}"
+        elif socket_peer_pid(sock) in self._context.registry.tunnels:
+            reason = "a tunnel"
+        else:
             return True
         sock.close()
-        self._log.warning("edge refused", reason=f"not the edge's account, {self._context.config.edge.account}")
+        self._log.warning("edge refused", reason=reason)
         return False
 
 
@@ -115,15 +126,21 @@ class LocalGate:
 
     def admits(self, sock: socket.socket, uid: int) -> bool:
         """Return whether an accepted connection of this account is admitted. Otherwise close it."""
-        if not bound_by_shares(uid):
+        tunnel = socket_peer_pid(sock) in self._context.registry.tunnels
+        if not (tunnel or bound_by_shares(uid)):
             return True
         account, now = self._account(uid), self._clock()
+        if tunnel:
+            return self._refuse(sock, uid, account, NO_TUNNEL_TO_US, now)
         if account.policy is not self._context.policy or now >= account.judged + JUDGEMENT_TIME:
             account.policy, account.judged = self._context.policy, now
             account.refusal = self._judge(uid)
         refusal = account.refusal or self._overuse(uid, account, now)
-        if refusal is None:
-            return True
+        return refusal is None or self._refuse(sock, uid, account, refusal, now)
+
+    def _refuse(
+        self, sock: socket.socket, uid: int, account: _Account, refusal: LocalRefusal, now: float
+    ) -> Literal[False]:
         if account.explanations.take(now):
             self._explain(sock, refusal)
         else:

@@ -184,6 +184,12 @@ def socket_peer_uid(connected: socket.socket) -> int:
     return cast(int, _UCRED.unpack(credentials)[1])
 
 
+def socket_peer_pid(connected: socket.socket) -> int:
+    """Return the pid of the process that has connected a Unix socket (SO_PEERCRED, unix(7))."""
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return cast(int, _UCRED.unpack(credentials)[0])
+
+
 def enlarge_buffer(transport: asyncio.BaseTransport) -> None:
     """Enlarge a Unix socket's send buffer for bulk output."""
     connected: socket.socket = transport.get_extra_info("socket")
@@ -259,8 +265,7 @@ def _leads_to_us(path: Path) -> bool:
             return True  # a full backlog: the clients that the previous program has left waiting
         except OSError:
             return False
-        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return cast(int, _UCRED.unpack(credentials)[0]) == os.getpid()
+        return socket_peer_pid(probe) == os.getpid()
 
 
 def _existing_directories(path: Path) -> dict[Path, os.stat_result]:

@@ -116,6 +116,8 @@ class Registry:
         """The active runs of each account, by its uid."""
         self.by_rule: Final[Tally[tuple[int, str]]] = Tally()
         """The active runs of each account by the policy's rule that allowed them."""
+        self.tunnels: Final[set[int]] = set()
+        """The pids of the forward workers of active runs."""
         self.starts: Final = StartQueue()
         self._ledger = ledger
         self.directory: Final = directory
@@ -281,6 +283,8 @@ class Registry:
 
     def _add(self, run: LiveRun) -> None:
         run.on_record = self._ledger.forwarded
+        if run.forward and run.pid is not None:
+            self.tunnels.add(run.pid)
         self._runs[run.id] = run
         self.by_user.add(run.plan.uid)
         self.by_rule.add((run.plan.uid, run.plan.rule.name))
@@ -291,6 +295,8 @@ class Registry:
 
     def _remove(self, run: LiveRun) -> None:
         del self._runs[run.id]
+        if run.forward and run.pid is not None:
+            self.tunnels.discard(run.pid)
         self.by_user.remove(run.plan.uid)
         self.by_rule.remove((run.plan.uid, run.plan.rule.name))
         if not self._runs:
@@ -332,6 +338,8 @@ class Registry:
 
     def _started(self, run: LiveRun) -> None:
         self.starts.launched(run.plan.uid, run.id)
+        if run.forward and run.pid is not None:
+            self.tunnels.add(run.pid)
         self._ledger.started(run)
         self.moved.set()
 

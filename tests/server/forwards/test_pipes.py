@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from farhand_server.forwards.pipes import READ_SIZE, PipeFrames
+from farhand_server.forwards.pipes import FRAMES_READ_SIZE, PipeFrames
 
 
 async def test_more_than_a_pipe_takes_arrives_in_order_and_then_the_end() -> None:
@@ -22,7 +22,7 @@ async def test_more_than_a_pipe_takes_arrives_in_order_and_then_the_end() -> Non
     task = asyncio.create_task(write())
     received = []
     while data := await pipes.read():
-        assert len(data) <= READ_SIZE
+        assert len(data) <= FRAMES_READ_SIZE
         received.append(data)
     await task
     assert b"".join(received) == sent

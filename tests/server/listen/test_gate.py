@@ -30,6 +30,7 @@ from farhand_server.listen.gate import (
     JUDGEMENT_TIME,
     MAX_ACCOUNTS,
     MAX_EXPLAINED,
+    NO_TUNNEL_TO_US,
     EdgeGate,
     LocalGate,
 )
@@ -46,6 +47,13 @@ REFUSED = (
 )
 
 
+class Tunnels:
+    """A registry, as far as the gates look at it."""
+
+    def __init__(self) -> None:
+        self.tunnels: set[int] = set()
+
+
 class Core:
     """What the gates need from the core, and a gate of root's service whose clock is `now`."""
 
@@ -53,6 +61,7 @@ class Core:
         self.config = load(None, overrides={"state_dir": str(directory)})
         self.policy = Policy()
         self.shares = Shares(NoRuns())
+        self.registry = Tunnels()
         self.entries: list[AuditEntry] = []
         self.log = LogFile(directory)
         self.now = 1000.0
@@ -249,3 +258,28 @@ def test_only_the_edges_account_and_root_may_announce_clients(core: Core, uid: i
     assert gate.admits(ours, uid) == admitted
     assert (ours.fileno() == -1) != admitted
     assert ("edge refused" in str(core.log)) != admitted
+
+
+@pytest.mark.parametrize("uid", [0, NOBODY])
+async def test_no_tunnel_of_any_user_leads_to_the_service_itself(core: Core, uid: int) -> None:
+    core.allow("nobody")
+    core.registry.tunnels.add(os.getpid())
+    admitted, theirs = core.connect(uid)
+    assert not admitted
+    refused = answer(theirs)
+    assert refused is not None
+    assert (refused.code, refused.message) == (ErrorCode.DENIED, NO_TUNNEL_TO_US.sentence)
+    assert core.entries[-1].detail == NO_TUNNEL_TO_US.sentence
+    core.gate.close()
+    core.registry.tunnels.clear()
+    assert core.connect(uid)[0]
+    core.gate.close()
+
+
+def test_no_tunnel_announces_clients_as_an_edge_does(core: Core) -> None:
+    core.registry.tunnels.add(os.getpid())
+    gate = EdgeGate(cast(SessionContext, core), LogThrottle(core.log.logger, lambda: 0.0))
+    ours, theirs = socket.socketpair()
+    core.open += (ours, theirs)
+    assert not gate.admits(ours, 0)
+    assert 'reason="a tunnel"' in str(core.log)
