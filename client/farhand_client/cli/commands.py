@@ -81,10 +81,10 @@ def run_command(arguments: list[str]) -> int:
         return EXIT_USAGE
     require_memory()
     handover = None
-    if name == "run":
-        from farhand_client.direct.command import run_directly
+    if name in ("run", "rsh"):
+        from farhand_client.direct.command import rsh_directly, run_directly
 
-        done = run_directly(arguments)
+        done = (run_directly if name == "run" else rsh_directly)(arguments)
         if isinstance(done, int):
             return done
         handover = done

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from farhand_client.directories import STATE_DIRECTORY, directory, home
 from farhand_client.errors import ConnectError
-from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import LocalError, print_message, require_stdin, require_stdout
 from farhand_client.ui.unread_stdin import UNREAD, UnreadStdin
@@ -36,9 +36,24 @@ def run_directly(arguments: Sequence[str]) -> int | Handover | None:
     Returns a `Handover` if the asyncio client has to go on with the run, and None if it has to do all of it: then
     nothing was requested, and nothing read from stdin.
     """
+    return _directly(partial(_plain_run, arguments))
+
+
+def rsh_directly(arguments: Sequence[str]) -> int | Handover | None:
+    """As `run_directly`, for the command that the words after `farhand rsh` request."""
+    from .ssh_words import plain_session
+
+    return _directly(partial(plain_session, arguments))
+
+
+def _plain_run(arguments: Sequence[str]) -> tuple[DirectCommand, Route]:
+    command = plain_command(arguments, default_host)
+    return command, find_route(command.host)
+
+
+def _directly(read: Callable[[], tuple[DirectCommand, Route]]) -> int | Handover | None:
     try:
-        command = plain_command(arguments, default_host)
-        route = find_route(command.host)
+        command, route = read()
         require_stdout("the output of the command would be lost")
         if command.stdin:
             require_stdin()
@@ -51,7 +66,7 @@ def run_directly(arguments: Sequence[str]) -> int | Handover | None:
         except NotDirectError:
             return None
         except InterruptedBySignal as interrupted:
-            return 128 + interrupted.number
+            return EXIT_FAILURE if command.as_ssh else 128 + interrupted.number
         except ConnectError as error:
             print_message(str(error))
             return EXIT_FAILURE
@@ -71,7 +86,7 @@ def _run(command: DirectCommand, route: Route, signals: CollectedSignals) -> int
     try:
         if command.request.get("leave_processes") and "left-processes" not in welcome.get("features", ()):
             raise NotDirectError
-        keepalive = None if route.socket is not None else KEEPALIVE_INTERVAL
+        keepalive = None if route.socket is not None else command.keepalive
         try:
             run = DirectRun(wire, welcome, accepted, command, signals, unread, keepalive)
         except OSError:

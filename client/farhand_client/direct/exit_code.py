@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE
+from farhand_client.ui.exitcodes import EXIT_BROKEN_PIPE, EXIT_FAILURE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def plain_exit_code(message: Mapping[str, Any], offsets: Mapping[str, int], output_closed: bool) -> int | None:
+def plain_exit_code(
+    message: Mapping[str, Any], offsets: Mapping[str, int], output_closed: bool, *, as_ssh: bool = False
+) -> int | None:
     """Return the exit code after the run's last message; None if something has to be said about it.
 
     `offsets` says how much of each stream has arrived. With `output_closed` nobody reads our stdout any more, so that
-    the run was stopped.
+    the run was stopped. With `as_ssh` it is the one of ssh(1).
     """
     if message["type"] != "ended" or message.get("left_processes") is not None:
         return None
@@ -25,4 +27,6 @@ def plain_exit_code(message: Mapping[str, Any], offsets: Mapping[str, int], outp
         return None
     if outcome["status"] == "exited":
         return int(outcome["code"])
-    return 128 + int(outcome["signal"]) if outcome["status"] == "signaled" else None
+    if outcome["status"] != "signaled":
+        return None
+    return EXIT_FAILURE if as_ssh else 128 + int(outcome["signal"])

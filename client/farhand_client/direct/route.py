@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farhand_client.sshconfig.lookup import SshHost
+    from farhand_client.sshconfig.session import SshSession
 
 _MAX_SOCKET_PATH = 103  # as in `connection.address`
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
@@ -39,14 +40,19 @@ class Route(NamedTuple):
         return self.host if self.port == DEFAULT_PORT else f"{self.host}:{self.port}"
 
 
-def find_route(text: str) -> Route:
-    """Return what `text` stands for. Raises NotDirectError for whatever is not plain, also if it is wrong."""
+def find_route(text: str, session: SshSession | None = None) -> Route:
+    """Return what `text` stands for, or the host of a command line of ssh.
+
+    Raises NotDirectError for whatever is not plain, also if it is wrong.
+    """
     if text.startswith("unix:"):
         return plain_route(text)
     route = plain_route(text)
+    if session is not None:
+        route = route._replace(user=session.user, port=session.port or DEFAULT_PORT)
     configuration = config_file()
     if configuration is None:
-        return _known_to_ssh(route, text)
+        return _known_to_ssh(route, text, session)
     from farhand_client.config import load
     from farhand_client.errors import AddressError
 
@@ -56,22 +62,31 @@ def find_route(text: str) -> Route:
         raise NotDirectError from None
     entry = found.hosts.get(route.host)
     if entry is None:
-        return _known_to_ssh(route._replace(mux=found.mux), text)
+        return _known_to_ssh(route._replace(mux=found.mux), text, session)
     base = plain_route(entry.address)
     if entry.via:
         raise NotDirectError
     if route.port != DEFAULT_PORT or ":" in text or base.socket is not None:
         raise NotDirectError  # a port of one's own for a host in the file, or a socket
     identities = tuple(map(expanded_path, entry.identities))
-    return base._replace(user=route.user or base.user, identities=identities, mux=entry.mux or found.mux)
+    base = base._replace(user=route.user or base.user, identities=identities, mux=entry.mux or found.mux)
+    if session is not None and session.own_identities:
+        base = base._replace(identities=(), preferred=tuple(session.own_identities))
+    return base
 
 
-def _known_to_ssh(route: Route, text: str) -> Route:
+def _known_to_ssh(route: Route, text: str, session: SshSession | None) -> Route:
     """Return the route with what ssh's configuration says about its host. Raises NotDirectError."""
-    if not names_hosts():
+    if session is None and not names_hosts():
         return route
     from farhand_client.errors import AddressError
     from farhand_client.sshconfig.lookup import SshSource
+
+    if session is not None:
+        try:
+            return _with_ssh(route, session.host, session.port)
+        except AddressError:
+            raise NotDirectError from None
 
     source = SshSource.usual()
     port = route.port if route.port != DEFAULT_PORT or text.endswith(f":{DEFAULT_PORT}") else None

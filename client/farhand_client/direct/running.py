@@ -352,13 +352,16 @@ class DirectRun:
         if self._code is None:
             self._wire.send(ONLY_CHANNEL, {"type": "close"})
             if self._ended_by:
-                self._code = 128 + self._ended_by
+                self._code = self._signal_code()
             else:
                 print_message(
                     self._failure
                     or f"this client left run {self._command.request['id']} before its end; the service stops it"
                 )
                 self._code = EXIT_FAILURE
+
+    def _signal_code(self) -> int:
+        return EXIT_FAILURE if self._command.as_ssh else 128 + self._ended_by
 
     # The end
 
@@ -369,12 +372,12 @@ class DirectRun:
         with suppress(OSError):  # the service has said all there is
             self._wire.send(ONLY_CHANNEL, {"type": "close"})
         if self._ended_by:
-            return 128 + self._ended_by
+            return self._signal_code()
         if self._failure is not None:
             print_message(self._failure)
             return EXIT_FAILURE
         offsets = {name: output.window.offset for name, output in self._outputs.items()}
-        code = plain_exit_code(message, offsets, self._output_closed)
+        code = plain_exit_code(message, offsets, self._output_closed, as_ssh=self._command.as_ssh)
         if code is not None:
             self._unread.report()
             return code

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from farhand_client.ids import is_run_id, new_key, uuid7
-from farhand_client.times import COMMAND_KILL_AFTER, CONNECT_TIMEOUT
+from farhand_client.times import COMMAND_KILL_AFTER, CONNECT_TIMEOUT, KEEPALIVE_INTERVAL
 
 from .deadline import NotDirectError
 
@@ -61,6 +61,10 @@ class DirectCommand:
         """Whether to say that stdin holds data which is not passed on."""
         self.mux = True
         """Whether the helper's connection may be used."""
+        self.keepalive = KEEPALIVE_INTERVAL
+        """Seconds of silence after which the service is pinged."""
+        self.as_ssh = False
+        """Whether exit codes are those of ssh(1)."""
 
     @property
     def stdin(self) -> bool:

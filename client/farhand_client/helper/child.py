@@ -28,6 +28,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from farhand_client import caller
+from farhand_client.errors import FarhandError
 
 from .circumstances import Circumstances, character_locale, interpreter_options
 from .handover import BEGUN, EXITED, HEADER, READY, REFUSED, Command, parse_environment, parse_header, parse_strings
@@ -200,11 +201,22 @@ def is_served(arguments: Sequence[str], standard: Mapping[int, int]) -> bool:
         rest = _options_of_run(rest)
         # Keys are read: they must not be once the front is in the background. A letter too many does no harm.
         typed = any(word == "--stdin" or (word[:1] == "-" != word[1:2] and {*word} & {*"it"}) for word in rest)
+    elif name == "rsh":
+        typed = _reads_keys(rest)
     else:
         typed = name in _AT_A_TERMINAL or (name in _FROM_STDIN and "-" in rest)
     if typed and any(os.isatty(fd) for number, fd in standard.items() if number < 2):
         return False
     return not any(path in word for word in rest for path in _ELSEWHERE)
+
+
+def _reads_keys(words: list[str]) -> bool:
+    try:
+        line = importlib.import_module("farhand_client.sshconfig.command_line").parse_command_line(words)
+    except FarhandError:
+        return False  # it is refused
+    values = line.settings.values
+    return values.get("stdinnull") != "yes" or values.get("requesttty", "no") not in ("no", "auto")
 
 
 def _options_of_run(words: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ _FAILURE = 255
 _SERVED = frozenset(
     (
         *("run", "ps", "logs", "wait", "signal", "kill", "ping", "status", "export", "attach", "replay", "shell"),
-        *("put", "get", "sync", "cp"),
+        *("put", "get", "sync", "cp", "rsh"),
     )
 )
 

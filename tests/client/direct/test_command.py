@@ -16,6 +16,7 @@ from farhand_client import Exited
 from farhand_client.direct.command import run_directly
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from farhand_protocol.features import FEATURES
 from farhand_protocol.limits import KiB
 from tests.support import openssh
 from tests.support.command import farhand, running
@@ -81,6 +82,12 @@ async def in_process(*arguments: str, env: dict[str, str], more: Sequence[str] =
 async def test_a_plain_command_imports_nothing_that_takes_long(service: FakeService, tmp_path: Path) -> None:
     service.behave = printing(b"out", outcome=Exited(code=5))
     found = await in_process("run", "--merge", service.host, "--", "prog", env=environment(tmp_path), more=OF_LOGINS)
+    assert found == (b"out", b"5 []\n")
+
+
+async def test_nor_does_one_with_the_words_of_ssh(service: FakeService, tmp_path: Path) -> None:
+    service.behave, service.features = printing(b"out", outcome=Exited(code=5)), FEATURES
+    found = await in_process("rsh", "-n", service.host, "prog", env=environment(tmp_path), more=OF_LOGINS)
     assert found == (b"out", b"5 []\n")
 
 
