@@ -96,8 +96,7 @@ def connect(
     True, or with False if there is no terminal.
 
     Raises `AddressError`, `ConnectError` (with its subclasses `HostKeyUnknown`, `HostKeyChanged`, `HostKeyRevoked`,
-    `CarrierFailed`),
-    `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
+    `CarrierFailed`), `AuthenticationError`, and `RequestRefused` if the service gives a reason for accepting no login.
     """
 
     as_str(host, "host")
@@ -111,6 +110,11 @@ def connect(
     callbacks = {"confirm": confirm, "passphrase": passphrase, "touch": touch, "watch": watch}
     for name, callback in {**callbacks, "lend_terminal": lend_terminal}.items():
         as_callback(callback, name)
+    if ssh is not None:
+        from .sshconfig.lookup import SshSource
+
+        if not isinstance(ssh, SshSource):
+            raise type_error("ssh", ssh, "an SshSource")
     seconds = as_seconds(timeout, "timeout", positive=True)
     if seconds is None:
         raise type_error("timeout", timeout, "a number of seconds")

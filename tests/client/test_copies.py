@@ -23,6 +23,7 @@ from farhand_client import (
     AppliedBounds,
     Begun,
     Bounds,
+    CarrierFailed,
     Chunk,
     Client,
     CommandError,
@@ -142,6 +143,7 @@ VALUES: list[Any] = [
 
 MADE: dict[type, Callable[[type[Any]], Exception]] = {
     AmbiguousId: lambda kind: kind("several", candidates=("01", "02")),
+    CarrierFailed: lambda kind: kind("ssh has ended", code=255, output="no route to host"),
     CommandError: lambda kind: kind(COMPLETED),
     CommandTimeout: lambda kind: kind(COMPLETED, 2.0),
     ConnectionDropped: lambda kind: kind("dropped", attempts=3),

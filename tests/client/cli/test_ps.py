@@ -99,5 +99,6 @@ async def test_json_prints_one_object_per_line(tmp_path: Path) -> None:
             "clients": [],
             "internal": False,
             "transfer": False,
+            "forward": False,
         }
         assert finished["outcome"] == {"status": "signaled", "signal": 9}
