@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "shell": "open a login shell on another machine",
     "run": "run a command on another machine",
     "rsh": "run a command or a shell with ssh's own options, for rsync, git, scp and the like",
+    "install-shims": "write programs called ssh, scp and sftp that go over Farhand",
     "put": "send files to another machine",
     "get": "fetch files from another machine",
     "sync": "make a directory like another one, there or here; only what differs is sent",
@@ -39,6 +40,7 @@ COMMANDS: Final = {
 """The commands, with a summary of each."""
 
 _MODULES: Final = {
+    "install-shims": "shims",
     "get": "put",
     "cp": "sync",
     "logs": "attach",
@@ -93,7 +95,7 @@ def run_command(arguments: list[str]) -> int:
     # Searching for pydantic plugins takes 10 ms, and Farhand uses none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     module = import_module(f"farhand_client.cli.{_MODULES.get(name, name)}")
-    command = getattr(module, f"{name}_command")
+    command = getattr(module, f"{name.rpartition('-')[2]}_command")
     code: int = command(arguments) if handover is None else command(arguments, handover)
     return code
 
