@@ -112,7 +112,7 @@ async def test_without_a_home_a_known_hosts_of_the_caller_suffices(
     async with tls_service(tmp_path, known=False) as (service, _):
         monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
         monkeypatch.setattr("farhand_client.config.home_directory", lambda: None)
-        monkeypatch.setattr("farhand_client.connector.home_directory", lambda: None)
+        monkeypatch.setattr("farhand_client.logins.home_directory", lambda: None)
         with pytest.raises(ConnectError, match=r"^no home directory is known: .*; set HOME or XDG_CONFIG_HOME$"):
             await connect(service.host, accept_new=True)
         async with connect(service.host, accept_new=True, known_hosts=tmp_path / "mine"):

@@ -44,6 +44,7 @@ def open_connection(
     return connect(
         host,
         identities=options.identity,
+        via=options.via,
         accept_new=options.accept_new,
         confirm=confirm_host_key,
         passphrase=ask_passphrase,

@@ -12,9 +12,9 @@ from farhand_client.ui.printing import help_columns
 from farhand_client.ui.text import wrap_words
 
 from .parser import CommandParser
-from .values import duration, escape_character, positive_duration
+from .values import duration, escape_character, hosts_on_the_way, positive_duration
 
-CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout"})
+CONNECTION_OPTIONS: Final = frozenset({"-I", "--identity", "--connect-timeout", "--via"})
 """The options of `add_connection_options` that take a value."""
 
 DEFAULT_RECONNECT: Final = 120.0
@@ -73,6 +73,7 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-mux", action="store_true", help="connect anew instead of using a connection that the helper keeps ready"
     )
+    add_via(parser)
     parser.add_argument("--accept-new", action="store_true", help="record an unknown host key without asking")
     parser.add_argument(
         "--connect-timeout",
@@ -80,6 +81,17 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         type=positive_duration,
         default=30.0,
         help="time until the login must be done (default 30s); the time in which you are asked does not count",
+    )
+
+
+def add_via(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the hosts on the way; its value is a list, or None without it."""
+    parser.add_argument(
+        "--via",
+        metavar="HOST[,HOST…]",
+        type=hosts_on_the_way,
+        help="reach HOST through these, the nearest first, which see neither the login nor the data (none: directly); "
+        "default: what the configuration says",
     )
 
 

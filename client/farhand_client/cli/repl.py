@@ -99,6 +99,7 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
             return connect(
                 name,
                 identities=options.identity,
+                via=options.via if name == options.host else None,
                 accept_new=options.accept_new,
                 confirm=lambda unknown: ask_user(lambda: confirm_host_key(unknown)),
                 passphrase=lambda prompt: ask_user(lambda: ask_passphrase(prompt)),

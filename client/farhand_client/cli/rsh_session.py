@@ -91,7 +91,7 @@ class _Session:
 
     def _open(self) -> Pending[Client]:
         from farhand_client.connector import connect
-        from farhand_client.ui.prompts import ask_passphrase, confirm_host_key
+        from farhand_client.ui.prompts import ask_passphrase, confirm_host_key, lend_terminal
 
         session = self._session
         attended = self._here is not None
@@ -114,6 +114,7 @@ class _Session:
             # Not where somebody types: each key would take one step more.
             helper=not attended and keepalive >= KEEPALIVE_INTERVAL,
             ssh=session.source,
+            lend_terminal=None if session.in_batch else lend_terminal,
         )
 
     def _command(self) -> RemoteCommand:

@@ -10,16 +10,18 @@ from farhand_client.connection.address import Address, resolve
 from farhand_client.connection.deadline import connect_deadline
 from farhand_client.connection.dial import check_host_key, fetch_key, record_host_key
 from farhand_client.errors import AddressError, HostKeyChanged, HostKeyUnknown
+from farhand_client.hops import HopPassage
+from farhand_client.logins import ConnectOptions
 from farhand_client.trust.known_hosts import KnownHosts
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_FAULTS
 from farhand_client.ui.printing import print_json, print_message, print_output
-from farhand_client.ui.prompts import confirm_host_key
+from farhand_client.ui.prompts import ask_passphrase, confirm_host_key, lend_terminal
 from farhand_protocol.sentences import counted, printable
 from farhand_protocol.shares import hold_lines, share_lines
 
 from .default_host import parse_with_host
 from .loop import run_loop
-from .options import add_connection_options, add_host, command_parser
+from .options import add_connection_options, add_host, add_via, command_parser
 from .values import fingerprint, positive_duration
 
 
@@ -38,13 +40,14 @@ def trust_command(arguments: Sequence[str]) -> int:
         default=30.0,
         help="how long to wait for the key (default 30s)",
     )
+    add_via(parser)
     add_host(parser)
     parser.add_argument(
         "fingerprint", metavar="FINGERPRINT", type=fingerprint, nargs="?", help="the expected fingerprint (SHA256:…)"
     )
     options = parse_with_host(parser, arguments)
     config = config_directory()
-    address = resolve(options.host, config=config / "config.toml")
+    address = resolve(options.host, config=config / "config.toml", via=options.via)
     if address.ssh:
         raise AddressError(f"{address} is reached by ssh, which has host keys of its own; connect to it directly")
     if address.socket is not None:
@@ -78,8 +81,30 @@ def status_command(arguments: Sequence[str]) -> int:
 
 
 async def _trust(address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float) -> int:
+    if not address.via:
+        return await _trust_by(address, known_hosts, expected, timeout, None)
+    options = ConnectOptions(
+        timeout=timeout,
+        config=known_hosts.path.parent,
+        confirm=confirm_host_key,
+        passphrase=ask_passphrase,
+        touch=print_message,
+        lend_terminal=lend_terminal,
+    )
+    passage = HopPassage(address, options)
+    try:
+        return await _trust_by(address, known_hosts, expected, timeout, passage)
+    finally:
+        await passage.release()
+
+
+async def _trust_by(
+    address: Address, known_hosts: KnownHosts, expected: str | None, timeout: float, passage: HopPassage | None
+) -> int:
     async with connect_deadline(timeout) as deadline:
-        key = await fetch_key(address, deadline)
+        if passage is not None:
+            await passage.prepare(deadline)
+        key = await fetch_key(address, deadline, passage)
         if expected is not None and expected != key.fingerprint:
             print_message(f"{address} has the key {key.fingerprint}, not {expected}; nothing was recorded")
             return EXIT_FAILURE

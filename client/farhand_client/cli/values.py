@@ -68,6 +68,14 @@ def fingerprint(text: str) -> str:
     )
 
 
+def hosts_on_the_way(text: str) -> list[str]:
+    """Return the hosts of `--via`, which are checked together with HOST."""
+    hosts = text.split(",")
+    if not all(host.strip() for host in hosts):
+        raise argparse.ArgumentTypeError("one of the hosts is empty; write HOST or HOST,HOST")
+    return hosts
+
+
 def transfer_rate(text: str) -> int:
     """Return a number of bytes a second, more than 0, in the forms of `size`, with or without `/s`."""
     if not (value := size(text.removesuffix("/s"))):

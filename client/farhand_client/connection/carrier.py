@@ -29,7 +29,7 @@ MAX_CARRIER_WORDS: Final = 4 * KiB
 """Bytes that are kept of what the program writes on stderr, the last ones: a screen of text. ssh's warning about a
 changed host key has 900."""
 
-MAX_NOISE: Final = 64 * KiB
+MAX_CARRIER_NOISE: Final = 64 * KiB
 """Bytes that may come before the program is ready: what an account's startup files print."""
 
 _READ_SIZE: Final = 64 * KiB
@@ -125,7 +125,7 @@ class Carrier:
                 self._socket = None
                 return near
             passed += len(taken)
-            if passed > MAX_NOISE:
+            if passed > MAX_CARRIER_NOISE:
                 raise CarrierFailed(f"it has written {passed} bytes of something else", code=None, output=self.words)
             tail = (tail + taken)[-len(line) + 1 :]
 

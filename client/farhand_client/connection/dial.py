@@ -10,9 +10,10 @@ import asyncio
 import errno
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from farhand_client.blocking import run_blocking
 from farhand_client.errors import ConnectError, HostKeyChanged, HostKeyRevoked, HostKeyUnknown
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from farhand_protocol.tickets import IssuedTicket
 
 
+Passage: TypeAlias = Callable[[Address, ConnectDeadline], Awaitable[socket.socket]]
+"""Returns a connected, non-blocking TCP socket that leads to an address through other hosts. Raises `ConnectError`."""
+
 FULL_QUEUE_DELAY: Final = 0.01
 """Seconds until the next attempt if too many clients wait to be accepted on a Unix socket. The kernel refuses the next
 one (EAGAIN, unix(7)), and does not tell when there is room; asyncio would take that for a connection in progress."""
@@ -49,9 +53,15 @@ class DialledSession:
     spki_sha256: bytes | None = None
 
 
-async def dial_socket(address: Address, keepalive: float | None, deadline: ConnectDeadline) -> DialledSession:
-    """Connect to a Unix socket. Raises `ConnectError`."""
+async def dial_socket(
+    address: Address, keepalive: float | None, deadline: ConnectDeadline, passage: Passage | None = None
+) -> DialledSession:
+    """Connect to a Unix socket: of this machine, or of the one at the end of `passage`. Raises `ConnectError`."""
     session = ClientSession(str(address), keepalive)
+    if passage is not None:
+        far = await passage(address, deadline)
+        await asyncio.get_running_loop().create_connection(session.make_transport, sock=far)
+        return DialledSession(session)
     deadline.step(f"{address} did not answer")
     try:
         connected = await connected_socket(address.socket)
@@ -89,6 +99,7 @@ async def dial_tls(
     keepalive: float | None,
     deadline: ConnectDeadline,
     ticket: IssuedTicket | None = None,
+    passage: Passage | None = None,
 ) -> DialledSession:
     """Connect by TLS 1.3 and check the service's key before any data is sent.
 
@@ -96,7 +107,7 @@ async def dial_tls(
     its subclasses `HostKeyUnknown`, `HostKeyChanged` and `HostKeyRevoked`.
     """
     session = ClientSession(str(address), keepalive)
-    transport = await _tls_transport(session, address, deadline, known_hosts, ticket)
+    transport = await _tls_transport(session, address, deadline, known_hosts, ticket, passage)
     try:
         key = _service_key(transport, address)
         await check_host_key(known_hosts, address, key.public_key, deadline)
@@ -106,9 +117,9 @@ async def dial_tls(
     return DialledSession(session, key.spki_sha256)
 
 
-async def fetch_key(address: Address, deadline: ConnectDeadline) -> PublicKey:
+async def fetch_key(address: Address, deadline: ConnectDeadline, passage: Passage | None = None) -> PublicKey:
     """Return the key that the service presents, whether it is trusted or not. Raises `ConnectError`."""
-    transport = await _tls_transport(ClientSession(str(address), None), address, deadline)
+    transport = await _tls_transport(ClientSession(str(address), None), address, deadline, passage=passage)
     try:
         return _service_key(transport, address).public_key
     finally:
@@ -121,15 +132,19 @@ async def _tls_transport(
     deadline: ConnectDeadline,
     known_hosts: KnownHosts | None = None,
     ticket: IssuedTicket | None = None,
+    passage: Passage | None = None,
 ) -> asyncio.Transport:
     import ssl
 
     from .tls_context import tls_context
 
     try:
-        deadline.resolving(address.host)
-        unanswered = partial(deadline.connecting, str(address))
-        sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
+        if passage is not None:
+            sock = await passage(address, deadline)
+        else:
+            deadline.resolving(address.host)
+            unanswered = partial(deadline.connecting, str(address))
+            sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
         deadline.shaking_hands(str(address))
         transport, _ = await asyncio.get_running_loop().create_connection(
             session.make_transport, sock=sock, ssl=tls_context(ticket), server_hostname=address.host
@@ -144,7 +159,7 @@ async def _tls_transport(
         raise ConnectError(closed + await where_ssh_answers(address.host)) from None
     except ssl.SSLError as error:
         reason = error.reason or str(error)
-        if "ALERT" not in reason and (sentence := await instead_of_tls(address)) is not None:
+        if "ALERT" not in reason and passage is None and (sentence := await instead_of_tls(address)):
             raise ConnectError(sentence) from None
         raise _tls_failure(address, reason) from None
     except ConnectionResetError:
@@ -247,7 +262,8 @@ def _trust(address: Address, key: PublicKey) -> str:
     """Return the command that records the key, on a line of its own to be pasted."""
     import shlex
 
-    return f"  farhand trust {shlex.quote(str(address))} {key.fingerprint}"
+    via = f"--via {shlex.quote(','.join(map(str, address.via)))} " if address.via else ""
+    return f"  farhand trust {via}{shlex.quote(str(address))} {key.fingerprint}"
 
 
 async def record_host_key(

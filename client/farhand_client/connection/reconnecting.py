@@ -92,6 +92,8 @@ class ReconnectingConnection:
         """Seconds for which the client tries to reconnect after the next loss."""
         self.on_going_away: Callable[[float], None] | None = None
         """Called with the seconds that the service leaves its runs when it announces its shutdown."""
+        self.after_close: Callable[[], Awaitable[None]] | None = None
+        """Called once the connection is closed: to close what it went through."""
         self._log_in_again = log_in_again
         self._watch = watch
         self._failure: FarhandError | None = None
@@ -165,6 +167,9 @@ class ReconnectingConnection:
             await asyncio.wait([self._reconnecting])
         if session is not None:
             await session.close()
+        after, self.after_close = self.after_close, None
+        if after is not None:
+            await after()
 
     def check_home(self) -> None:
         """Raise `NotUsableHere` unless the caller is in the process and the event loop of this connection."""

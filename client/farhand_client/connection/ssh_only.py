@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from farhand_client.directories import DEFAULT_PORT
 
@@ -12,6 +14,9 @@ from .tcp import connect_tcp
 
 if TYPE_CHECKING:
     from .address import Address
+
+Connects: TypeAlias = Callable[[str, int], Awaitable[socket.socket]]
+"""Returns a socket that is connected to a host and a port. Raises OSError."""
 
 SSH_ONLY_PORT: Final = 22
 """Where ssh is looked for."""
@@ -57,12 +62,15 @@ async def where_ssh_answers(host: str) -> str:
     return f" But ssh answers on port {SSH_ONLY_PORT}: {_what_to_do(host)}"
 
 
-async def with_service_port(address: Address) -> Address:
-    """Return an address whose port is of ssh's configuration with Farhand's usual one, if something listens there."""
+async def with_service_port(address: Address, connects: Connects | None = None) -> Address:
+    """Return an address whose port is of ssh's configuration with Farhand's usual one, if something listens there.
+
+    `connects` connects to it, if it is reached through other hosts.
+    """
     usual = replace(address, port=DEFAULT_PORT, is_ssh_port=False)
     try:
         async with asyncio.timeout(PORT_TIMEOUT):
-            (await connect_tcp(usual.host, usual.port)).close()
+            (await (connects or connect_tcp)(usual.host, usual.port)).close()
     except OSError:  # among them TimeoutError
         return address
     return usual

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from farhand_client.connection import carrier as module
-from farhand_client.connection.carrier import MAX_CARRIER_WORDS, MAX_NOISE, Carrier
+from farhand_client.connection.carrier import MAX_CARRIER_NOISE, MAX_CARRIER_WORDS, Carrier
 from farhand_client.errors import CarrierFailed
 from tests.support.processes import end_of, own_descriptors, signal_set, status
 
@@ -80,7 +80,7 @@ async def test_a_program_that_writes_something_else_without_end_is_given_up() ->
     with pytest.raises(CarrierFailed, match=r"it has written [0-9]+ bytes of something else") as caught:
         await carrier.ready(READY)
     assert caught.value.code is None
-    assert int(str(caught.value).split()[3]) <= MAX_NOISE + (1 << 16)
+    assert int(str(caught.value).split()[3]) <= MAX_CARRIER_NOISE + (1 << 16)
     await ended(carrier)
 
 
