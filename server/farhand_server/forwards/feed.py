@@ -14,7 +14,7 @@ FLOW_RECORDS_PER_TURN: Final = 32
 """Records read before others have their turn: each costs some 50 µs, most of it for the audit log."""
 
 RECORD_PAUSE: Final = 0.02
-"""Seconds between two such turns, so that one tunnel causes at most 1,600 entries a second and takes a twelfth of the
+"""Seconds before each such turn, so that one tunnel causes at most 1,600 entries a second and takes a twelfth of the
 core's time. Its worker drops what it cannot send or store meanwhile."""
 
 RECORD_BUFFER: Final = 256 << 10
@@ -67,8 +67,7 @@ class FlowFeed:
         self._sock.close()
 
     def _watch(self) -> None:
-        self._timer = None
-        asyncio.get_running_loop().add_reader(self._sock.fileno(), self._read)
+        asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -77,20 +76,23 @@ class FlowFeed:
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
 
+    def _readable(self) -> None:
+        """Wait a little for more: each turn has a cost of its own, for the log's file above all."""
+        self._stop()
+        self._timer = asyncio.get_running_loop().call_later(RECORD_PAUSE, self._read)
+
     def _read(self) -> None:
+        self._timer = None
         try:
             for _ in range(FLOW_RECORDS_PER_TURN):
                 if not self._read_one():
-                    self._stop()
                     return
         except BlockingIOError:
-            return
+            self._watch()
         except OSError:
-            self._stop()
             return
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._sock.fileno())
-        self._timer = loop.call_later(RECORD_PAUSE, self._watch)
+        else:
+            self._readable()
 
     def _read_one(self) -> bool:
         """Read one record; return whether there may be more. Raises OSError."""
