@@ -133,7 +133,7 @@ class Registry:
         self._idle = asyncio.Event()
         self._idle.set()
         self._requested = 0
-        """Active runs that are not internal."""
+        """Active runs that are neither internal nor tunnels."""
         self._done = asyncio.Event()
         """Set while there are none."""
         self._done.set()
@@ -210,8 +210,8 @@ class Registry:
         await self._idle.wait()
 
     async def done(self) -> None:
-        """Wait until no run is active but those that programs have started for themselves, which may last as long as
-        their clients."""
+        """Wait until no run is active but those that may last as long as their clients: tunnels, and what programs have
+        started for themselves."""
         await self._done.wait()
 
     def close(self) -> None:
@@ -289,7 +289,7 @@ class Registry:
         self.by_user.add(run.plan.uid)
         self.by_rule.add((run.plan.uid, run.plan.rule.name))
         self._idle.clear()
-        if not run.internal:
+        if not (run.internal or run.forward):
             self._requested += 1
             self._done.clear()
 
@@ -301,7 +301,7 @@ class Registry:
         self.by_rule.remove((run.plan.uid, run.plan.rule.name))
         if not self._runs:
             self._idle.set()
-        if not run.internal:
+        if not (run.internal or run.forward):
             self._requested -= 1
             if not self._requested:
                 self._done.set()

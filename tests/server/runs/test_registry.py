@@ -15,7 +15,9 @@ import pytest
 
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost
+from farhand_server.forwards.rules import ForwardRules
 from farhand_server.runs.output.filespool import FileSpool
+from farhand_server.runs.plan import AllowedForward
 from farhand_server.runs.process import process as process_module
 from farhand_server.runs.process.process import prepare_loop
 from farhand_server.runs.registry import (
@@ -277,3 +279,15 @@ async def test_a_flood_of_one_accounts_runs_does_not_hold_up_anothers(service: S
     started = [record for record in service.ledger.records if record.startswith("started")]
     assert (len(started), started.index("started ada") < 10) == (31, True)
     assert (service.registry.by_user.total, service.registry.by_rule.total) == (0, 0)
+
+
+async def test_a_tunnel_is_known_by_its_pid_and_nobody_waits_for_its_end(service: Service) -> None:
+    tunnel = plan("forward", run_id="t", stdin=True, forward=AllowedForward(ForwardRules(), b"/"))
+    run, watcher = service.start(tunnel)
+    async with asyncio.timeout(TIMEOUT):
+        await watcher.running.wait()
+        await service.registry.done()
+    assert service.registry.tunnels == {run.pid}
+    run.stop("requested")
+    await service.idle()
+    assert service.registry.tunnels == set()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from farhand_server.forwards.rules import ForwardRules, Permission
 from farhand_server.runs.execution import ProcessSnapshot
 from farhand_server.runs.output.directory import SpoolDirectory
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.output.spool import SpoolMemory
 from farhand_server.runs.output.timeline import Moment, TimelinePosition
-from farhand_server.runs.plan import AllowedTransfer, RuleShare, TerminalPlan
+from farhand_server.runs.plan import AllowedForward, AllowedTransfer, RuleShare, TerminalPlan
 from farhand_server.runs.process.meter import MeterSnapshot
 from farhand_server.runs.process.process import LeaderSnapshot
 from farhand_server.runs.run import LiveRun, RunSnapshot
@@ -95,5 +96,29 @@ async def test_the_file_of_a_transfer_is_handed_over_with_its_run(tmp_path: Path
     received = RunSnapshot.model_validate_json(snapshot.model_dump_json())
     assert received.plan.transfer == transfer
     assert {5, 7} <= set(received.descriptors())
+    finish(original)
+    original.close()
+
+
+async def test_the_rules_and_the_records_of_a_tunnel_are_handed_over_with_its_run(tmp_path: Path) -> None:
+    rules = ForwardRules(("db:1",), (), False, (Permission("db", 1),), None)
+    forward = AllowedForward(rules, b"/home/\xff")
+    original = run(tmp_path, forward=forward)
+    process = ProcessSnapshot(
+        handover=LeaderSnapshot(1, 0, None, MeterSnapshot(0.0, 0.0, 0, 0)),
+        in_cgroup=False,
+        outputs=(),
+        why=None,
+        message=None,
+        kill_at=None,
+        times_out=None,
+        linger_until=None,
+        order_file=7,
+        records=8,
+    )
+    snapshot = original.snapshot(SnapshotWriter().put).model_copy(update={"process": process})
+    received = RunSnapshot.model_validate_json(snapshot.model_dump_json())
+    assert received.plan.forward == forward
+    assert {7, 8} <= set(received.descriptors())
     finish(original)
     original.close()
