@@ -58,7 +58,7 @@ class InetTarget(NamedTuple):
     transport: Transport = "tcp"
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.host}]" if ":" in self.host else self.host or "localhost"
         return f"{'udp:' if self.transport == 'udp' else ''}{host}:{self.port}"
 
 

@@ -71,6 +71,7 @@ def test_only_a_listener_may_leave_host_port_and_path_open() -> None:
     ("target", "text"),
     [
         (InetTarget("web", 80), "web:80"),
+        (InetTarget("", 80), "localhost:80"),
         (InetTarget("::1", 53, "udp"), "udp:[::1]:53"),
         (UnixTarget(b"/run/s\xff"), "/run/s\\xff"),
     ],

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "get": "fetch files from another machine",
     "sync": "make a directory like another one, there or here; only what differs is sent",
     "cp": "put or get, with HOST:PATH as for scp",
+    "forward": "forward ports and sockets of another machine here, and the other way round",
     "ps": "list runs",
     "logs": "show the output of a run",
     "attach": "attach to a run: show its output and send it input",

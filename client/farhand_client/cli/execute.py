@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from farhand_client.client import Client
@@ -36,6 +38,7 @@ from .status import StatusFile, detached_report, error_report, result_report
 if TYPE_CHECKING:
     from farhand_client.ui.outages import OutageNotice
 
+    from .forwarding import RequestedForwards
     from .resume import ResumedRun
     from .terminal_view import TerminalView, ViewResult
 
@@ -49,7 +52,7 @@ class RemoteCommand:
     says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
     passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one. With
     `resumed` the run was requested before, and is resumed. With `as_ssh` the exit codes are those of ssh(1).
-    `started` is called once the command has started.
+    `started` is called once the command has started. `forwards` are made before that, and live as long as the command.
     """
 
     args: Args | None
@@ -63,6 +66,7 @@ class RemoteCommand:
     resumed: ResumedRun | None = None
     as_ssh: bool = False
     started: Callable[[], None] | None = None
+    forwards: RequestedForwards | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -117,7 +121,7 @@ async def _run_and_report(
             require_stdout("the output of the command would be lost")
         if command.stdin:
             require_stdin()
-        async with open_client() as client:
+        async with open_client() as client, _with_forwards(client, command) as command:
             if command.detach:
                 return await _start_detached(client, command, unread), 0
             if command.view is not None:
@@ -145,6 +149,21 @@ async def _run_and_report(
         print_message(note)
     code = ssh_exit_code(result.outcome) if command.as_ssh else outcome_exit_code(result.outcome)
     return result_report(result, new=new), EXIT_BROKEN_PIPE if broken else code
+
+
+@contextlib.asynccontextmanager
+async def _with_forwards(client: Client, command: RemoteCommand) -> AsyncIterator[RemoteCommand]:
+    """Make the forwards of a command, and return the command, which finds a forwarded agent."""
+    if not command.forwards:
+        yield command
+        return
+    from .forwarding import print_chosen_port, print_refused
+
+    # A message in the middle of a full-screen program helps nobody; who is refused learns it in any case.
+    watch = print_refused if command.view is None else lambda spec, event: None
+    async with command.forwards.opened(client, watch, print_chosen_port) as variables:
+        env = {**command.options.env, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}}
+        yield replace(command, options=replace(command.options, env=env))
 
 
 def _text(error: FarhandError, command: RemoteCommand) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
-_FORWARDING: Final = "there is no port forwarding"
+_FORWARDING: Final = "connections are forwarded by farhand forward, run and shell"
 
 _OTHERWISE: Final = {
     "-p": "the port is part of HOST: name:port",
@@ -24,7 +24,9 @@ _OTHERWISE: Final = {
     "-L": _FORWARDING,
     "-R": _FORWARDING,
     "-D": _FORWARDING,
-    "-A": "the ssh-agent is not forwarded",
+    "-A": "the ssh-agent is forwarded by farhand run and shell",
+    "-N": "farhand forward runs no command, with or without it",
+    "-g": "write *:PORT for a port that is open on all addresses",
     "-J": "there are no jump hosts",
     "-v": "FARHAND_DEBUG=1 in the environment shows the traceback of an error",
     "-o": "options of ssh do not apply; hosts are described in config.toml",

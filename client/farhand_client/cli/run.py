@@ -19,6 +19,7 @@ from farhand_protocol.limits import MIN_SPOOL_SIZE, KiB, MiB
 
 from .default_host import default_host, required_default
 from .execute import RemoteCommand, execute
+from .forwarding import FORWARD_OPTIONS, add_forward_options, requested_forwards
 from .hints import TypedCommand
 from .options import (
     CONNECTION_OPTIONS,
@@ -41,24 +42,28 @@ if TYPE_CHECKING:
     from farhand_client.pending import Pending
     from farhand_client.terminal.local import LocalTerminal
 
-VALUED_OPTIONS: Final = CONNECTION_OPTIONS | {
-    "--cwd",
-    "-e",
-    "--env",
-    "--timeout",
-    "--idle-timeout",
-    "--kill-after",
-    "--status-json",
-    "--id",
-    "--on-disconnect",
-    "--grace",
-    "--buffer",
-    "--limit",
-    "--reconnect",
-    "--escape",
-    "--predict",
-    "--size",
-}
+VALUED_OPTIONS: Final = (
+    CONNECTION_OPTIONS
+    | FORWARD_OPTIONS
+    | {
+        "--cwd",
+        "-e",
+        "--env",
+        "--timeout",
+        "--idle-timeout",
+        "--kill-after",
+        "--status-json",
+        "--id",
+        "--on-disconnect",
+        "--grace",
+        "--buffer",
+        "--limit",
+        "--reconnect",
+        "--escape",
+        "--predict",
+        "--size",
+    }
+)
 """The options of `farhand run` that take a value."""
 
 DETACHED_SPOOL: Final = 64 * MiB
@@ -73,6 +78,7 @@ Run a command on another machine.
   farhand run --timeout 600 --cwd src/app web -- make test
   farhand run -i web -- sort < names
   farhand run -t web -- top
+  farhand run -L 5432:db:5432 web -- ./migrate
   farhand run --detach web -- ./backup
 """
 
@@ -126,6 +132,8 @@ def run_command(arguments: Sequence[str], handover: Handover | None = None) -> i
         parser.error("--detach keeps the run; it cannot be combined with --on-disconnect kill")
     if not options.terminal and (options.size or options.record_input):
         parser.error("--size and --record-input are for a command on a terminal; add -t")
+    if options.detach and (options.forwards or options.agent):
+        parser.error("forwards end with this command, which --detach ends at once; use farhand forward -f HOST …")
     status = None
     try:
         if options.status_json is not None:
@@ -221,6 +229,7 @@ def remote_command(
         ),
         stdin=options.stdin,
         detach=options.detach,
+        forwards=requested_forwards(options),
         unread_stdin=None if options.no_stdin else _UNREAD_DETACHED if options.detach else UNREAD,
     )
 
@@ -278,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
         "bytes of each stream in a file (with --detach the default is spool=64M)",
     )
     add_leave_processes(parser)
+    add_forward_options(parser)
     add(
         "--limit",
         metavar="NAME=N,…",

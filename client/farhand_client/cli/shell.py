@@ -12,6 +12,7 @@ from farhand_client.ui.exitcodes import EXIT_USAGE
 from farhand_client.ui.printing import print_message
 
 from .default_host import required_default
+from .forwarding import add_forward_options, requested_forwards
 from .options import (
     add_connection_options,
     add_escape,
@@ -89,6 +90,7 @@ def _shell(host: str, options: argparse.Namespace, here: LocalTerminal) -> int:
             leave_processes=options.leave_processes,
         ),
         view=TerminalView(here, host, outage, options.escape, predict=predict_mode(options)),
+        forwards=requested_forwards(options),
     )
     reconnect = next(time for time in (options.reconnect, options.keep, ATTENDED_RECONNECT) if time is not None)
     open_client = partial(
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--id", metavar="UUID", type=new_run_id, help="id of the shell; the same id gives the same shell")
     add_leave_processes(parser)
+    add_forward_options(parser)
     add("--record-input", action="store_true", help="also record what is typed, including passwords")
     add_reconnect(parser, attended=True)
     add_connection_options(parser)

@@ -44,6 +44,10 @@ MIN_TUNNEL_GRACE: Final = 60.0
 """Seconds for which the service keeps a worker whose client is away, at least: its default for runs. A client that
 tries to reconnect for longer asks for as long."""
 
+MAX_TUNNEL_GRACE: Final = 3600.0
+"""The same at most: a client that tries for years makes another tunnel after a longer outage, and one that is dead must
+not leave its remote listeners behind for years."""
+
 _OVER: Final = frozenset(
     {ErrorCode.UNKNOWN_RUN, ErrorCode.EXPIRED, ErrorCode.UNAVAILABLE, ErrorCode.DRAINING, ErrorCode.REPLACED}
 )
@@ -174,5 +178,5 @@ def tunnel_request(purpose: str, reconnect_timeout: float) -> m.RunRequest:
         forward=m.ForwardRequest(purpose=purpose),
         stdin=True,
         kill_after=DEFAULT_KILL_AFTER,
-        grace=max(MIN_TUNNEL_GRACE, reconnect_timeout),
+        grace=min(max(MIN_TUNNEL_GRACE, reconnect_timeout), MAX_TUNNEL_GRACE),
     )

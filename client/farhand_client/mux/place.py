@@ -39,27 +39,32 @@ def mux_allowed(configured: str | None) -> bool:
 
 
 def helper_place(program: bytes | None = None) -> HelperPlace | None:
-    """Return where the helper is, or would be; None if there is no place for one: no XDG_RUNTIME_DIR, or it is another
-    user's, as under sudo(8). The directory need not exist.
+    """Return where the helper is, or would be; None if there is no `runtime_directory` for it.
 
     `program` is the directory of the `farhand` program, by default that of this process.
     """
-    runtime = os.fsencode(os.environ.get("XDG_RUNTIME_DIR", ""))
-    if sys.platform != "linux" or not runtime.startswith(b"/"):
-        return None
-    try:
-        if os.stat(runtime).st_uid != os.geteuid():
-            return None
-        directory = os.path.join(runtime, b"farhand")
-        if not is_private(directory):
-            return None
-    except FileNotFoundError:
-        if not os.path.isdir(runtime):
-            return None
-    except OSError:
+    directory = runtime_directory()
+    if directory is None:
         return None
     place = HelperPlace(directory, program_directory() if program is None else program)
     return place if len(place.fronts) <= MAX_HELPER_PATH else None
+
+
+def runtime_directory() -> bytes | None:
+    """Return the directory for sockets of this user that outlive a command; None if there is no place for one: no
+    XDG_RUNTIME_DIR, or it is another user's, as under sudo(8). The directory need not exist."""
+    runtime = os.fsencode(os.environ.get("XDG_RUNTIME_DIR", ""))
+    if sys.platform != "linux" or not runtime.startswith(b"/"):
+        return None
+    directory = os.path.join(runtime, b"farhand")
+    try:
+        if os.stat(runtime).st_uid != os.geteuid() or not is_private(directory):
+            return None
+    except FileNotFoundError:
+        return directory if os.path.isdir(runtime) else None
+    except OSError:
+        return None
+    return directory
 
 
 def is_private(directory: bytes) -> bool:

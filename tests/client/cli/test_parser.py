@@ -61,7 +61,7 @@ def test_a_similar_option_is_suggested_for_one_that_does_not_exist(capsys: pytes
         ("-l", "-l; the user is part of HOST: user@name"),
         ("-oPort=22", "-oPort=22; options of ssh do not apply; hosts are described in config.toml"),
         ("-pager", "-pager"),
-        ("-L", "-L; there is no port forwarding"),
+        ("-L", "-L; connections are forwarded by farhand forward, run and shell"),
     ],
 )
 def test_an_option_of_ssh_is_answered_with_what_does_its_job(
