@@ -199,6 +199,8 @@ def _connect_datagrams(addresses: Iterable[_Resolved]) -> socket.socket:
 
 async def connect_any(addresses: list[_Resolved]) -> socket.socket:
     """Return a socket that is connected to one of these addresses. Raises the OSError of the first that has failed."""
+    if len(addresses) == 1:
+        return await _attempt(*addresses[0])
     loop = asyncio.get_running_loop()
     left = deque(_alternating(addresses))
     attempts: list[asyncio.Task[socket.socket]] = []
@@ -236,7 +238,13 @@ async def _attempt(family: socket.AddressFamily, address: Any) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)
+        number = sock.connect_ex(address)
+        if number == errno.EINPROGRESS:
+            number = sock.connect_ex(address)  # on this machine it is over by now
+        if number in (errno.EINPROGRESS, errno.EALREADY):
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        elif number not in (0, errno.EISCONN):
+            raise OSError(number, os.strerror(number))
     except BaseException:
         sock.close()
         raise

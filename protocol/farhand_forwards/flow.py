@@ -59,6 +59,9 @@ class FlowOwner(Protocol):
     def wake(self) -> None:
         """Send what the mux has to send."""
 
+    def turn_wanted(self) -> None:
+        """Send what the mux has to send, and let flows have their turns."""
+
     def forget(self, flow: Flow) -> None:
         """A flow is over."""
 
@@ -216,7 +219,7 @@ class Flow:
 
     def want_turn(self) -> None:
         self._mux.want_turn(self.number)
-        self._owner.wake()
+        self._owner.turn_wanted()
 
     def send(self, data: bytes | memoryview) -> None:
         if self._error is None:
@@ -264,12 +267,10 @@ class Flow:
         """The other side does not connect."""
         self._finish(error.cause, error)
 
-    def take_turn(self, limit: int) -> int:
-        """Let the end send now; return how many bytes it has sent, at least 1: the turn itself has cost something."""
-        before = self.sent
+    def take_turn(self, limit: int) -> None:
+        """Let the end send now."""
         if self._end is not None:
             self._end.turn(min(limit, MAX_FORWARD_DATA))
-        return self.sent - before + 1
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Bytes, or a datagram, have arrived."""

@@ -51,7 +51,8 @@ class Mux:
         self._peer_window = 0
         self._greeted = False
         self._out: list[bytes | memoryview] = [wire.encode_hello(FIRST_WINDOW)]
-        self._unsent = len(self._out[0])
+        self.unsent = len(self._out[0])
+        """Bytes that `data_to_send` would return."""
         self._scanner = FrameScanner(self._begin)
         self.dropped = 0
         """Datagrams that were not sent for lack of credit."""
@@ -61,7 +62,7 @@ class Mux:
     @property
     def flooded(self) -> bool:
         """Whether so much waits to be sent that nothing more should be received."""
-        return self._unsent > MAX_UNSENT_ANSWERS
+        return self.unsent > MAX_UNSENT_ANSWERS
 
     @property
     def has_data_to_send(self) -> bool:
@@ -70,7 +71,7 @@ class Mux:
 
     def data_to_send(self) -> list[bytes | memoryview]:
         """Remove and return what is to be sent, in this order. The caller must send all of it."""
-        out, self._out, self._unsent = self._out, [], 0
+        out, self._out, self.unsent = self._out, [], 0
         return out
 
     def open(self, target: ForwardTarget, origin: str = "") -> int:
@@ -167,7 +168,7 @@ class Mux:
             raise ValueError(f"{size} bytes cannot be sent on flow {flow} now")
         state.credit -= size
         self._out += (FORWARD_HEADER.pack(_DATA, flow, size), data)
-        self._unsent += FORWARD_HEADER.size + size
+        self.unsent += FORWARD_HEADER.size + size
 
     def send_datagram(self, flow: int, data: bytes) -> bool:
         """Send a datagram, or count it as dropped and return False if there is no credit for it."""
@@ -182,7 +183,7 @@ class Mux:
             raise ValueError(f"flow {flow} is a stream")
         state.credit -= size + DATAGRAM_COST
         self._out += (FORWARD_HEADER.pack(_DATA, flow, size), data)
-        self._unsent += FORWARD_HEADER.size + size
+        self.unsent += FORWARD_HEADER.size + size
         return True
 
     def consumed(self, flow: int, count: int) -> None:
@@ -224,7 +225,7 @@ class Mux:
 
     def _put(self, frame: bytes) -> None:
         self._out.append(frame)
-        self._unsent += len(frame)
+        self.unsent += len(frame)
 
     def _forget_ended(self, flow: int, state: FlowState) -> None:
         if state.over:
@@ -237,8 +238,7 @@ class Mux:
     # Receiving
 
     def receive_data(self, data: bytes) -> Iterator[events.MuxEvent]:
-        """Yield what has arrived. Exhaust the iterator before the next call. Raises `ForwardWireError`; this object
-        must not be used after that."""
+        """Yield what has arrived. Exhaust the iterator before the next call. After `ForwardWireError` all is over."""
         for kind, flow, payload in self._scanner.frames(data):
             if kind == _DATA:
                 if flow in self._flows:

@@ -54,8 +54,10 @@ class SocketEnd:
         self._fragile = type(self._loop).__module__.startswith("uvloop")
 
     def start(self, flow: FlowSide) -> None:
-        """Begin to read."""
-        self._watch()
+        """Begin to read: at once, because what a program has sent by now can travel with the request for the flow."""
+        if not self.done.done():
+            self._queued = True
+            flow.want_turn()
 
     # From the socket to the flow
 

@@ -172,6 +172,13 @@ class Tunnel:
         if self._work is not None and not self._work.done():
             self._work.set_result(None)
 
+    def turn_wanted(self) -> None:
+        """Send what there is to send. If nothing is being sent, flows have their turns at once: one whose socket was
+        not read would be reported by the loop a second time."""
+        if self._work is not None and not self._work.done():
+            self._work.set_result(None)
+            self._take_turns()
+
     def forget(self, flow: Flow) -> None:
         """A flow is over."""
         if self._flows.pop(flow.number, None) is not None:
@@ -201,11 +208,7 @@ class Tunnel:
     async def _write(self) -> None:
         mux = self.mux
         while True:
-            size = 0
-            while size < WRITE_BATCH and (number := mux.next_turn()):
-                flow = self._flows.get(number)
-                if flow is not None:
-                    size += flow.take_turn(mux.credit(number))
+            self._take_turns()
             out = mux.data_to_send()
             if out:
                 await self._stream.write(b"".join(out))
@@ -214,6 +217,14 @@ class Tunnel:
             elif not mux.has_turn:
                 self._work = self._loop.create_future()
                 await self._work
+
+    def _take_turns(self) -> None:
+        """Collect from flows what can be written at once."""
+        mux = self.mux
+        while mux.unsent < WRITE_BATCH and (number := mux.next_turn()):
+            flow = self._flows.get(number)
+            if flow is not None:
+                flow.take_turn(mux.credit(number))
 
     async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
         """Stop and end everything."""
