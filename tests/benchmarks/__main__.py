@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +29,7 @@ from .chart import draw
 from .clients import Clients
 from .commands import Commands
 from .files import Files
+from .forwards import Forwards
 from .memory import Memory, Point
 from .report import Results, as_json, markdown, this_machine
 from .servers import Servers, running_servers
@@ -51,6 +53,8 @@ QUICK: Final = Sizes(
     file=1 << 20,
     files=20,
     tree=100,
+    connections=20,
+    datagrams=500,
 )
 """Only large enough to see that everything works; the numbers mean nothing."""
 
@@ -63,6 +67,9 @@ RESULTS: Final = Path(__file__).with_name("results")
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, and return the exit code, which is 0 whatever the numbers are."""
     options = _parser().parse_args(arguments)
+    # A thousand connections through a forward have both their ends in this process; its clients inherit the limit.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sizes = QUICK if options.quick else Sizes(stdout=options.size << 20)
     rounds = 1 if options.quick else options.rounds
     results, points = asyncio.run(measure(sizes, rounds, options.only))
@@ -88,6 +95,7 @@ async def measure(sizes: Sizes, rounds: int, only: str = "") -> tuple[list[Resul
                 *Commands(clients, sizes).workloads(),
                 *Streams(clients, sizes).workloads(),
                 *Files(clients, sizes).workloads(),
+                *Forwards(clients, sizes).workloads(),
                 *Terminals(clients, sizes).workloads(),
                 *Starting(clients).workloads(),
                 *memory.workloads(),
@@ -137,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         metavar="TEXT",
         help="only workloads with TEXT in their name: loop, in flight, connections, stdout, stdin, streams, put of, "
-        f"get of, sync of, key echo, cat, REPL, memory, {SLOPES}",
+        f"get of, sync of, a forward, key echo, cat, REPL, memory, {SLOPES}",
     )
     add("--write", action="store_true", help=f"replace the page, the JSON and the chart in {RESULTS.name}/")
     add("--directory", type=Path, metavar="DIR", help="write the page, the JSON with every sample and the chart there")

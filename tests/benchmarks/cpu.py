@@ -28,6 +28,11 @@ class Meter:
         }
 
 
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds that a process has used so far."""
+    return sum(_times(pid)[:2])
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

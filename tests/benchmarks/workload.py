@@ -91,3 +91,7 @@ class Sizes:
     """Number of small files, of 4 KiB each."""
     tree: int = 100_000
     """Files of a tree that is up to date."""
+    connections: int = 1000
+    """Connections at once through one forward."""
+    datagrams: int = 200_000
+    """Datagrams through one forward."""
