@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from farhand_server.programs.start import OWN_PIPE_SIZE, PROGRAM_BUG, load_lazy_modules, readable_by_all
+from farhand_server.programs import start
+from farhand_server.programs.order_file import RunIds
+from farhand_server.programs.start import (
+    OWN_PIPE_SIZE,
+    PROGRAM_BUG,
+    become,
+    load_lazy_modules,
+    readable_by_all,
+    run_and_exit,
+)
 
 
 def run(code: str) -> subprocess.CompletedProcess[bytes]:
@@ -46,3 +58,26 @@ def test_modules_are_loaded_before_only_if_not_everybody_could_later(
     assert readable_by_all([str(tmp_path / "none")])
     load_lazy_modules(["lazy_one"])
     assert "lazy_one" in sys.modules
+
+
+def test_the_pipes_are_enlarged_before_anything_is_done_and_the_code_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[object] = []
+    monkeypatch.setattr(fcntl, "fcntl", lambda fd, _, size: steps.append((fd, size)))
+    monkeypatch.setattr(os, "_exit", steps.append)
+    monkeypatch.setattr(sys, "__excepthook__", lambda *_: steps.append("said"))
+    run_and_exit(lambda: 3)
+    assert steps == [(0, OWN_PIPE_SIZE), (1, OWN_PIPE_SIZE), 3]
+    run_and_exit(lambda: 1 // 0)
+    assert steps[-2:] == ["said", PROGRAM_BUG]
+
+
+def test_privileges_are_given_up_after_the_user_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[object] = []
+    monkeypatch.setattr(start, "become_user", lambda *ids: steps.append(ids))
+    monkeypatch.setattr(start, "give_up_privileges", lambda: steps.append("gave up"))
+    monkeypatch.setattr(os, "umask", lambda mask: steps.append(mask))
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    become(RunIds(1, 2, (3,)))
+    assert steps == [(1, 2, (3,)), 0o022, "gave up"]
+    become(None)
+    assert steps[3:] == ["gave up"]
