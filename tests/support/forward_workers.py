@@ -77,7 +77,7 @@ async def forward_worker(
 ) -> AsyncIterator[StartedForward]:
     """Start a worker by these rules; kill it at the end of the block."""
     records: list[FlowRecord] = []
-    feed, theirs = FlowFeed.create(records.append)
+    feed, theirs = FlowFeed.create(records.append, os.getuid())
     order_file = ForwardOrderFile.create(ForwardOrder(rules, home, user, theirs.fileno()))
     try:
         with subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, Self
 
@@ -14,8 +15,8 @@ FLOW_RECORDS_PER_TURN: Final = 32
 """Records read before others have their turn: each costs some 50 µs, most of it for the audit log."""
 
 RECORD_PAUSE: Final = 0.02
-"""Seconds before each such turn, so that one tunnel causes at most 1,600 entries a second and takes a twelfth of the
-core's time. Its worker drops what it cannot send or store meanwhile."""
+"""Seconds before each such turn, for each tunnel of the same user. So all tunnels of a user together cause at most 1600
+entries a second, and take a twelfth of the core's time. Workers drop what they cannot send or store meanwhile."""
 
 RECORD_BUFFER: Final = 256 << 10
 """Bytes that the kernel stores for the worker (SO_SNDBUF, socket(7)): some 300 records."""
@@ -25,23 +26,29 @@ MAX_LAST_RECORDS: Final = 2048
 the core reading."""
 
 
-class FlowFeed:
-    """Reads records, and calls `on_record` with each that is one, until it is closed."""
+_feeds: Final[Counter[int]] = Counter()
+"""The open feeds of each user, by uid."""
 
-    def __init__(self, fd: int, on_record: Callable[[FlowRecord], None]) -> None:
+
+class FlowFeed:
+    """Reads records of a tunnel of the user `uid`, and calls `on_record` with each that is one, until it is closed."""
+
+    def __init__(self, fd: int, on_record: Callable[[FlowRecord], None], uid: int) -> None:
         self._sock: Final = socket.socket(fileno=fd)
         self._on_record = on_record
+        self._uid = uid
+        _feeds[uid] += 1
         self._timer: asyncio.TimerHandle | None = None
         self._sock.setblocking(False)
         self._watch()
 
     @classmethod
-    def create(cls, on_record: Callable[[FlowRecord], None]) -> tuple[Self, socket.socket]:
+    def create(cls, on_record: Callable[[FlowRecord], None], uid: int) -> tuple[Self, socket.socket]:
         """Return a new feed, and the worker's end, which children do not inherit by accident. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, RECORD_BUFFER)
-            return cls(ours.detach(), on_record), theirs
+            return cls(ours.detach(), on_record, uid), theirs
         except BaseException:
             ours.close()
             theirs.close()
@@ -62,9 +69,13 @@ class FlowFeed:
         self.close()
 
     def close(self) -> None:
-        """Read nothing more."""
+        """Read nothing more. Repeated calls do nothing."""
         self._stop()
-        self._sock.close()
+        if self._sock.fileno() >= 0:
+            self._sock.close()
+            _feeds[self._uid] -= 1
+            if not _feeds[self._uid]:
+                del _feeds[self._uid]
 
     def _watch(self) -> None:
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
@@ -79,7 +90,7 @@ class FlowFeed:
     def _readable(self) -> None:
         """Wait a little for more: each turn has a cost of its own, for the log's file above all."""
         self._stop()
-        self._timer = asyncio.get_running_loop().call_later(RECORD_PAUSE, self._read)
+        self._timer = asyncio.get_running_loop().call_later(RECORD_PAUSE * _feeds[self._uid], self._read)
 
     def _read(self) -> None:
         self._timer = None

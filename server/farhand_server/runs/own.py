@@ -49,7 +49,7 @@ class OwnProgram:
                 argv = worker_argv()
             else:
                 assert plan.forward is not None
-                self._feed, theirs = FlowFeed.create(self._on_record)
+                self._feed, theirs = FlowFeed.create(self._on_record, plan.uid)
                 records = theirs.detach()
                 passed.append(records)
                 self._order_file = ForwardOrderFile.create(plan.forward.order(plan.credentials, records))
@@ -88,7 +88,7 @@ class OwnProgram:
         if order_file is not None:
             self._order_file = (OrderFile if self._plan.forward is None else ForwardOrderFile)(order_file)
         if records is not None:
-            self._feed = FlowFeed(records, self._on_record)
+            self._feed = FlowFeed(records, self._on_record, self._plan.uid)
 
     def report(self) -> OwnReport:
         """Read what it still says, and return what it has done. Call this at its end."""

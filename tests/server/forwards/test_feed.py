@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from farhand_server.forwards.feed import FLOW_RECORDS_PER_TURN, FlowFeed
+from farhand_server.forwards.feed import FLOW_RECORDS_PER_TURN, RECORD_PAUSE, FlowFeed
 from farhand_server.forwards.records import FlowRecord
 
 RECORD = FlowRecord("connect", "db:5432", cause="ended")
@@ -21,7 +21,7 @@ class Fed:
     def __init__(self) -> None:
         self.records: list[FlowRecord] = []
         self.read = asyncio.Event()
-        self.feed, self.worker = FlowFeed.create(self.record)
+        self.feed, self.worker = FlowFeed.create(self.record, 1000)
 
     def record(self, record: FlowRecord) -> None:
         self.records.append(record)
@@ -88,7 +88,7 @@ async def test_the_end_of_the_worker_is_noticed_without_spinning(fed: Fed) -> No
 
 async def test_a_feed_continues_in_another_program_by_its_descriptor(fed: Fed) -> None:
     fed.worker.send(RECORD.pack())
-    again = FlowFeed(os.dup(fed.feed.fd), fed.record)
+    again = FlowFeed(os.dup(fed.feed.fd), fed.record, 1000)
     fed.feed.close()
     await fed.until(1)
     again.close()
@@ -98,4 +98,28 @@ async def test_no_child_inherits_either_end_by_accident(fed: Fed) -> None:
     assert not os.get_inheritable(fed.feed.fd)
     assert not fed.worker.get_inheritable()
     assert fed.worker.type == socket.SOCK_SEQPACKET
+    fed.feed.close()
+
+
+async def test_the_tunnels_of_a_user_share_the_time_of_one(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    delays: list[float] = []
+    loop = asyncio.get_running_loop()
+    others = [FlowFeed.create(lambda _: None, uid) for uid in (1000, 1000, 2000)]
+    call_later = loop.call_later
+
+    def noted(delay: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        delays.append(delay)
+        return call_later(0, call)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    fed.worker.send(RECORD.pack())
+    await fed.until(1)
+    assert delays == [3 * RECORD_PAUSE]
+    for feed, worker in others:
+        feed.close()
+        feed.close()
+        worker.close()
+    fed.worker.send(RECORD.pack())
+    await fed.until(2)
+    assert delays[1:] == [RECORD_PAUSE]
     fed.feed.close()
