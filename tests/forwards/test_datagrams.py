@@ -1,69 +1,18 @@
-"""Datagrams keep their boundaries both ways, and each peer has a flow that ends when it is idle."""
+"""Datagrams keep their boundaries both ways, and what nobody takes is dropped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from farhand_forwards import datagram_listener
-from farhand_forwards.accepting import Connected
-from farhand_forwards.datagram_listener import DatagramListener
 from farhand_forwards.datagrams import DatagramPeer
-from farhand_forwards.listening import listen_at
 from farhand_forwards.targets import ForwardRefused, InetTarget
 from farhand_forwards.wire import MAX_DATAGRAM
-from tests.support.joined_tunnel import JoinedTunnel, joined_tunnel
-
-
-def datagram_socket() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
-    sock.setblocking(False)
-    return sock
-
-
-def target_of(sock: socket.socket) -> InetTarget:
-    return InetTarget("127.0.0.1", sock.getsockname()[1], "udp")
-
-
-async def received(sock: socket.socket) -> bytes:
-    async with asyncio.timeout(20):
-        return await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
-
-
-class Forwarded:
-    """A UDP listener here that leads to `target` there."""
-
-    def __init__(self, tunnel: JoinedTunnel, target: socket.socket) -> None:
-        self.tunnel = tunnel
-        self.target = target
-        self.listener: Any = None
-
-    async def accepted(self, connected: Connected, origin: str) -> None:
-        await self.tunnel.client.begin(target_of(self.target), origin).relay(connected)
-
-    def client(self) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.setblocking(False)
-        sock.connect((self.listener.address.host, self.listener.address.port))
-        return sock
-
-
-@asynccontextmanager
-async def forwarded() -> AsyncIterator[Forwarded]:
-    async with joined_tunnel() as tunnel, asyncio.timeout(60):
-        with datagram_socket() as target:
-            made = Forwarded(tunnel, target)
-            made.listener = await listen_at(InetTarget("", 0, "udp"), made.accepted)
-            assert isinstance(made.listener, DatagramListener)
-            yield made
-            made.listener.close()
+from tests.support.forwarded_datagrams import datagram_socket, forwarded, received, target_of
+from tests.support.joined_tunnel import joined_tunnel
 
 
 @pytest.mark.parametrize("size", [0, 1, 1400, 9000, MAX_DATAGRAM])
@@ -78,59 +27,6 @@ async def test_a_datagram_of_any_size_arrives_as_one_both_ways(size: int) -> Non
                 assert arrived == data
                 forward.target.sendto(data, peer)
                 assert await received(client) == data
-
-
-async def test_each_peer_has_a_flow_of_its_own() -> None:
-    async with forwarded() as forward:
-        with forward.client() as one, forward.client() as other:
-            loop = asyncio.get_running_loop()
-            peers: dict[bytes, set[Any]] = {}
-            for client, data in ((one, b"one"), (other, b"other"), (one, b"one")):
-                client.send(data)
-                arrived, peer = await loop.sock_recvfrom(forward.target, 1 << 16)
-                peers.setdefault(arrived, set()).add(peer)
-            assert [len(found) for found in peers.values()] == [1, 1]
-            assert peers[b"one"] != peers[b"other"]
-            for data, [peer] in peers.items():
-                forward.target.sendto(b"to " + data, peer)
-            assert await received(other) == b"to other"
-            assert await received(one) == b"to one"
-            reports = forward.tunnel.worker.reports()
-            assert sorted(report.received for report in reports) == [5, 6]
-
-
-async def test_an_idle_peer_is_forgotten_and_may_come_back() -> None:
-    async with joined_tunnel() as tunnel, asyncio.timeout(60):
-        with datagram_socket() as target:
-            made = Forwarded(tunnel, target)
-            sock = datagram_socket()
-            made.listener = DatagramListener([sock], target_of(sock), made.accepted, idle_timeout=0.1)
-            with made.client() as client:
-                for number in (1, 2):
-                    client.send(b"x")
-                    assert await received(target) == b"x"
-                    await tunnel.reported(number)
-            assert [report.cause for report in tunnel.worker_reports] == ["ended", "ended"]
-            made.listener.close()
-
-
-async def test_the_peer_that_was_idle_for_the_longest_time_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagram_listener, "MAX_PEERS", 2)
-    async with forwarded() as forward:
-        with forward.client() as first, forward.client() as second, forward.client() as third:
-            loop = asyncio.get_running_loop()
-            for client, data in ((first, b"1"), (second, b"2")):
-                client.send(data)
-                _, peer = await loop.sock_recvfrom(forward.target, 1 << 16)
-                if client is first:
-                    answered = peer
-            forward.target.sendto(b"answer", answered)
-            assert await received(first) == b"answer"  # now the second one was idle for longer
-            third.send(b"3")
-            assert await received(forward.target) == b"3"
-            [report] = await forward.tunnel.reported(1)
-            assert report.received == 1
-            assert len(forward.tunnel.worker.reports()) == 2
 
 
 async def test_what_nobody_reads_is_dropped_and_counted() -> None:

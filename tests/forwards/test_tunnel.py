@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
+from pathlib import Path
 
 import pytest
 
+from farhand_forwards import wire
 from farhand_forwards.accepting import Connected
-from farhand_forwards.flow import Flow
+from farhand_forwards.flow import Flow, TunnelClosed
 from farhand_forwards.listening import listen_at
 from farhand_forwards.targets import ForwardRefused, InetTarget, UnixTarget
-from tests.support.joined_tunnel import joined_tunnel
+from farhand_forwards.tunnel import Tunnel
+from farhand_forwards.wire import MIN_FLOW_WINDOW, ForwardWireError, Opening
+from tests.support.joined_tunnel import CAPACITY, DenyingService, join_streams, joined_tunnel
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,3 +95,150 @@ async def test_a_refused_target_is_told_at_once_and_others_go_on() -> None:
                 with pytest.raises(ForwardRefused, match="nothing listens there") as refused:
                     await tunnel.client.open(target)
                 assert refused.value.cause == "refused"
+
+
+async def test_a_listener_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    where = UnixTarget(os.fsencode(tmp_path / "file"))
+    async with joined_tunnel() as tunnel, asyncio.timeout(30):
+        with pytest.raises(ForwardRefused, match="a file that is not a socket exists there") as refused:
+            await tunnel.client.listen(where, never)
+        assert refused.value.cause == "busy"
+        with pytest.raises(ForwardRefused, match="this side does not listen"):
+            await tunnel.worker.listen(where, never)
+        with pytest.raises(ForwardRefused, match="this side does not connect"):
+            await tunnel.worker.open(where)
+
+
+async def never(flow: Flow, origin: str) -> None:
+    raise AssertionError("nothing connects")
+
+
+async def test_a_closed_listener_accepts_no_more_and_its_connections_go_on() -> None:
+    async with joined_tunnel() as tunnel, asyncio.timeout(30):
+
+        async def accepted(flow: Flow, origin: str) -> None:
+            await echo(*flow.streams())
+
+        listener = await tunnel.client.listen(InetTarget("127.0.0.1", 0), accepted)
+        assert isinstance(listener.address, InetTarget)
+        host, port, _ = listener.address
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"1")
+        assert await reader.readexactly(1) == b"1"
+        await listener.close()
+        await listener.close()
+        while await connects(host, port):
+            pass
+        writer.write(b"2")
+        assert await reader.readexactly(1) == b"2"
+        writer.close()
+
+
+async def connects(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except ConnectionError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_the_end_of_the_tunnel_ends_its_listeners_and_what_waits_for_them() -> None:
+    async with joined_tunnel() as tunnel, asyncio.timeout(30):
+        listener = await tunnel.client.listen(InetTarget("127.0.0.1", 0), never)
+        assert isinstance(listener.address, InetTarget)
+        waiting = asyncio.ensure_future(tunnel.client.listen(InetTarget("127.0.0.1", 0), never))
+        await asyncio.sleep(0)
+        tunnel.client.close()
+        with pytest.raises(TunnelClosed, match="the tunnel was closed"):
+            await waiting
+        with pytest.raises(TunnelClosed):
+            await tunnel.client.listen(InetTarget("", 0), never)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*listener.address[:2])
+
+
+@pytest.mark.parametrize("nonsense", [b"GET / HTTP/1.1\r\n", bytes(9), b"\x01"])
+async def test_nonsense_ends_the_tunnel_and_everything_in_it(nonsense: bytes) -> None:
+    stream, peer = join_streams()
+    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    running = asyncio.ensure_future(tunnel.run())
+    flow = tunnel.begin(InetTarget("web", 80))
+    await peer.write(nonsense)
+    peer.end()
+    async with asyncio.timeout(20):
+        with pytest.raises(ForwardWireError):
+            await running
+        with pytest.raises(TunnelClosed):
+            await flow.opened()
+    assert tunnel.reports() == []
+
+
+async def test_a_tunnel_that_was_closed_before_it_ran_ends_at_once() -> None:
+    stream, _ = join_streams()
+    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    tunnel.close()
+    async with asyncio.timeout(20):
+        await tunnel.run()
+
+
+async def test_a_side_that_floods_and_does_not_read_is_read_no_more() -> None:
+    stream, peer = join_streams()
+    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    running = asyncio.ensure_future(tunnel.run())
+    peer.peer.peer.stored = CAPACITY + 1
+    peer.room.clear()  # nothing that the tunnel writes arrives
+    await peer.write(wire.encode_hello(MIN_FLOW_WINDOW))
+    flow = 0
+    async with asyncio.timeout(60):
+        while not tunnel.mux.flooded:
+            for _ in range(100):
+                flow += 2
+                peer.peer.arrived.put_nowait(wire.encode_open(flow, Opening(InetTarget("web", 80), "", 0)))
+            await asyncio.sleep(0)
+        left = peer.peer.arrived.qsize()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert peer.peer.arrived.qsize() == left
+        peer.room.set()
+        while peer.peer.arrived.qsize():
+            peer.stored = 0
+            peer.room.set()
+            await asyncio.sleep(0)
+    tunnel.close()
+    await running
+
+
+async def test_a_thousand_connections_through_one_listener_are_all_served() -> None:
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1000)
+    target = InetTarget("127.0.0.1", server.sockets[0].getsockname()[1])
+    allow_descriptors(6000)
+    async with joined_tunnel() as tunnel, asyncio.timeout(100):
+
+        async def accepted(connected: Connected, origin: str) -> None:
+            await tunnel.client.begin(target, origin).relay(connected)
+
+        listener = await listen_at(InetTarget("127.0.0.1", 0), accepted)
+        assert isinstance(listener.address, InetTarget)
+        host, port, _ = listener.address
+        pairs = [await asyncio.open_connection(host, port) for _ in range(1000)]
+        for number, (_, writer) in enumerate(pairs):
+            writer.write(b"%d\n" % number)
+        for number, (reader, _) in enumerate(pairs):
+            assert await reader.readline() == b"%d\n" % number
+        assert len(tunnel.client.reports()) == len(tunnel.worker.reports()) == 1000
+        for _, writer in pairs:
+            writer.write_eof()
+        for reader, writer in pairs:
+            assert await reader.read() == b"end"
+            writer.close()
+        listener.close()
+        await tunnel.reported(1000)
+    server.close()
+    assert {report.cause for report in tunnel.worker_reports} == {"ended"}
+
+
+def allow_descriptors(number: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), max(hard, number)))

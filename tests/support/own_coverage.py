@@ -66,6 +66,10 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
         for name in ("arriving", "placing", "results")
     },
     "protocol/farhand_files/frames.py": ("tests/files/test_wire.py",),
+    "protocol/farhand_forwards/accepting.py": ("tests/forwards/test_listening.py",),
+    "protocol/farhand_forwards/ends.py": ("tests/forwards/test_relay.py",),
+    "protocol/farhand_forwards/flow_events.py": ("tests/forwards/test_mux.py",),
+    "protocol/farhand_forwards/flow_state.py": ("tests/forwards/test_mux.py",),
     "protocol/farhand_files/pseudo.py": ("tests/files/test_walk.py",),
     "protocol/farhand_files/visit.py": ("tests/files/test_walk.py",),
     # What changes the process itself is tested in forked children, which are not measured.
