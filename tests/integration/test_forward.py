@@ -289,7 +289,8 @@ async def test_kept_forwards_outlive_an_outage_and_leave_nothing_when_killed(tmp
             (report,) = await kept(service)
             assert report["state"] == "reconnecting"
             async with running_service(tmp_path) as service, asyncio.timeout(TIMEOUT):
-                await until_log_has(Path(report["log"]), "listening again")
+                log = Path(report["log"])
+                await until_log_has(log, "listening again")
                 for each in ports:
                     assert await exchange(each, b"again") == b"AGAIN"
                 os.kill(report["pid"], signal.SIGKILL)
@@ -300,6 +301,7 @@ async def test_kept_forwards_outlive_an_outage_and_leave_nothing_when_killed(tmp
                 (report,) = await kept(service)
                 os.kill(report["pid"], signal.SIGTERM)
                 await until_none_kept(service)
+                await until_log_has(log, " ends, by signal 15\n")
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(report["pid"], signal.SIGKILL)

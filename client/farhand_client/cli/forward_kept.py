@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import signal
@@ -96,8 +97,15 @@ def _be_kept(options: argparse.Namespace, place: KeptPlace, writing: int) -> int
     async def live() -> int:
         process = KeptProcess(options.host, place, log, open_client, endless=options.reconnect is None)
         signals = SignalHandler()
-        with signals, signals.interrupts_to(signals.end):
-            await process.live(with_local_paths(options.forwards), ready)
+        try:
+            with signals, signals.interrupts_to(signals.end):
+                await process.live(with_local_paths(options.forwards), ready)
+        except asyncio.CancelledError:
+            if signals.ended_by is None:
+                raise
+            if not asking:
+                log.write(f"ends, by signal {signals.ended_by}")
+            return 128 + signals.ended_by
         return 0
 
     try:

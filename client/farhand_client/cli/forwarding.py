@@ -97,10 +97,22 @@ def add_forward_options(parser: argparse.ArgumentParser, *, agent: bool = True) 
 
 
 def requested_forwards(options: argparse.Namespace) -> RequestedForwards:
-    """Return what the options ask for. Raises ValueError if there is no agent to forward."""
-    agent = os.environ.get(AGENT_VARIABLE) if getattr(options, "agent", False) else None
-    if getattr(options, "agent", False) and not agent:
-        raise ValueError("-A forwards the ssh-agent, and SSH_AUTH_SOCK names none here; start one with ssh-agent(1)")
+    """Return what the options ask for; with `-A`, the agent that is used for `options.host`.
+
+    Raises ValueError if there is none, and `AddressError`.
+    """
+    if not getattr(options, "agent", False):
+        return RequestedForwards(tuple(options.forwards))
+    from farhand_client.config import config_directory
+    from farhand_client.connection.address import resolve
+
+    configured = resolve(options.host, config=config_directory() / "config.toml").agent
+    agent = os.environ.get(AGENT_VARIABLE) if configured is None else configured
+    if not agent:
+        names = (
+            "SSH_AUTH_SOCK names none here" if configured is None else "IdentityAgent of ssh's configuration is none"
+        )
+        raise ValueError(f"-A forwards the ssh-agent, and {names}; start one with ssh-agent(1)")
     return RequestedForwards(tuple(options.forwards), agent)
 
 

@@ -166,7 +166,7 @@ def _execute(
     from .connection import open_connection
     from .loop import run_attended, run_loop
 
-    host = typed.host
+    host = options.host = typed.host
     outage = OutageNotice(host)
     command = remote_command(typed.words, options, here)
     if not options.shell:

@@ -54,7 +54,7 @@ def shell_command(arguments: Sequence[str]) -> int:
         print_message(f"a shell needs a terminal, but {which} is not one; {instead}")
         return EXIT_USAGE
     try:
-        host = options.host if options.host is not None else required_default(parser)
+        host = options.host = options.host if options.host is not None else required_default(parser)
         from farhand_client.terminal.local import LocalTerminal
 
         with LocalTerminal() as here:

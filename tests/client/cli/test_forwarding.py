@@ -18,6 +18,7 @@ from farhand_client.cli.forwarding import (
     trouble_sentence,
     with_local_paths,
 )
+from farhand_client.connection.address import Address
 from farhand_client.errors import ConnectionLost, ForwardError
 from farhand_client.forwards.reports import ForwardedConnection, ForwardEvent
 from farhand_client.forwards.specs import ForwardSpec, parse_spec
@@ -69,13 +70,30 @@ def test_the_options_are_read_in_their_order() -> None:
     assert not requested_forwards(options())
 
 
-def test_an_agent_is_forwarded_only_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_is_forwarded_only_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    asked = options("-A")
+    asked.host = "web"
     assert requested_forwards(options()).agent is None
-    assert requested_forwards(options("-A")) == RequestedForwards((), "/tmp/agent")
+    assert requested_forwards(asked) == RequestedForwards((), "/tmp/agent")
     monkeypatch.delenv("SSH_AUTH_SOCK")
     with pytest.raises(ValueError, match="SSH_AUTH_SOCK names none"):
-        requested_forwards(options("-A"))
+        requested_forwards(asked)
+
+
+@pytest.mark.parametrize("written", ["/tmp/other", "none"])
+def test_the_agent_is_the_one_that_is_configured_for_the_host(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/tmp/agent")
+    agent = "" if written == "none" else written
+    monkeypatch.setattr("farhand_client.connection.address.resolve", lambda host, config: Address(host, agent=agent))
+    asked = options("-A")
+    asked.host = "web"
+    if agent:
+        assert requested_forwards(asked).agent == "/tmp/other"
+    else:
+        with pytest.raises(ValueError, match="IdentityAgent of ssh's configuration is none"):
+            requested_forwards(asked)
 
 
 async def test_all_live_as_long_as_the_command(capsys: pytest.CaptureFixture[str]) -> None:
