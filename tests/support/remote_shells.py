@@ -195,13 +195,10 @@ def farhand_shell(directory: Path, service: Service, port: int, env: Mapping[str
     )
     key = (service.directory / "state/farhand/host_key.pub").read_text()
     (config / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")
-    shims = _make_shims(
-        directory / "farhand-shims",
-        ssh='farhand rsh "$@"',
-        scp=f'/usr/bin/scp -S {directory}/farhand-shims/ssh "$@"',
-        sftp=f'/usr/bin/sftp -S {directory}/farhand-shims/ssh "$@"',
-    )
-    return RemoteShell("farhand", ("farhand", "rsh"), {**env, "XDG_CONFIG_HOME": str(config.parent)}, shims)
+    shims = directory / "farhand-shims"
+    env = {**env, "XDG_CONFIG_HOME": str(config.parent)}
+    subprocess.run(["farhand", "install-shims", shims], env=env, check=True, stdout=subprocess.DEVNULL)
+    return RemoteShell("farhand", ("farhand", "rsh"), env, shims)
 
 
 def _make_shims(directory: Path, **commands: str) -> Path:

@@ -16,7 +16,8 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteShells]:
     """Farhand and OpenSSH to this machine; no test may stop or change either."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        both = runner.run(stack.enter_async_context(remote_shells(tmp_path_factory.mktemp("shells"))))
+        config = "[drain]\ngrace = 0.2\n"
+        both = runner.run(stack.enter_async_context(remote_shells(tmp_path_factory.mktemp("shells"), config)))
         try:
             yield both
         finally:
