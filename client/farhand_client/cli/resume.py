@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ResumedRun:
     """The run of `handover` at `host`. `open_client` returns its client, and `start` the run, as for a new one.
 
-    `user`, `port` and `ssh` are as for `connect`.
+    `user`, `port`, `ssh` and `keepalive` are as for `connect`.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class ResumedRun:
         user: str | None = None,
         port: int | None = None,
         ssh: SshSource | None = None,
+        keepalive: float = KEEPALIVE_INTERVAL,
     ) -> None:
         self.handover = handover
         self._host = host
         self._place = (user, port, ssh)
         self._options = options
+        self._keepalive = keepalive
         self._outage = outage
         self._connection: ReconnectingConnection | None = None
 
@@ -56,7 +58,7 @@ class ResumedRun:
                 identities=self._options.identity,
                 touch=self._outage.touch,
                 timeout=self._options.connect_timeout,
-                keepalive=KEEPALIVE_INTERVAL,
+                keepalive=self._keepalive,
                 reconnect=reconnect,
                 watch=self._outage,
                 user=user,

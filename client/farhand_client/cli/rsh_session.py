@@ -84,6 +84,7 @@ class _Session:
                 user=session.user,
                 port=session.port,
                 ssh=session.source,
+                keepalive=session.keepalive(KEEPALIVE_INTERVAL),
             )
             command, open_client = replace(command, resumed=resumed), resumed.open_client(DEFAULT_RECONNECT)
         loop = run_loop if self._here is None else run_attended

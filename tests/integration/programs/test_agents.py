@@ -192,3 +192,56 @@ async def test_the_docker_client_does(shells: RemoteShells, tmp_path: Path) -> N
 
         result = await shells.same(tmp_path, work)
         assert (result / "listed").read_text() == "farhand alpine\n"
+
+
+EDITOR = """\
+set -e
+# {padding}
+echo "bootstrap of $0 in $(pwd)"
+mkdir -p '{here}/server'
+cd '{here}/server'
+cat > server.py <<'END OF THE SERVER'
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(f"listeningOn=={{server.getsockname()[1]}}==", flush=True)
+    while True:
+        client, _ = server.accept()
+        with client, client.makefile("rwb") as lines:
+            for line in lines:
+                if line == b"exit\\n":
+                    raise SystemExit(0)
+                lines.write(b"editor: " + line)
+                lines.flush()
+END OF THE SERVER
+exec '{python}' server.py
+"""
+
+
+@pytest.mark.needs("bash")
+async def test_an_editor_starts_its_server_by_a_script(shells: RemoteShells, tmp_path: Path) -> None:
+    """As VS Code's Remote-SSH: a long script on the stdin of `bash -s`, a port that it prints, and `-W` to that."""
+
+    async def work(shell: RemoteShell, here: Path) -> object:
+        script = EDITOR.format(here=here, python=sys.executable, padding="x" * 100_000).encode()
+        answers = []
+        async with started(shell, "-T", "web", "bash", "-s") as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(script)
+            server.stdin.write_eof()
+            answers.append(b" ".join((await server.stdout.readline()).split()[:3]))
+            port = int((await server.stdout.readline()).split(b"==")[1])
+            # -W is how these programs reach it, too: a connection for each.
+            for number in range(2):
+                async with started(shell, "-W", f"127.0.0.1:{port}", "web") as way:
+                    assert way.stdin is not None
+                    assert way.stdout is not None
+                    way.stdin.write(b"line %d\n" % number)
+                    answers.append(await way.stdout.readline())
+                    way.stdin.write(b"exit\n" if number else b"")
+                    way.stdin.write_eof()
+                    answers.append(await way.stdout.read())
+            assert await asyncio.wait_for(server.wait(), 30) == 0
+        return answers
+
+    await shells.same(tmp_path, work)

@@ -32,7 +32,7 @@ TIMEOUT = 30.0
 FAMILIES = ("IPv4", "IPv6", "Unix")
 LENGTH = struct.Struct(">I")
 
-SERVERS = Path(tutorial_servers.__file__)
+SERVERS = tutorial_servers.__file__
 
 
 @dataclass
