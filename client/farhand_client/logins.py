@@ -85,7 +85,8 @@ async def first_login(
         dialled = await dial_ssh(address, options.keepalive, deadline, options.lend_terminal)
         return FirstLogin(await log_in(dialled, address, None, deadline), _ssh_login_again(address, options))
     # Through other hosts nothing is lent: the helper connects to no others for a connection.
-    place = helper_place() if options.helper and passage is None and mux_allowed(address.mux) else None
+    wanted = options.helper and passage is None and not address.family
+    place = helper_place() if wanted and mux_allowed(address.mux) else None
     files = options.named or address.identities
     login = None
     if place is not None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.support.remote_shells import RemoteShell, RemoteShells, remote_shells
+from tests.support.sshd import LOOPBACK, free_port
 
 pytestmark = [pytest.mark.needs("ssh", "sshd", "ssh-keygen", "sftp"), pytest.mark.timeout(180)]
 
@@ -125,3 +126,68 @@ async def test_exit_codes_output_and_messages_are_those_of_ssh(shells: RemoteShe
 
     differences = [text for text in await asyncio.gather(*map(compare, CASES)) if text]
     assert not differences, "\n" + "\n".join(differences)
+
+
+async def test_forwards_and_what_runs_no_command(shells: RemoteShells, tmp_path: Path) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"<" + await reader.read() + b">")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(echo, LOOPBACK, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        shell = shells.farhand
+        assert await shell.run("-W", f"{LOOPBACK}:{port}", "web", input=b"hi") == "<hi>"
+
+        # -f returns once the forward listens; the command that it leaves behind ends with the file.
+        here, end = free_port(), tmp_path / "end"
+        until = f"while [ ! -e {end} ]; do sleep 0.05; done"
+        assert await shell.run("-f", f"-L{here}:{LOOPBACK}:{port}", "web", until, stdout=None, stderr=None) == ""
+        assert await asked(here, b"over -L") == b"<over -L>"
+        busy = await finished(shell, Case(["-L", f"{here}:{LOOPBACK}:{port}", "web", "true"]))
+        assert busy[:2] == (255, b"")
+        assert str(here).encode() in busy[2]
+        end.touch()
+
+        there = free_port()
+        process = await asyncio.create_subprocess_exec(
+            *(*shell.words, "-N", "-R", f"{there}:{LOOPBACK}:{port}", "web"), env=dict(shell.env)
+        )
+        try:
+            async with asyncio.timeout(60):
+                while (answer := await asked(there, b"over -R")) is None:  # noqa: ASYNC110  # nothing tells
+                    await asyncio.sleep(0.05)
+            assert answer == b"<over -R>"
+        finally:
+            process.terminate()
+            assert await process.wait() == 255
+
+
+async def asked(port: int, data: bytes) -> bytes | None:
+    """Return what the other end of a connection answers; None if nobody accepts it."""
+    try:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return None
+    writer.write(data)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_names_of_sshs_configuration_lead_there(shells: RemoteShells, tmp_path: Path) -> None:
+    assert shells.service.address is not None
+    _, port = shells.service.address
+    alias = tmp_path / "alias"
+    alias.write_text(
+        f"Host box\nHostName {LOOPBACK}\nPort {port}\nIdentityFile {shells.service.directory}/key\nSetEnv FAR=%h\n"
+    )
+    shell = shells.farhand.having(FARHAND_SSH_CONFIG=str(alias))
+    assert await shell.run("box", "echo $FAR") == f"{LOOPBACK}\n"
+    assert await shell.act("farhand", "run", "box", "--", "echo", "run") == "run\n"
+    assert await shells.farhand.run("-F", str(alias), "-T", "box", input=b"echo shell\n") == "shell\n"
+    assert f"hostname {LOOPBACK}\nport {port}\n" in await shell.run("-G", "box")
+    wrong = await finished(shell, Case(["-oProxyCommand=nc %h %p", "box", "true"]))
+    assert wrong[0] == 255
+    assert b"which only ssh can use" in wrong[2]

@@ -18,6 +18,7 @@ from farhand_forwards.targets import InetTarget, UnixTarget
 
 if TYPE_CHECKING:
     from farhand_client.client import Client
+    from farhand_client.forwards.agent_forward import AgentForward
     from farhand_client.forwards.forward import Forward
     from farhand_client.forwards.reports import ForwardEvent
 
@@ -36,10 +37,14 @@ _HELP: Final[dict[ForwardFlag, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class RequestedForwards:
-    """The forwards that a command asks for. With `agent`, the path of a socket here, that agent is forwarded too."""
+    """The forwards that a command asks for. With `agent`, the path of a socket here, that agent is forwarded too.
+
+    Unless `agent_is_needed`, the command runs without the agent where that is denied.
+    """
 
     specs: tuple[ForwardSpec, ...] = ()
     agent: str | None = None
+    agent_is_needed: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.specs) or self.agent is not None
@@ -57,15 +62,23 @@ class RequestedForwards:
         async with contextlib.AsyncExitStack() as stack:
             forwards = [await stack.enter_async_context(await _begun(client, spec, watch)) for spec in self.specs]
             variables = {}
-            if self.agent is not None:
-                from farhand_client.forwards.agent_forward import AgentForward
-
-                agent = await AgentForward.begin(client.tunnel(), self.agent)
+            if self.agent is not None and (agent := await self._begin_agent(client, self.agent)) is not None:
                 stack.push_async_callback(agent.close)
                 variables[AGENT_VARIABLE] = agent.path
             for forward in forwards:
                 listening(forward)
             yield variables
+
+    async def _begin_agent(self, client: Client, path: str) -> AgentForward | None:
+        from farhand_client.forwards.agent_forward import AgentForward
+
+        try:
+            return await AgentForward.begin(client.tunnel(), path)
+        except ForwardError as error:
+            if self.agent_is_needed:
+                raise
+            print_message(f"the ssh-agent is not forwarded: {error}")
+            return None
 
 
 async def _begun(client: Client, spec: ForwardSpec, watch: Callable[[ForwardSpec, ForwardEvent], None]) -> Forward:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from farhand_client.pending import Pending
     from farhand_client.terminal.local import LocalTerminal
 
+    from .forwarding import RequestedForwards
+
 
 def run_session(session: SshSession, terminal: bool, handover: Handover | None) -> int:
     """Run the session and return the exit code. `terminal` says whether the command runs on one."""
@@ -64,8 +66,12 @@ class _Session:
 
     def run(self, handover: Handover | None = None) -> int:
         """Run it and return the exit code."""
-        command = self._command()
         open_client: Callable[[], Pending[Client]] = self._open
+        if self._session.without_command:
+            from .rsh_forwards import hold_session
+
+            return run_attended(hold_session(self._session, open_client, self._started, self._outage))
+        command = self._command()
         if handover is not None:
             from dataclasses import replace
 
@@ -138,7 +144,16 @@ class _Session:
             leave_option=None,
             as_ssh=True,
             started=self._started,
+            forwards=self._forwards(),
         )
+
+    def _forwards(self) -> RequestedForwards | None:
+        session = self._session
+        if not session.forwards() and session.agent_to_forward is None:
+            return None
+        from .rsh_forwards import ssh_forwards
+
+        return ssh_forwards(session)
 
     def _options(self) -> RunOptions:
         from farhand_client.options import RunOptions

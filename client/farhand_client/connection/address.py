@@ -66,6 +66,8 @@ class Address:
     """Key files that the configuration names for this host; no others are used."""
     preferred: tuple[Path, ...] = ()
     """Key files to try before all others."""
+    family: int = 0
+    """The only address family to be used (AF_INET, AF_INET6); 0 for any."""
     agent: str | None = None
     """The socket of the ssh-agent, empty for none; None if it is the one that SSH_AUTH_SOCK names."""
     config: Path | None = field(default=None, compare=False)
@@ -200,6 +202,7 @@ def _known_to_ssh(
         identities=files if found.only_identities else (),
         preferred=() if found.only_identities else files,
         agent=found.agent,
+        family=found.family,
     )
     return known, found.jumps
 

@@ -144,7 +144,7 @@ async def _tls_transport(
         else:
             deadline.resolving(address.host)
             unanswered = partial(deadline.connecting, str(address))
-            sock = await connect_tcp(address.host, address.port, on_resolved=unanswered)
+            sock = await connect_tcp(address.host, address.port, family=address.family, on_resolved=unanswered)
         deadline.shaking_hands(str(address))
         transport, _ = await asyncio.get_running_loop().create_connection(
             session.make_transport, sock=sock, ssl=tls_context(ticket), server_hostname=address.host

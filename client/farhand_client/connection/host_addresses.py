@@ -18,17 +18,22 @@ SocketAddress: TypeAlias = "tuple[int, Any]"
 """An address family, and an address for connect(2) in it."""
 
 
-def numeric_addresses(host: str, port: int) -> list[SocketAddress]:
-    """Return the address that `host` itself is; empty if it is a name."""
+def numeric_addresses(host: str, port: int, family: int = 0) -> list[SocketAddress]:
+    """Return the address that `host` itself is; empty if it is a name, or no address of the family, if one is given."""
     try:
-        return _found(socket.getaddrinfo(_plain(host), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+        return _found(
+            socket.getaddrinfo(_plain(host), port, family, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        )
     except socket.gaierror:
         return []
 
 
-def resolved_addresses(host: str, port: int) -> list[SocketAddress]:
-    """Return the addresses of a name. May take as long as name servers do. Raises `socket.gaierror`."""
-    return _found(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+def resolved_addresses(host: str, port: int, family: int = 0) -> list[SocketAddress]:
+    """Return the addresses of a name, or those of a family.
+
+    May take as long as name servers do. Raises `socket.gaierror`.
+    """
+    return _found(socket.getaddrinfo(host, port, family, type=socket.SOCK_STREAM))
 
 
 def alternating(addresses: Iterable[SocketAddress]) -> deque[SocketAddress]:

@@ -15,14 +15,17 @@ from farhand_client.blocking import run_blocking
 from .host_addresses import NEXT_ADDRESS_DELAY, SocketAddress, alternating, numeric_addresses, resolved_addresses
 
 
-async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] = lambda: None) -> socket.socket:
-    """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)).
+async def connect_tcp(
+    host: str, port: int, *, family: int = 0, on_resolved: Callable[[], None] = lambda: None
+) -> socket.socket:
+    """Return a connected, non-blocking socket without Nagle's delay (TCP_NODELAY, tcp(7)), of an address family if one
+    is given.
 
     Calls `on_resolved` once the addresses of the name are known. Raises `socket.gaierror` for an unknown name. If no
     address accepts the connection, raises the OSError of the first.
     """
     loop = asyncio.get_running_loop()
-    addresses = alternating(await _addresses(host, port))
+    addresses = alternating(await _addresses(host, port, family))
     on_resolved()
     attempts: list[asyncio.Task[socket.socket]] = []
     try:
@@ -46,9 +49,9 @@ async def connect_tcp(host: str, port: int, *, on_resolved: Callable[[], None] =
                 late.close()
 
 
-async def _addresses(host: str, port: int) -> list[SocketAddress]:
+async def _addresses(host: str, port: int, family: int) -> list[SocketAddress]:
     # A numeric address needs no resolver, which may be slow.
-    return numeric_addresses(host, port) or await run_blocking(resolved_addresses, host, port)
+    return numeric_addresses(host, port, family) or await run_blocking(resolved_addresses, host, port, family)
 
 
 async def _attempt(family: int, address: Any) -> socket.socket:

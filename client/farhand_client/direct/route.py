@@ -99,7 +99,7 @@ def _known_to_ssh(route: Route, text: str, session: SshSession | None) -> Route:
 
 def _with_ssh(route: Route, found: SshHost, port: int | None) -> Route:
     """Raises NotDirectError and `AddressError`."""
-    if found.command is not None or found.jumps or (found.port != SSH_PORT and port is None):
+    if found.command is not None or found.jumps or found.family or (found.port != SSH_PORT and port is None):
         raise NotDirectError  # another way, or a port at which an ssh server may answer
     there = plain_route(found.host)
     if there.socket is not None or there.user is not None or there.port != DEFAULT_PORT:

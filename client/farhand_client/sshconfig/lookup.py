@@ -85,6 +85,16 @@ class SshHost:
         return self.path(written)
 
     @property
+    def family(self) -> int:
+        """The only address family to be used, as in `socket`; 0 for any."""
+        wanted = self.values.get("addressfamily", "any")
+        if wanted == "any":
+            return 0
+        import socket
+
+        return int(socket.AF_INET if wanted == "inet" else socket.AF_INET6)
+
+    @property
     def jumps(self) -> tuple[str, ...]:
         """The hosts on the way, the nearest first, each as Farhand's HOST: ssh's own port is not written."""
         jump = self.values.get("proxyjump", "none")

@@ -15,7 +15,7 @@ from .uses import refusals, warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Final, Literal
 
     from .lookup import SshHost
 
@@ -69,8 +69,6 @@ class SshSession:
 
     def check(self) -> None:
         """Raise SshConfigError if something is asked for that is not done."""
-        if self.forwards() or self.line.stdio_forward is not None:
-            raise SshConfigError("farhand: forwards (-L, -R, -D, -W) are not made by this version of farhand rsh")
         for sentence in refusals(self.values):
             raise SshConfigError(f"farhand: {sentence}")
         if self.background and not self.command and not self.without_command:
@@ -213,10 +211,11 @@ class SshSession:
             return os.environ.get(wanted[1:]) or None
         return self.host.path(wanted)
 
-    def forwards(self) -> list[tuple[str, str]]:
+    def forwards(self) -> list[tuple[Literal["-L", "-R", "-D"], str]]:
         """Return the forwards as `-L`, `-R` or `-D`, and what follows it."""
         if self.values.get("clearallforwardings", "no") == "yes" or self.line.stdio_forward is not None:
             return []
+        kinds: tuple[tuple[Literal["-L", "-R", "-D"], str], ...]
         kinds = (("-L", "localforward"), ("-R", "remoteforward"), ("-D", "dynamicforward"))
         return [(flag, text) for flag, keyword in kinds for text in self.values.get(keyword, ())]
 
