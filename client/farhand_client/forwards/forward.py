@@ -45,6 +45,7 @@ class Forward(ABC):
         self._tunnel = tunnel
         self.spec: Final = spec
         """What was asked for, in the form of ssh's command line."""
+        self._purpose = str(spec)
         self._watch = watch
         self._connections: dict[ForwardedConnection, None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -206,7 +207,7 @@ class LocalForward(Forward):
         except ForwardRefused as error:
             raise typed(error) from None
         try:
-            await self._tunnel.start(str(self.spec))
+            await self._tunnel.start(self._purpose)
         except BaseException:
             self._listener.close()
             raise
@@ -222,7 +223,7 @@ class LocalForward(Forward):
         assert target is not None
         connection = ForwardedConnection(origin, target)
         try:
-            flow = self._tunnel.begin(target, origin, str(self.spec))
+            flow = self._tunnel.begin(target, origin, self._purpose)
         except (FarhandError, OSError) as error:
             self._report("refused", connection, typed(error))
             return
@@ -246,7 +247,7 @@ class RemoteForward(Forward):
         return self._listening.listener.address
 
     async def _listen(self) -> None:
-        self._listening = await self._tunnel.listen(self.spec.listen, self._accepted, str(self.spec))
+        self._listening = await self._tunnel.listen(self.spec.listen, self._accepted, self._purpose)
         self._listened = asyncio.get_running_loop().time()
         self._keeping = asyncio.ensure_future(self._keep())
         self._tasks.add(self._keeping)
@@ -282,7 +283,7 @@ class RemoteForward(Forward):
         while _may_pass(why) and (delay := self._backoff.delay(now())) is not None:
             await asyncio.sleep(delay)
             try:
-                self._listening = await self._tunnel.listen(self.address, self._accepted, str(self.spec))
+                self._listening = await self._tunnel.listen(self.address, self._accepted, self._purpose)
             except FarhandError as error:
                 why = error
             else:

@@ -29,18 +29,17 @@ class SocksForward(LocalForward):
         connected.setblocking(False)
         loop = asyncio.get_running_loop()
         send: SendAll = partial(loop.sock_sendall, connected)
-        purpose = str(self.spec)
         connection = ForwardedConnection(origin, None)
 
         async def connect(target: InetTarget) -> Flow:
             connection.target = target
-            return await self._tunnel.open(target, origin, purpose)
+            return await self._tunnel.open(target, origin, self._purpose)
 
         flow = None
         try:
             request = await socks_request(partial(loop.sock_recv, connected), send)
             if request is not None and request.command == "associate":
-                await relay_datagrams(connected, request, self._tunnel, origin, purpose)
+                await relay_datagrams(connected, request, self._tunnel, origin, self._purpose)
             elif request is not None:
                 flow = await connect_and_answer(request, send, connect)
         except (SocksError, FarhandError) as error:
