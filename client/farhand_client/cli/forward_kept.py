@@ -16,7 +16,7 @@ from farhand_client.kept.ask import ask
 from farhand_client.kept.place import KeptError, KeptPlace, kept_place, kept_places, log_path
 from farhand_client.kept.requests import ControlRequest, ControlVerb
 from farhand_client.ui.exitcodes import EXIT_FAILURE
-from farhand_client.ui.printing import flush_messages, flush_output, print_json, print_output
+from farhand_client.ui.printing import flush_messages, flush_output, print_json, print_message, print_output
 from farhand_client.ui.text import display_width, format_bytes, format_span
 from farhand_protocol.quantities import MAX_TIME
 from farhand_protocol.sentences import printable
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 KEPT_READY: Final = b"1"
 """What the kept process writes to the command that started it once its forwards are made."""
+
+MAX_INHERITED: Final = 1 << 20
+"""Descriptors below this one that were inherited are closed: the kernel's own limit for a process (fs.nr_open)."""
 
 
 def keep_forwards(options: argparse.Namespace) -> int:
@@ -48,7 +51,7 @@ def keep_forwards(options: argparse.Namespace) -> int:
         os.close(writing)
         return _await_ready(pid, reading)
     os.closerange(3, writing)
-    os.closerange(writing + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(writing + 1, MAX_INHERITED)
     return _be_kept(options, place, writing)
 
 
@@ -120,8 +123,11 @@ def list_kept(options: argparse.Namespace) -> int:
     """Print the kept forwards, and return the exit code. Raises `KeptError`."""
     reports = []
     for place in kept_places():
-        with contextlib.suppress(KeptError):  # it has just ended
+        try:
             reports.append(ask(place, ControlRequest("list")))
+        except KeptError as error:
+            if place.is_alive() and place.socket.exists():  # it is not just ending
+                print_message(str(error))
     if options.host is not None:
         reports = [report for report in reports if report["host"] == options.host]
     if options.json:

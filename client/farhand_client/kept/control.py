@@ -25,6 +25,9 @@ CONTROL_REQUEST_TIMEOUT: Final = 5.0
 CONTROL_ANSWER_TIMEOUT: Final = 5.0
 """Seconds for a caller to take its answer."""
 
+CONTROL_RETRY_DELAY: Final = 1.0
+"""Seconds until accepting is tried again after it has failed, as for forwards (`EXHAUSTED_DELAY`)."""
+
 Answer = Callable[[ControlRequest], Awaitable[dict[str, Any]]]
 """Does what is asked, and returns the report. Raises `FarhandError` and ValueError to refuse it."""
 
@@ -41,7 +44,9 @@ class ControlServer:
         self._accepting = asyncio.ensure_future(self._accept())
 
     async def close(self) -> None:
-        """Listen no more; who is being answered gets the answer."""
+        """Listen no more, and remove the socket; who is being answered gets the answer."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
         self._accepting.cancel()
         self._listening.close()
         await asyncio.wait([self._accepting, *self._tasks])
@@ -50,7 +55,12 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         while True:
             await self._callers.acquire()
-            connection, _ = await loop.sock_accept(self._listening)
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except OSError:  # descriptors have run out: forwards use many
+                self._callers.release()
+                await asyncio.sleep(CONTROL_RETRY_DELAY)
+                continue
             task = asyncio.ensure_future(self._serve(connection))
             self._tasks.add(task)
             task.add_done_callback(self._served)

@@ -138,9 +138,12 @@ class KeptProcess:
             return
 
     async def _begin(self, spec: ForwardSpec, watch: WatchForward) -> Forward:
-        if self._client is None:
+        return await self._require_connection().forward(spec, watch=watch)
+
+    def _require_connection(self) -> Client:
+        if self._client is None or self._error is not None:
             raise ConnectionLost(f"not connected to {self._host}: {self._error}")
-        return await self._client.forward(spec, watch=watch)
+        return self._client
 
     def _watch(self, down: Outage | None) -> None:
         self._state_since = time.time()
@@ -150,6 +153,7 @@ class KeptProcess:
     async def _answer(self, request: ControlRequest) -> dict[str, Any]:
         match request.verb:
             case "add":
+                self._require_connection()  # otherwise who asks would wait for it, and perhaps give up
                 added = await self._held.add(request.forwards)
                 self._log.write(f"added {', '.join(map(str, request.forwards))}")
                 return {**self._report(), "added": [held.report() for held in added]}

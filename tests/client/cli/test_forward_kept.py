@@ -118,3 +118,18 @@ def test_a_wrong_host_is_refused_before_anything_is_started(asked: Asked) -> Non
     with pytest.raises(AddressError):
         keep_forwards(options(host="a b", forwards=[SPEC]))
     assert os.listdir(kept_place("web").lock.parent) == []  # noqa: PTH208  # only names
+
+
+def test_a_process_that_does_not_answer_is_reported(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(place: KeptPlace, request: ControlRequest, timeout: float = 5.0) -> dict[str, Any]:
+        raise KeptError("it did not answer")
+
+    monkeypatch.setattr(forward_kept, "ask", ask)
+    kept_place("web").socket.touch()
+    assert list_kept(options(host=None)) == 0
+    assert capsys.readouterr().err == "farhand: it did not answer\n"
+    kept_place("web").socket.unlink()
+    assert list_kept(options(host=None)) == 0
+    assert capsys.readouterr().err == ""

@@ -177,3 +177,22 @@ async def test_a_process_that_does_not_answer_is_given_up(place: KeptPlace) -> N
             await asyncio.to_thread(ask, place, ControlRequest("list"), 0.05)
     with pytest.raises(KeptError, match="cannot ask"):
         await asyncio.to_thread(ask, place, ControlRequest("list"), 0.05)
+
+
+async def test_it_answers_again_after_descriptors_had_run_out(
+    place: KeptPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "CONTROL_RETRY_DELAY", 0.001)
+    loop = asyncio.get_running_loop()
+    real, failures = loop.sock_accept, [OSError(24, "Too many open files")] * 2
+
+    async def sock_accept(listening: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(listening)
+
+    monkeypatch.setattr(loop, "sock_accept", sock_accept)
+    server = ControlServer(place.socket, Answering())
+    assert await asyncio.to_thread(ask, place, ControlRequest("list"), TIMEOUT) == {"host": "web"}
+    await server.close()
+    assert not failures

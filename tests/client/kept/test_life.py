@@ -161,6 +161,8 @@ async def test_an_outage_is_reported_while_it_lasts() -> None:
         kept.watch(Outage(ConnectionLost("cut"), 10.0))
         report = await kept.ask("list")
         assert (report["state"], report["error"]) == ("reconnecting", "cut")
+        with pytest.raises(KeptError, match="not connected to web: cut"):
+            await kept.ask("add", OTHER)
         kept.watch(None)
         assert "error" not in await kept.ask("list")
         log = kept.log.path.read_text()
