@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.descriptors import DescriptorWriter, descriptor_writer
+from farhand_client.errors import FarhandError, ForwardError
 from farhand_client.stdin import read_chunks
 from farhand_client.ui.printing import LocalError, reason, require_stdin, require_stdout
 from farhand_protocol.limits import KiB
@@ -23,8 +24,8 @@ STDIO_READ_SIZE: Final = 256 * KiB
 async def join_stdio(client: Client, target: ForwardTarget) -> None:
     """Connect to `target` from the service's machine; copy stdin to it and it to stdout until both have ended.
 
-    The end of each is passed on by itself. Raises `ForwardError` if there is no connection, `TunnelLost` and OSError if
-    it ends early, BrokenPipeError if nobody reads stdout, and `LocalError`.
+    The end of each is passed on by itself. Raises `ForwardError` if there is no connection or it is reset,
+    `TunnelLost`, BrokenPipeError if nobody reads stdout, and `LocalError`.
     """
     require_stdin()
     require_stdout("what is received would be lost")
@@ -33,7 +34,7 @@ async def join_stdio(client: Client, target: ForwardTarget) -> None:
         flow = await tunnel.open(target, "", f"-W {target}")
         reader, writer = flow.streams()
         feeding = asyncio.ensure_future(_feed(writer))
-        receiving = asyncio.ensure_future(_receive(reader, descriptor_writer(1)))
+        receiving = asyncio.ensure_future(_receive(reader, target, descriptor_writer(1)))
         try:
             await asyncio.wait([feeding, receiving], return_when=asyncio.FIRST_EXCEPTION)
             for task in (receiving, feeding):
@@ -63,8 +64,8 @@ async def _feed(writer: asyncio.StreamWriter) -> None:
         writer.write_eof()
 
 
-async def _receive(reader: asyncio.StreamReader, out: DescriptorWriter) -> None:
-    while chunk := await reader.read(STDIO_READ_SIZE):
+async def _receive(reader: asyncio.StreamReader, target: ForwardTarget, out: DescriptorWriter) -> None:
+    while chunk := await _read(reader, target):
         try:
             await out.write([chunk])
         except BrokenPipeError:
@@ -75,3 +76,12 @@ async def _receive(reader: asyncio.StreamReader, out: DescriptorWriter) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)
+
+
+async def _read(reader: asyncio.StreamReader, target: ForwardTarget) -> bytes:
+    try:
+        return await reader.read(STDIO_READ_SIZE)
+    except FarhandError:
+        raise
+    except OSError as error:
+        raise ForwardError("failed", f"the connection to {target} has ended early: {error}") from None

@@ -13,6 +13,7 @@ import pytest
 
 from farhand_client.cli import stdio
 from farhand_client.cli.stdio import join_stdio
+from farhand_client.errors import ForwardError
 from farhand_client.ui.printing import LocalError
 from farhand_forwards.targets import InetTarget
 
@@ -147,4 +148,17 @@ async def test_a_stdin_that_cannot_be_read_is_named(written: Written, monkeypatc
         async with asyncio.timeout(TIMEOUT):
             await join_stdio(cast(Any, tunnel), TARGET)
     assert tunnel.was_reset
+    tunnel.peer.close()
+
+
+async def test_a_reset_is_no_end_of_the_data(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, ends=False)
+    tunnel = FakeTunnel()
+    joining = asyncio.ensure_future(join_stdio(cast(Any, tunnel), TARGET))
+    async with asyncio.timeout(TIMEOUT):
+        while tunnel.streams_ is None:  # noqa: ASYNC110  # it is opened within a few turns
+            await asyncio.sleep(0)
+        tunnel.streams_[0].set_exception(ConnectionResetError("reset by the other end"))
+        with pytest.raises(ForwardError, match="the connection to db:5432 has ended early: reset by the other end"):
+            await joining
     tunnel.peer.close()
