@@ -221,7 +221,9 @@ def _take_value(line: SshCommandLine, letter: str, value: str) -> None:
         )
         if not good:
             raise SshConfigError(f"Bad {kind} forwarding specification '{value}'")
-        settings.values.setdefault(keyword, []).append(value)
+        found = settings.values.setdefault(keyword, [])
+        if value not in found:
+            found.append(value)
         return
     match letter:
         case "o":

@@ -115,6 +115,8 @@ def printed_config(host: SshHost) -> Iterator[str]:
         yield f"{keyword} {values.get(keyword, number)}"
     for keyword in _TEXTS:
         text = values.get(keyword, _DEFAULT_TEXTS.get(keyword))
+        if (keyword, text) == ("loglevel", "QUIET"):
+            text = "SILENT"  # the first of its two names
         if text is not None and not (keyword in _NONE and text.lower() == "none"):
             yield f"{keyword} {_expanded(host, keyword, text)}"
     for keyword in ("dynamicforward", "localforward", "remoteforward"):

@@ -79,6 +79,6 @@ FORMER_KEYWORDS: Final = {
 
 LOG_LEVELS: Final = {
     name: name for name in ("QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG2", "DEBUG3")
-} | {"DEBUG1": "DEBUG"}
+} | {"DEBUG1": "DEBUG", "SILENT": "QUIET"}
 
 LOG_FACILITIES: Final = frozenset(("DAEMON", "USER", "AUTH", "AUTHPRIV", *(f"LOCAL{number}" for number in range(8))))

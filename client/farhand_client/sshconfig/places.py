@@ -91,7 +91,12 @@ def checked_jump(text: str) -> str | None:
     hosts = text.partition("#")[0].rstrip(" \t\r\n")
     if hosts.lower() == "none":
         return "none"
-    return hosts if all(place_from(host) is not None for host in hosts.split(",")) else None
+    return hosts if all(map(_is_hop, hosts.split(","))) else None
+
+
+def _is_hop(text: str) -> bool:
+    place = place_from(text)
+    return place is not None and not place[1].startswith("-") and not (place[0] or "").startswith("-")
 
 
 def forward_from(text: str, *, dynamic: bool, remote: bool) -> list[str] | None:

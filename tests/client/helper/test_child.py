@@ -36,6 +36,8 @@ def terminal() -> Iterator[int]:
         "put web a b",
         "get web a -",
         "sync a web:b",
+        "rsh -n web true",
+        "rsh -nonsense",
     ],
 )
 def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal: int) -> None:
@@ -54,6 +56,8 @@ def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal:
         "replay web 01",
         "put web - b",
         "cp - web:b",
+        "rsh web true",
+        "rsh -tt -n web top",
     ],
 )
 def test_what_reads_keys_is_served_only_without_a_terminal(command: str, terminal: int) -> None:

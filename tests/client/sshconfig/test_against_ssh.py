@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farhand_client.sshconfig.command_line import parse_command_line
 from farhand_client.sshconfig.dump import printed_config
 from farhand_client.sshconfig.forms import SshConfigError
 from farhand_client.sshconfig.lookup import look_up
 from farhand_client.sshconfig.reading import ConfigFiles
+from farhand_client.sshconfig.session import SshSession
 
 pytestmark = pytest.mark.needs("ssh")
 
@@ -93,6 +95,33 @@ SECTIONS: Final = st.one_of(
 )
 
 
+WORDS: Final = st.sampled_from(
+    [
+        *("-p", "-p22", "-p2222", "-l", "ann", "-lbob", "-t", "-tt", "-T", "-q", "-v", "-vv", "-n", "-N", "-s", "-A"),
+        *("-a", "-x", "-X", "-Y", "-C", "-4", "-6", "-g", "-k", "-K", "-M", "-L", "8080:db:80", "-L1:a:2", "-R9000"),
+        *(
+            "-R",
+            "0:a:1",
+            "-D1080",
+            "-D",
+            "-J",
+            "a",
+            "-Ja,b@c:22",
+            "-W",
+            "-e",
+            "^b",
+            "-enone",
+            "-o",
+            "Port=5",
+            "-oUser=z",
+        ),
+        *("-oUser", "-oNonsense=1", "-i", "/etc/passwd", "-i/none", "-S", "/x", "-b", "-w", "1:any", "-Tnq", "-ttp9"),
+        *("--", "-", "web", "ann@web", "ssh://u@web:99", "ssh://web/x", "@web", "a@b@web", "-z", "-1", "-2", "-y"),
+        *("-oProxyCommand=nc", "-oSendEnv=A", "-oRequestTTY=no", "-oSessionType=none", "-O", "check"),
+    ]
+)
+
+
 def by_ssh(config: Path, host: str) -> list[str] | None:
     """Return the lines of `ssh -G`; None if it fails."""
     done = subprocess.run(
@@ -123,3 +152,20 @@ def test_a_configuration_means_what_it_means_to_ssh(
     config = tmp_path_factory.mktemp("c") / "config"
     config.write_text("\n".join(lines) + "\n")
     assert here(config, host) == by_ssh(config, host)
+
+
+@given(words=st.lists(WORDS, max_size=7))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_command_line_means_what_it_means_to_ssh(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", pwd.getpwuid(getuid()).pw_dir)
+    line = ["-G", "-Fnone", *words, "host", "command"]
+    done = subprocess.run(["ssh", *line], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    expected = compared(done.stdout.splitlines()) if done.returncode == 0 else None
+    try:
+        found = compared(printed_config(SshSession(parse_command_line(line)).host))
+    except SshConfigError:
+        found = None
+    if expected is not None and found is not None and any(word.startswith("-R") for word in words):
+        # The port of ssh:// as a forward has a service's name.
+        expected, found = ([each for each in lines if "forward " not in each] for lines in (expected, found))
+    assert found == expected
