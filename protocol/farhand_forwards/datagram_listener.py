@@ -16,6 +16,10 @@ PEER_IDLE_TIMEOUT: Final = 60.0
 """Seconds without a datagram, in either direction, after which a peer is forgotten: twice the shortest time that RFC
 4787 (section 4.3) lets a NAT forget one."""
 
+REFUSED_PEER_DELAY: Final = 1.0
+"""Seconds from the beginning of a flow that has ended until its peer gets another one: a program may send thousands of
+datagrams a second to a target that is refused."""
+
 MAX_PEERS: Final = 1024
 """Peers of one listener at once; for another one, the one that was idle for the longest time is forgotten."""
 
@@ -23,11 +27,11 @@ MAX_PEERS: Final = 1024
 class _Known:
     """A peer, and when it was last active."""
 
-    __slots__ = ("active", "peer")
+    __slots__ = ("active", "began", "peer")
 
-    def __init__(self, peer: DatagramPeer, active: float) -> None:
+    def __init__(self, peer: DatagramPeer, now: float) -> None:
         self.peer = peer
-        self.active = active
+        self.active = self.began = now
 
 
 class DatagramListener:
@@ -79,7 +83,7 @@ class DatagramListener:
             except OSError:
                 continue  # a peer that is gone (ICMP)
             known = self._peers.pop((number, address), None)
-            if known is None or known.peer.done.done():
+            if known is None or (known.peer.done.done() and now - known.began >= REFUSED_PEER_DELAY):
                 known = self._add(sock, address)
             known.active = now
             self._peers[number, address] = known
@@ -89,7 +93,7 @@ class DatagramListener:
     def _add(self, sock: socket.socket, address: Any) -> _Known:
         if len(self._peers) >= MAX_PEERS:
             self._peers.pop(next(iter(self._peers))).peer.close()
-        known = _Known(DatagramPeer(lambda data: self._send(sock, address, data)), 0.0)
+        known = _Known(DatagramPeer(lambda data: self._send(sock, address, data)), self._loop.time())
         self._serving.start(known.peer, str(InetTarget(address[0], address[1], "udp")))
         if self._expiry is None:
             self._expiry = self._loop.call_later(self._idle_timeout, self._expire)

@@ -204,27 +204,30 @@ async def connect_any(addresses: list[_Resolved]) -> socket.socket:
     loop = asyncio.get_running_loop()
     left = deque(_alternating(addresses))
     attempts: list[asyncio.Task[socket.socket]] = []
+    connected: socket.socket | None = None
     try:
-        while True:
+        while connected is None:
             if left:
                 attempts.append(loop.create_task(_attempt(*left.popleft())))
             running = [attempt for attempt in attempts if not attempt.done()]
-            if not running and not left:
-                return attempts[0].result()  # raises
             if not running:
+                if not left:
+                    return attempts[0].result()  # raises
                 continue
             delay = NEXT_ATTEMPT_DELAY if left else None
             done, _ = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
-            for attempt in done:
-                if attempt.exception() is None:
-                    attempts.remove(attempt)
-                    return attempt.result()
+            connected = next((attempt.result() for attempt in done if attempt.exception() is None), None)
     finally:
         for attempt in attempts:
             attempt.cancel()
-        for late in await asyncio.gather(*attempts, return_exceptions=True):
-            if isinstance(late, socket.socket):
-                late.close()
+            attempt.add_done_callback(lambda ended: _close_late(ended, connected))
+    return connected
+
+
+def _close_late(attempt: asyncio.Task[socket.socket], used: socket.socket | None) -> None:
+    """Close what an attempt has connected, unless it is used."""
+    if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not used:
+        attempt.result().close()
 
 
 def _alternating(addresses: list[_Resolved]) -> Iterable[_Resolved]:

@@ -35,8 +35,7 @@ _DATA: Final = int(ForwardFrame.DATA)
 
 
 class Mux:
-    """One side of a tunnel. Calls that the rules do not allow raise ValueError, except for flows that are over, for
-    which `consumed`, `eof` and `reset` do nothing."""
+    """One side of a tunnel. A call that the rules do not allow raises ValueError, unless its flow is over."""
 
     def __init__(self, *, client: bool) -> None:
         self._next_id = 1 if client else 2
@@ -75,12 +74,12 @@ class Mux:
         return out
 
     def open(self, target: ForwardTarget, origin: str = "") -> int:
-        """Open a flow and return its id. Raises `ForwardRefused` if there are too many."""
+        """Open a flow and return its id. Raises `ForwardRefused` if there are too many, or if too much is unsent."""
         return self._open(Opening(target, origin, 0), leads_datagrams(target))
 
     def open_accepted(self, listener: int, origin: str = "") -> int:
-        """Open a flow for a connection that a listener has accepted for the other side, and return its id. Raises
-        `ForwardRefused` if there are too many, or if the listener is closed."""
+        """Open a flow for a connection that a listener has accepted, and return its id. Raises as `open`, and if the
+        listener is closed."""
         known = self._theirs.get(listener)
         if known is None:
             raise ForwardRefused("failed", "the listener is closed")
@@ -89,6 +88,8 @@ class Mux:
     def _open(self, opening: Opening, datagrams: bool) -> int:
         if len(self._flows) >= MAX_FLOWS:
             raise ForwardRefused("busy", f"this tunnel has {MAX_FLOWS} connections already")
+        if self.flooded:  # in an outage, programs may try again and again
+            raise ForwardRefused("busy", "too much waits to be sent through this tunnel")
         flow = self._take_id()
         self._put(wire.encode_open(flow, opening))
         self._flows[flow] = FlowState(self._peer_window, self._pool, ours=True, datagrams=datagrams)
@@ -118,7 +119,7 @@ class Mux:
         self._put(wire.encode_refused(flow, cause, message))
 
     def listen(self, where: ForwardTarget) -> int:
-        """Have the other side listen, and return the listener's id. Raises `ForwardRefused` if there are too many."""
+        """Have the other side listen, and return the listener's id. Raises as `open`."""
         if len(self._ours) >= MAX_LISTENERS:
             raise ForwardRefused("busy", f"this tunnel has {MAX_LISTENERS} listeners already")
         listener = self._take_id()
@@ -236,7 +237,6 @@ class Mux:
         self._turns.pop(flow, None)
 
     # Receiving
-
     def receive_data(self, data: bytes) -> Iterator[events.MuxEvent]:
         """Yield what has arrived. Exhaust the iterator before the next call. After `ForwardWireError` all is over."""
         for kind, flow, payload in self._scanner.frames(data):

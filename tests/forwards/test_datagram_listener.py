@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from farhand_forwards import datagram_listener
+from farhand_forwards.accepting import Connected
 from farhand_forwards.datagram_listener import DatagramListener
+from farhand_forwards.targets import ForwardRefused
 from tests.support.forwarded_datagrams import Forwarded, datagram_socket, forwarded, received, target_of
 from tests.support.joined_tunnel import joined_tunnel
 
@@ -64,3 +66,34 @@ async def test_the_peer_that_was_idle_for_the_longest_time_gives_way(monkeypatch
             [report] = await forward.tunnel.reported(1)
             assert report.received == 1
             assert len(forward.tunnel.worker.reports()) == 2
+
+
+async def test_a_target_that_is_refused_is_not_asked_for_with_each_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with joined_tunnel() as tunnel, asyncio.timeout(20):
+        with datagram_socket() as target, datagram_socket() as sock:
+            made = Forwarded(tunnel, target)
+            asked = 0
+            serving = asyncio.Event()
+
+            async def refused(connected: Connected, origin: str) -> None:
+                nonlocal asked
+                asked += 1
+                serving.set()
+                raise ForwardRefused("denied", "no")
+
+            made.listener = DatagramListener([sock], target_of(sock), refused)
+            with made.client() as client:
+                client.send(b"x")
+                await serving.wait()
+                for _ in range(5):
+                    await asyncio.sleep(0)  # the refused peer is closed
+                for number in range(1, 10):
+                    client.send(b"x")
+                    while made.listener.dropped < number:  # noqa: ASYNC110  # each turn of the loop brings it nearer
+                        await asyncio.sleep(0)
+                assert asked == 1
+                monkeypatch.setattr(datagram_listener, "REFUSED_PEER_DELAY", 0.0)
+                client.send(b"x")
+                while asked < 2:  # noqa: ASYNC110  # as above
+                    await asyncio.sleep(0)
+            made.listener.close()

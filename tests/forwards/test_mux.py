@@ -241,6 +241,8 @@ def test_a_side_whose_answers_are_not_read_is_flooded() -> None:
         flow += 2
         assert received(worker, wire.encode_open(flow, Opening(WEB, "", 0)))
         worker.refuse(flow, "denied", "no" * 500)
+    with pytest.raises(ForwardRefused, match="too much waits to be sent"):
+        worker.open(WEB)
     assert MAX_UNSENT_ANSWERS < sum(map(len, worker.data_to_send())) < MAX_UNSENT_ANSWERS + 2000
     assert not worker.flooded
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_forwards import wire
+from farhand_forwards import mux, wire
 from farhand_forwards.accepting import Connected
 from farhand_forwards.flow import Flow, TunnelClosed
 from farhand_forwards.listening import listen_at
@@ -183,7 +183,8 @@ async def test_a_tunnel_that_was_closed_before_it_ran_ends_at_once() -> None:
         await tunnel.run()
 
 
-async def test_a_side_that_floods_and_does_not_read_is_read_no_more() -> None:
+async def test_a_side_that_floods_and_does_not_read_is_read_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mux, "MAX_UNSENT_ANSWERS", 1 << 16)
     stream, peer = join_streams()
     tunnel = Tunnel(stream, client=True, service=DenyingService())
     running = asyncio.ensure_future(tunnel.run())
