@@ -71,7 +71,7 @@ async def test_what_is_sent_before_the_other_side_has_connected_waits_there() ->
         await writer.wait_closed()
 
 
-async def test_a_refusal_reaches_whoever_waits_and_the_joined_socket_is_reset() -> None:
+async def test_a_refusal_reaches_who_waits_and_the_joined_socket_is_reset() -> None:
     async with joined_tunnel(SlowService()) as tunnel, asyncio.timeout(20):
         denied = await tunnel.client.listen(UnixTarget(b""), lambda flow, origin: asyncio.sleep(0))
         await denied.close()
