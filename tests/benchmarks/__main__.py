@@ -31,6 +31,7 @@ from .commands import Commands
 from .files import Files
 from .forwards import Forwards
 from .memory import Memory, Point
+from .programs import Programs
 from .report import Results, as_json, markdown, this_machine
 from .servers import Servers, running_servers
 from .starting import Starting
@@ -95,6 +96,7 @@ async def measure(sizes: Sizes, rounds: int, only: str = "") -> tuple[list[Resul
                 *Commands(clients, sizes).workloads(),
                 *Streams(clients, sizes).workloads(),
                 *Files(clients, sizes).workloads(),
+                *Programs(clients, sizes).workloads(),
                 *Forwards(clients, sizes).workloads(),
                 *Terminals(clients, sizes).workloads(),
                 *Starting(clients).workloads(),
