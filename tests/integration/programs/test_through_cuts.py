@@ -1,6 +1,4 @@
 """rsync and git go on over a connection that is cut again and again, and end with what they were to copy.
-
-ssh ends at the first cut; that is shown by `python -m tests.benchmarks.cuts_of_programs`.
 """
 
 from __future__ import annotations
