@@ -1,5 +1,4 @@
-"""rsync and git go on over a connection that is cut again and again, and end with what they were to copy.
-"""
+"""rsync and git go on over a connection that is cut again and again, and end with what they were to copy."""
 
 from __future__ import annotations
 
