@@ -155,7 +155,7 @@ async def listen_at(where: ForwardTarget, accepted: Accepted) -> LocalListener:
 
 async def _addresses(where: InetTarget, kind: socket.SocketKind) -> list[_Address]:
     if where.host in ("", "*"):
-        v4, v6 = ("127.0.0.1", "::1") if not where.host else ("0.0.0.0", "::")  # requested: `*`
+        v4, v6 = ("127.0.0.1", "::1") if not where.host else ("0.0.0.0", "::")  # nosec B104  # requested: `*`
         return [(socket.AF_INET, v4), (socket.AF_INET6, v6)]
     try:
         loop = asyncio.get_running_loop()
@@ -272,7 +272,7 @@ def _remove_dead(path: bytes) -> None:
 
 def _runtime_directory() -> str:
     found = os.environ.get("XDG_RUNTIME_DIR", "")
-    return found if os.path.isabs(found) and os.access(found, os.W_OK | os.X_OK) else "/tmp"  # mkdtemp
+    return found if os.path.isabs(found) and os.access(found, os.W_OK | os.X_OK) else "/tmp"  # nosec B108  # mkdtemp
 
 
 def _refused(where: ForwardTarget, error: OSError) -> ForwardRefused:

@@ -40,9 +40,9 @@ def with_tokens(text: str, tokens: Mapping[str, str] | None, *, variables: bool 
             at = end + 1
         elif tokens is not None and text[at] == "%":
             token = text[at + 1 : at + 2]
-            if token != "%" and token not in tokens:
+            if token != "%" and token not in tokens:  # nosec B105
                 raise TokenError(f"%{token} in {text} means nothing there")
-            parts.append("%" if token == "%" else tokens[token])
+            parts.append("%" if token == "%" else tokens[token])  # nosec B105
             at += 2
         else:
             parts.append(text[at])

@@ -147,7 +147,7 @@ def _listen(request: UpRequest, facts: dict[str, Any]) -> list[str]:
     if request.listen == (NO_LISTENING,):
         return []
     # As sshd: what is reachable by ssh is meant to be reached, and only keys that were authorized log in.
-    hosts = request.listen or (("0.0.0.0", "::") if facts["ipv6"] else ("0.0.0.0",))
+    hosts = request.listen or (("0.0.0.0", "::") if facts["ipv6"] else ("0.0.0.0",))  # nosec B104
     return [f"[{host}]:{request.port}" if ":" in host else f"{host}:{request.port}" for host in hosts]
 
 
