@@ -18,7 +18,7 @@ from farhand_server.runs.plan import AllowedForward, AllowedTransfer
 from farhand_server.runs.process.place import LaunchError
 from farhand_server.runs.process.process import prepare_loop
 from tests.server.connection.channels.runs import plan
-from tests.support.processes import descriptors, reaped
+from tests.support.processes import children, descriptors, reaped
 
 TUNNEL: dict[str, Any] = {"forward": AllowedForward(ForwardRules(), b"/")}
 GET: dict[str, Any] = {"transfer": AllowedTransfer("read", (b"/etc/passwd",), b"/")}
@@ -27,9 +27,9 @@ GET: dict[str, Any] = {"transfer": AllowedTransfer("read", (b"/etc/passwd",), b"
 @pytest.fixture(autouse=True)
 async def _prepared() -> AsyncIterator[None]:
     prepare_loop()
-    before = descriptors(os.getpid())
+    others, before = children(os.getpid()), descriptors(os.getpid())
     yield
-    await reaped([])
+    await reaped(others)
     assert descriptors(os.getpid()) <= before
 
 
