@@ -13,6 +13,10 @@ from tests.support.remote_shells import GIT, RemoteShell, RemoteShells
 pytestmark = pytest.mark.needs("git", "ssh", "sshd")
 
 
+UNCOMPRESSED = (("core.compression", "0"), ("core.bigFileThreshold", "1m"))
+"""Settings without which git spends minutes on the compression of random bytes."""
+
+
 async def make_repository(
     shell: RemoteShell, path: Path, *, commits: int = 3, size: int = 20_000, seed: int = 1
 ) -> None:
@@ -20,18 +24,25 @@ async def make_repository(
     chance = random.Random(seed)
     work = path.with_name("work-private")
     await shell.act("git", "init", "--quiet", "--initial-branch=main", work)
+    for setting in UNCOMPRESSED:  # the environment does not reach git-upload-pack
+        await shell.act("git", "-C", work, "config", *setting)
     for number in range(commits):
         (work / f"it's {number}").write_bytes(chance.randbytes(size))
         await shell.act("git", "-C", work, "add", ".")
         await shell.act("git", "-C", work, "commit", "--quiet", "-m", f"Add {number}")
     await shell.act("git", "clone", "--quiet", "--bare", "--no-local", work, path)
+    for setting in UNCOMPRESSED:
+        await shell.act("git", "-C", path, "config", *setting)
     shutil.rmtree(work)
 
 
 def with_git(shell: RemoteShell) -> RemoteShell:
     """Return the shell with an environment in which git goes that way, and depends on nobody's settings."""
     # "simple" and "ssh" differ in the options that git gives; its default asks by `rsh -G host`.
-    return shell.having(**GIT, GIT_SSH_COMMAND=shell.command)
+    settings = {"GIT_CONFIG_COUNT": str(len(UNCOMPRESSED))}
+    for number, (name, value) in enumerate(UNCOMPRESSED):
+        settings |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return shell.having(**GIT, **settings, GIT_SSH_COMMAND=shell.command)
 
 
 def urls(path: Path) -> tuple[str, str]:
