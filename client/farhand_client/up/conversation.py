@@ -24,7 +24,7 @@ from farhand_protocol.sentences import printable, printable_lines
 from .bootstrap import first_words, python_missing, remote_command
 from .ssh import SshDestination, up_words
 
-MAX_NOISE: Final = 1 << 20
+MAX_GREETING: Final = 1 << 20
 """Bytes that may be printed there before the first answer: a greeting has some hundred."""
 
 MAX_FAR_ANSWER: Final = 1 << 20
@@ -124,14 +124,14 @@ class FarConversation:
         noise: deque[bytes] = deque(maxlen=20)
         size = 0
         for line in self._lines:
-            head, _, rest = line.partition(b" ")
             # A greeting need not end with a newline.
-            if head.endswith(self._mark.encode()):
+            _, mark, rest = line.partition(self._mark.encode() + b" ")
+            if mark:
                 answer: dict[str, Any] = json.loads(rest)
                 return self._checked(answer)
             noise.append(line)
             size += len(line)
-            if size > MAX_NOISE:
+            if size > MAX_GREETING:
                 raise ConnectError(f"{self._target.name} prints without end where the answer of farhand up should be")
         raise self._ended(b"".join(noise))
 
@@ -183,8 +183,10 @@ class _Errors:
         self._keeping = True
 
     def finish(self) -> None:
-        """Wait for the end of the stream, which a process left behind there might hold open."""
+        """Wait for the end of the stream. A process that was left behind might hold it open: then give it up."""
         self._thread.join(1)
+        if not self._thread.is_alive():
+            self._stream.close()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):

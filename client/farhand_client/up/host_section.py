@@ -157,14 +157,17 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _checked(text: str, before: dict[str, Any], name: str, address: str | None) -> str:
     """Return `text` if it means what the file meant before, but for the address of one host."""
-    after = _parsed(text)
+    try:
+        after = tomllib.loads(text)
+    except ValueError:
+        after = {}
     hosts = {key: value for key, value in before.get("hosts", {}).items() if key != name}
     if address is not None:
         entry = before.get("hosts", {}).get(name, {})
         hosts[name] = {**entry, "address": address}
     wanted = {key: value for key, value in before.items() if key != "hosts"}
     found = {key: value for key, value in after.items() if key != "hosts"}
-    if found != wanted or after.get("hosts", {}) != hosts:
+    if found != wanted or after.get("hosts", {}) != hosts:  # a string of several lines looks like keys
         raise AddressError(f"config.toml cannot be changed safely; edit the section [hosts.{_key(name)}] by hand")
     return text
 

@@ -21,7 +21,7 @@ from farhand_client.up.there.places import FarPlaces
 from farhand_client.up.there.record import Record
 from farhand_client.up.there.trouble import FarSideError, output_of, reported
 
-READ_SIZE: Final = 1 << 20
+WHEEL_READ_SIZE: Final = 1 << 20
 """Bytes that are read at once while wheels arrive."""
 
 MAX_KEPT: Final = 2
@@ -74,7 +74,7 @@ class AnnouncedBytes:
         return self
 
     def __exit__(self, *error: object) -> None:
-        while self.read(READ_SIZE):
+        while self.read(WHEEL_READ_SIZE):
             pass
 
     def read(self, size: int) -> bytes:
@@ -189,7 +189,7 @@ def _receive(wheel: ArrivingWheel, path: Path, source: AnnouncedBytes) -> None:
     left = wheel.size
     with path.open("wb") as file:
         while left:
-            data = source.read(min(left, READ_SIZE))
+            data = source.read(min(left, WHEEL_READ_SIZE))
             if not data:
                 raise FarSideError(f"the connection ended inside of {wheel.name}")
             digest.update(data)

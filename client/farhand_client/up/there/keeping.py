@@ -128,8 +128,11 @@ def systemctl(places: FarPlaces, *words: str, environ: dict[str, str], check: bo
     return output_of(["systemctl", *scope, *words], systemctl_environment(environ), check=check)
 
 
-def start_detached(places: FarPlaces, record: Record, environ: dict[str, str], umask: int) -> None:
-    """Start the service in a session of its own, and wait until it is ready. Raises FarSideError with its log."""
+def start_detached(places: FarPlaces, record: Record, environ: dict[str, str], umask: int) -> subprocess.Popen[bytes]:
+    """Start the service in a session of its own, and return its process when it is ready.
+
+    Raises FarSideError with its log.
+    """
     record.directory(places.state, 0o700)
     account = pwd.getpwuid(os.getuid())
     kept = {name: value for name, value in environ.items() if name in ("LANG", "PATH", "XDG_CONFIG_HOME")}
@@ -158,6 +161,7 @@ def start_detached(places: FarPlaces, record: Record, environ: dict[str, str], u
             process.wait()
             said = places.log_file.read_text(errors="replace").strip()[-MAX_COMPLAINT:]
             raise FarSideError(f"the service did not start: {said or 'its log is empty'}")
+    return process
 
 
 def _line_in_time(descriptor: int, timeout: float) -> bool:

@@ -153,7 +153,7 @@ class FarSide:
                 self._start(record)
                 done = "restarted"
             elif record.facts.get(RUNNING) != name:
-                self._upgrade(record)
+                self.upgrade(record)
                 if record.facts[MANNER] == "systemd":  # there, the edge is a unit of its own
                     keeping.systemctl(places, "try-restart", "farhand-edge.service", environ=self._environ)
                 served = record.facts.get(SERVED_CONFIG, served)
@@ -190,7 +190,7 @@ class FarSide:
             port = record.facts.get(PORT)
         return {"removed": True, "kept": kept, "port": int(port) if port else None}
 
-    def _upgrade(self, record: Record) -> None:
+    def upgrade(self, record: Record) -> None:
         """Have the running service replace its program; if it refuses, everything is as before."""
         try:
             output_of([str(self._places.farhandd), "upgrade", *self._options()], self._environ)

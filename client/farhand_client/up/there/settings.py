@@ -44,7 +44,7 @@ def configure(places: FarPlaces, record: Record, listen: list[str], *, by_system
     changed = False
     if ours:
         record.directory(places.config, 0o755 if places.system else 0o700)
-        changed = record.file(file, _text(places, listen, by_systemd=by_systemd).encode())
+        changed = record.file(file, config_text(places, listen, by_systemd=by_systemd).encode())
     found = tomllib.loads(output_of([str(places.farhandd), "check", *_options(places)]))
     files = found["login"]["authorized_keys"]
     if not files:
@@ -86,7 +86,8 @@ def _options(places: FarPlaces) -> list[str]:
     return ["--config", str(places.config_file), *state]
 
 
-def _text(places: FarPlaces, listen: list[str], *, by_systemd: bool) -> str:
+def config_text(places: FarPlaces, listen: list[str], *, by_systemd: bool) -> str:
+    """Return the configuration of a fresh service."""
     addresses = ", ".join(f'"{address}"' for address in listen)
     if by_systemd:
         return (
