@@ -164,8 +164,8 @@ def _resolve(
         base = Address(host=written.name, port=0 if ssh else DEFAULT_PORT, ssh=ssh, config=config, mux=mux)
         if sources.ssh is not None and not ssh:
             base, configured = _known_to_ssh(base, sources.ssh, user or written.user, port or written.port)
-    elif sources.ssh is not None and sources.ssh.identities:
-        base = replace(base, identities=(), preferred=tuple(map(Path, sources.ssh.identities)))
+    elif sources.ssh is not None:
+        base, configured = _with_command_line(base, configured, sources.ssh)
     user = user or written.user or base.user
     port = port or written.port
     if base.socket is not None:
@@ -173,6 +173,20 @@ def _resolve(
     else:
         base = replace(base, user=user, port=port or base.port, is_ssh_port=base.is_ssh_port and not port)
     return _reached(base, configured if via is None else via, sources, (*trail, host))
+
+
+def _with_command_line(base: Address, via: Sequence[str], source: SshSource) -> tuple[Address, Sequence[str]]:
+    """Return the address of a host in `config.toml`, and the hosts on the way, with what a command line of ssh says."""
+    if source.identities:
+        base = replace(base, identities=(), preferred=tuple(map(Path, source.identities)))
+    typed = source.typed
+    if typed is None:
+        return base, via
+    if typed.command is not None:
+        raise AddressError("a ProxyCommand is for ssh alone; with Farhand, -J names the hosts on the way")
+    if typed.family:
+        base = replace(base, family=typed.family)
+    return base, typed.jumps if "proxyjump" in typed.values else via
 
 
 def _known_to_ssh(

@@ -64,7 +64,7 @@ def find_route(text: str, session: SshSession | None = None) -> Route:
     if entry is None:
         return _known_to_ssh(route._replace(mux=found.mux), text, session)
     base = plain_route(entry.address)
-    if entry.via:
+    if entry.via or (session is not None and session.way is not None):
         raise NotDirectError
     if route.port != DEFAULT_PORT or ":" in text or base.socket is not None:
         raise NotDirectError  # a port of one's own for a host in the file, or a socket

@@ -121,10 +121,18 @@ class SshSource:
     """
 
     def __init__(
-        self, files: ConfigFiles, found: SshHost | None = None, *, whole: bool = False, identities: Sequence[str] = ()
+        self,
+        files: ConfigFiles,
+        found: SshHost | None = None,
+        *,
+        whole: bool = False,
+        identities: Sequence[str] = (),
+        typed: SshHost | None = None,
     ) -> None:
         self.identities: Final = tuple(identities)
         """Key files of a command line, which are tried first also for a host of `config.toml`."""
+        self.typed: Final = typed
+        """What a command line says about the way, which is valid for a host of `config.toml`, too; None if nothing."""
         self._files = files
         self._found = found
         self._whole = whole

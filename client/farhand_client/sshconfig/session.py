@@ -6,7 +6,8 @@ import os
 
 from .command_line import SshCommandLine
 from .forms import SshConfigError
-from .lookup import SshSource, look_up
+from .lookup import SshHost, SshSource, look_up
+from .matching import MatchedHost
 from .patterns import matches
 from .quick import SSH_CONFIG_VARIABLE, SSH_PORT
 from .reading import ConfigFiles
@@ -16,8 +17,6 @@ from .uses import refusals, warnings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Literal
-
-    from .lookup import SshHost
 
 SFTP_SERVERS: Final = (
     "/usr/lib/openssh/sftp-server",  # Debian, Ubuntu
@@ -34,6 +33,9 @@ for server in {" ".join(SFTP_SERVERS)}; do [ -x "$server" ] && exec "$server"; d
 echo "farhand: no sftp-server on this machine; install OpenSSH's (Debian: openssh-sftp-server), or use farhand cp" >&2
 exit 127
 """
+
+_WAY: Final[tuple[str, ...]] = ("addressfamily", "proxycommand", "proxyjump")
+"""The keywords about the way to a host. Of a command line, they are for every host, whatever file names it."""
 
 KEEPALIVES: Final = 3
 """Intervals of silence after which a connection of Farhand counts as lost."""
@@ -54,9 +56,12 @@ class SshSession:
         self.port: Final[int | None] = None if port == SSH_PORT else port
         self.own_identities: Final = list(written.get("identityfile", ()))
         """Files that the command line names."""
-        self.host: Final[SshHost] = look_up(name, files, line.settings)
+        way = {keyword: written[keyword] for keyword in _WAY if keyword in written}
+        self.way: Final = SshHost(name, MatchedHost(name), way) if way else None
+        """What the command line says about the way to the host; None if nothing."""
+        self.host: Final = look_up(name, files, line.settings)
         self.values: Final = self.host.values
-        self.source: Final = SshSource(files, self.host, whole=True, identities=self.own_identities)
+        self.source: Final = SshSource(files, self.host, whole=True, identities=self.own_identities, typed=self.way)
         self.command: Final = self._command()
         self.quiet: Final = self.values.get("loglevel") in ("QUIET", "FATAL", "ERROR")
         """Whether warnings are not printed."""

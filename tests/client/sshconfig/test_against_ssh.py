@@ -156,10 +156,15 @@ def test_a_configuration_means_what_it_means_to_ssh(
 
 @given(words=st.lists(WORDS, max_size=7))
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_command_line_means_what_it_means_to_ssh(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_line_means_what_it_means_to_ssh(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", pwd.getpwuid(getuid()).pw_dir)
     line = ["-G", "-Fnone", *words, "host", "command"]
-    done = subprocess.run(["ssh", *line], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    # Some of these lines make ssh write files.
+    done = subprocess.run(
+        ["ssh", *line], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
     expected = compared(done.stdout.splitlines()) if done.returncode == 0 else None
     try:
         found = compared(printed_config(SshSession(parse_command_line(line)).host))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from farhand_client.connection.address import resolve
+from farhand_client.errors import AddressError
 from farhand_client.sshconfig.command_line import parse_command_line
 from farhand_client.sshconfig.forms import SshConfigError
 from farhand_client.sshconfig.session import SshSession
@@ -116,3 +119,33 @@ def test_another_subsystem_than_sftp_is_refused(config: Path) -> None:
     session("-s", "web", "sftp").check()
     with pytest.raises(SshConfigError, match="no subsystem 'netconf'; Farhand has sftp only"):
         session("-s", "web", "netconf").check()
+
+
+@pytest.mark.parametrize(
+    ("line", "via"),
+    [
+        (["-J", "gate,ann@inner:7023"], ["gate", "inner:7023"]),
+        (["-o", "ProxyJump=gate"], ["gate"]),
+        (["-J", "none"], []),
+        ([], ["other"]),
+    ],
+)
+def test_jumps_of_the_command_line_are_for_hosts_of_config_toml_too(
+    line: list[str], via: list[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[hosts.web]\naddress = "web.example.net"\nvia = ["other"]\n')
+    found = session("-F", "none", *line, "web", "true")
+    address = resolve(found.target, config=config, ssh=found.source)
+    assert (address.host, [str(each) for each in address.via]) == ("web.example.net", via)
+    assert (found.way is None) is (not line)
+
+
+def test_a_way_for_ssh_alone_is_refused_for_hosts_of_config_toml_too(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[hosts.web]\naddress = "web.example.net"\n')
+    found = session("-F", "none", "-o", "ProxyCommand=nc %h %p", "web", "true")
+    with pytest.raises(AddressError, match="ProxyCommand"):
+        resolve(found.target, config=config, ssh=found.source)
+    found = session("-F", "none", "-6", "web", "true")
+    assert resolve(found.target, config=config, ssh=found.source).family == socket.AF_INET6
