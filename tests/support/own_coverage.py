@@ -72,6 +72,40 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
     "protocol/farhand_forwards/flow_state.py": ("tests/forwards/test_mux.py",),
     "protocol/farhand_files/pseudo.py": ("tests/files/test_walk.py",),
     "protocol/farhand_files/visit.py": ("tests/files/test_walk.py",),
+    # ssh's configuration is tested as a whole, beside ssh itself.
+    **{
+        f"client/farhand_client/sshconfig/{name}.py": (
+            "tests/client/sshconfig/test_against_ssh.py",
+            "tests/client/sshconfig/test_command_line.py",
+            "tests/client/sshconfig/test_lookup.py",
+            "tests/client/sshconfig/test_reading.py",
+            "tests/client/sshconfig/test_session.py",
+        )
+        for name in (
+            "command_line",
+            "dump",
+            "forms",
+            "matching",
+            "patterns",
+            "places",
+            "settings",
+            "splitting",
+            "tokens",
+        )
+    },
+    "client/farhand_client/cli/rsh_forwards.py": ("tests/client/cli/test_rsh.py",),
+    "client/farhand_client/cli/rsh_session.py": ("tests/client/cli/test_rsh.py",),
+    "client/farhand_client/cli/execute.py": ("tests/client/cli/test_rsh.py", "tests/client/cli/test_run.py"),
+    "client/farhand_client/direct/route.py": ("tests/client/direct/test_command.py",),
+    "client/farhand_client/kept/ask.py": ("tests/client/kept/test_control.py",),
+    "client/farhand_client/logins.py": (
+        "tests/client/cli/test_connection.py",
+        "tests/client/cli/test_resume.py",
+        "tests/client/test_client.py",
+        "tests/client/test_connector.py",
+        "tests/client/connection/test_helper_use.py",
+        "tests/client/connection/test_login.py",
+    ),
     # What changes the process itself is tested in forked children, which are not measured.
     "client/farhand_client/ui/process.py": ("tests/client/cli/test_main.py",),
     "server/farhand_server/cli/process.py": ("tests/server/cli/test_main.py",),
