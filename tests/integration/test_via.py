@@ -193,4 +193,6 @@ async def test_clients_of_one_process_share_the_connection_to_the_host_between(n
         async with farhand_client.connect("inner"), farhand_client.connect("inner") as second:
             assert (await gate.status()).connections == 2
             assert (await second.run(["echo", "hello"])).stdout == b"hello\n"
-        assert (await gate.status()).connections == 1
+        async with asyncio.timeout(30):
+            while (await gate.status()).connections > 1:
+                pass  # the service's edge has to notice the end of the other first
