@@ -73,7 +73,7 @@ exec chroot . /bin/bash /tmp/script
 _BEGIN: Final = """
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 as() {
-    account=$1; shift
+    local account=$1; shift
     setpriv --reuid $account --regid $account --clear-groups env -i HOME=/home/$account USER=$account LANG=C.UTF-8 \\
         SHELL=/bin/bash PATH=@PROGRAMS@:/usr/bin:/bin FARHAND_MUX=off "$@"
 }
