@@ -26,6 +26,7 @@ from .flow_events import (
 )
 from .mux import Mux
 from .targets import ForwardCause, ForwardRefused, ForwardTarget, InetTarget, UnixTarget
+from .wire import ForwardWireError
 
 WRITE_BATCH: Final = 256 * KiB
 """Bytes collected from flows before they are written to the stream at once."""
@@ -95,7 +96,9 @@ class Tunnel:
         self._loop = asyncio.get_running_loop()
         self._flows: dict[int, Flow] = {}
         self._waiting: dict[int, _Waiting] = {}
-        self._listeners: dict[int, LocalListener | None] = {}
+        self._listeners: dict[int, LocalListener] = {}
+        self._beginning: dict[int, asyncio.Task[None]] = {}
+        """The tasks of the listeners that the other side has asked for and that do not listen yet."""
         self._serving: dict[int, asyncio.Task[None]] = {}
         """The tasks of the flows that the other side has opened."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,7 +185,7 @@ class Tunnel:
     def forget(self, flow: Flow) -> None:
         """A flow is over."""
         if self._flows.pop(flow.number, None) is not None:
-            serving = self._serving.get(flow.number)
+            serving = self._serving.pop(flow.number, None)  # here: a task that is cancelled at once never runs
             if serving is not None and not flow.joined and serving is not asyncio.current_task():
                 serving.cancel()  # it is still connecting
             self._report(flow.report())
@@ -232,8 +235,7 @@ class Tunnel:
         reading.cancel()
         writing.cancel()
         for listener in self._listeners.values():
-            if listener is not None:
-                listener.close()
+            listener.close()
         self._listeners.clear()
         for waiting in self._waiting.values():
             if not waiting.started.done():
@@ -267,11 +269,12 @@ class Tunnel:
             case FlowAsked():
                 self._asked(event)
             case ListenAsked(number, where):
-                self._listeners[number] = None
-                self._start(self._listen(number, where))
+                self._beginning[number] = self._start(self._listen(number, where))
             case ListenStarted(number, where):
                 waiting = self._waiting.get(number)
                 if waiting is not None and not waiting.started.done():
+                    if isinstance(where, UnixTarget) is not isinstance(waiting.where, UnixTarget):
+                        raise ForwardWireError(f"LISTENING: {where} is not where listener {number} was to be")
                     waiting.started.set_result(where)
 
     def _refused(self, number: int, error: ForwardRefused) -> None:
@@ -284,9 +287,9 @@ class Tunnel:
         if flow := self._flows.get(number):
             flow.was_reset()
         elif number in self._listeners:
-            listener = self._listeners.pop(number)
-            if listener is not None:
-                listener.close()
+            self._listeners.pop(number).close()
+        elif beginning := self._beginning.pop(number, None):
+            beginning.cancel()  # it may wait for a name server
         elif (waiting := self._waiting.pop(number, None)) and not waiting.started.done():
             waiting.started.set_exception(ForwardRefused("failed", "the other side has closed the listener"))
 
@@ -322,8 +325,6 @@ class Tunnel:
         except BaseException:
             flow.refuse("failed", "the connection was given up")
             raise
-        finally:
-            self._serving.pop(flow.number, None)
         if not flow.joined:
             flow.refuse("failed", "the connection was given up")
 
@@ -336,18 +337,15 @@ class Tunnel:
         except OSError as error:
             self._listen_failed(number, "failed", error.strerror or str(error))
             return
-        if number in self._listeners:
-            self._listeners[number] = listener
-            self.mux.listening(number, listener.address)
-            self.wake()
-        else:
-            listener.close()
+        del self._beginning[number]
+        self._listeners[number] = listener
+        self.mux.listening(number, listener.address)
+        self.wake()
 
     def _listen_failed(self, number: int, cause: ForwardCause, message: str) -> None:
-        if number in self._listeners:
-            del self._listeners[number]
-            self.mux.refuse(number, cause, message)
-            self.wake()
+        del self._beginning[number]
+        self.mux.refuse(number, cause, message)
+        self.wake()
 
     async def _accepted(self, listener: int, where: ForwardTarget, connected: Connected, origin: str) -> None:
         """Open a flow for a connection that a listener of this side has accepted, and relay it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -11,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from farhand_forwards import mux, wire
-from farhand_forwards.accepting import Connected
-from farhand_forwards.flow import Flow, TunnelClosed
+from farhand_forwards.accepting import Accepted, Connected, LocalListener
+from farhand_forwards.flow import Flow, FlowReport, TunnelClosed
 from farhand_forwards.listening import listen_at
-from farhand_forwards.targets import ForwardRefused, InetTarget, UnixTarget
+from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
 from farhand_forwards.tunnel import Tunnel
-from farhand_forwards.wire import MIN_FLOW_WINDOW, ForwardWireError, Opening
+from farhand_forwards.wire import MIN_FLOW_WINDOW, ForwardFrame, ForwardWireError, Opening
 from tests.support.joined_tunnel import CAPACITY, DenyingService, join_streams, joined_tunnel
 
 
@@ -209,6 +210,72 @@ async def test_a_side_that_floods_and_does_not_read_is_read_no_more(monkeypatch:
             await asyncio.sleep(0)
     tunnel.close()
     await running
+
+
+class WaitingService:
+    """Connects and listens only after the end of the test."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+    async def connect(self, target: ForwardTarget, origin: str) -> socket.socket:
+        await self._wait()
+        raise AssertionError("it does not go on")
+
+    async def listen(self, where: ForwardTarget, accepted: Accepted) -> LocalListener:
+        await self._wait()
+        raise AssertionError("it does not go on")
+
+    async def _wait(self) -> None:
+        self.waiting += 1
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.waiting -= 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_what_the_other_side_asks_for_and_gives_up_leaves_nothing(begun: bool) -> None:
+    service = WaitingService()
+    stream, peer = join_streams()
+    reports: list[FlowReport] = []
+    tunnel = Tunnel(stream, client=False, service=service, closed=reports.append)
+    running = asyncio.ensure_future(tunnel.run())
+    await peer.write(wire.encode_hello(MIN_FLOW_WINDOW))
+    where = InetTarget("web", 80)
+    async with asyncio.timeout(30):
+        await asyncio.sleep(0)
+        tasks = len(asyncio.all_tasks())
+        for number in range(1, 401, 4):
+            asked = wire.encode_open(number, Opening(where, "", 0)) + wire.encode_listen(number + 2, where)
+            given_up = b"".join(wire.encode_forward(ForwardFrame.RESET, each) for each in (number, number + 2))
+            if begun:
+                await peer.write(asked)
+                while service.waiting < 2:  # noqa: ASYNC110  # each turn of the loop goes on with it
+                    await asyncio.sleep(0)
+                await peer.write(given_up)
+            else:
+                await peer.write(asked + given_up)
+            while len(reports) < number // 4 + 1 or len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110  # as before
+                await asyncio.sleep(0)
+        gc.collect()
+        assert sum(isinstance(each, Flow) for each in gc.get_objects()) <= 1  # the loop may still know the last one
+        tunnel.close()
+        await running
+
+
+async def test_a_listener_of_another_kind_than_was_asked_for_ends_the_tunnel() -> None:
+    stream, peer = join_streams()
+    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    running = asyncio.ensure_future(tunnel.run())
+    listening = asyncio.ensure_future(tunnel.listen(UnixTarget(b""), never))
+    async with asyncio.timeout(20):
+        await asyncio.sleep(0)  # it has asked
+        await peer.write(wire.encode_hello(MIN_FLOW_WINDOW) + wire.encode_listening(1, InetTarget("127.0.0.1", 80)))
+        with pytest.raises(ForwardWireError, match="LISTENING"):
+            await running
+        with pytest.raises(TunnelClosed):
+            await listening
 
 
 async def test_a_thousand_connections_through_one_listener_are_all_served() -> None:
