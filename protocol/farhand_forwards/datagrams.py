@@ -11,6 +11,8 @@ from typing import Final
 from farhand_protocol.limits import KiB
 
 from .ends import FlowSide
+from .windows import DATAGRAM_COST
+from .wire import MIN_FLOW_WINDOW
 
 DATAGRAM_BATCH: Final = 64
 """Datagrams read from a socket before others have their turn: about a millisecond's work."""
@@ -20,6 +22,10 @@ MAX_RECEIVED_DATAGRAM: Final = 64 * KiB
 
 MAX_EARLY_DATAGRAMS: Final = 64
 """Datagrams of a new peer that are stored until the other side has accepted its flow; further ones are dropped."""
+
+MAX_EARLY_SIZE: Final = MIN_FLOW_WINDOW
+"""Credit that these datagrams may need: what every flow has when it begins. So a listener with the most peers stores
+128 MiB, however long the other side does not answer, in an outage for instance."""
 
 
 class DatagramEnd:
@@ -79,6 +85,7 @@ class DatagramPeer:
         self._send = send
         self._flow: FlowSide | None = None
         self._early: list[bytes] = []
+        self._early_left = MAX_EARLY_SIZE
         self.done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
 
     def start(self, flow: FlowSide) -> None:
@@ -92,8 +99,10 @@ class DatagramPeer:
         """A datagram has come from the peer; return False if it was dropped."""
         if self._flow is not None:
             return self._flow.send_datagram(data)
-        if len(self._early) >= MAX_EARLY_DATAGRAMS or self.done.done():
+        cost = len(data) + DATAGRAM_COST
+        if len(self._early) >= MAX_EARLY_DATAGRAMS or cost > self._early_left or self.done.done():
             return False
+        self._early_left -= cost
         self._early.append(data)
         return True
 
@@ -113,5 +122,6 @@ class DatagramPeer:
 
     def close(self) -> None:
         """Forget the peer."""
+        self._early.clear()
         if not self.done.done():
             self.done.set_result(None)

@@ -45,6 +45,17 @@ async def test_what_nobody_reads_is_dropped_and_counted() -> None:
     assert tunnel.client_reports[0].dropped == results.count(False)
 
 
+async def test_a_peer_that_nobody_has_accepted_yet_stores_no_more_than_a_flow_may_send_at_once() -> None:
+    peer = DatagramPeer(lambda data: None)
+    taken = [peer.came(bytes(MAX_DATAGRAM)) for _ in range(10)]
+    assert taken == [True] + [False] * 9
+    assert peer.came(b"little")
+    peer.close()
+    assert not peer.came(b"little")
+    small = DatagramPeer(lambda data: None)
+    assert [small.came(b"") for _ in range(100)].count(True) == 64
+
+
 async def test_a_target_that_comes_later_is_reached() -> None:
     with datagram_socket() as sock:
         target = target_of(sock)
