@@ -14,6 +14,7 @@ with credit of its own, so that a slow peer holds up only itself.
 `relay`, `flow_transport`, `ends`   the near end of a flow: a socket, or a transport of asyncio
 `mux`, `flow_events`, `flow_state`  the rules of both sides; no I/O
 `windows`, `scanner`, `wire`        flow control, and the frames; no I/O
+`unread`                            what nobody takes yet; no I/O
 `targets`                           where connections lead, where listeners listen, why one was refused; no I/O
 
 Nothing here imports pydantic: a forward worker starts in some ten milliseconds. Both sides trust nothing that the other

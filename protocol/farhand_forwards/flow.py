@@ -15,6 +15,7 @@ from .flow_transport import FlowTransport
 from .mux import Mux
 from .relay import SocketEnd, reset_socket
 from .targets import ForwardCause, ForwardRefused, ForwardTarget, InetTarget
+from .unread import UnreadBytes, store_unread
 from .wire import MAX_FORWARD_DATA
 
 STREAM_LIMIT: Final = 64 * 1024
@@ -100,7 +101,7 @@ class Flow:
         self._loop = asyncio.get_running_loop()
         self.began: Final = self._loop.time()
         self._end: FlowEnd | None = None
-        self._early: deque[bytes] = deque()
+        self._early: UnreadBytes = deque()
         self._eof_sent = self._eof_received = False
         self._unconsumed = 0
         self._error: Exception | None = None
@@ -211,7 +212,7 @@ class Flow:
         self._end = end
         self.accept()
         while self._early:
-            self._deliver(end, self._early.popleft())
+            self._deliver(end, memoryview(self._early.popleft()))
         if self._error is not None:
             end.lost(self._error)
         elif self._eof_received:
@@ -277,7 +278,10 @@ class Flow:
         self.received_bytes += len(data)
         self._unconsumed += len(data)
         if self._end is None:
-            self._early.append(bytes(data))
+            if self.is_datagrams:
+                self._early.append(bytes(data))
+            else:
+                store_unread(self._early, data)
         else:
             self._deliver(self._end, data)
 

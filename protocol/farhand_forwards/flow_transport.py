@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from farhand_protocol.limits import KiB
 
 from .ends import FlowSide
+from .unread import UnreadBytes, store_unread
 
 WRITE_HIGH_WATER: Final = 64 * KiB
 """Bytes not sent yet above which a protocol is asked to write no more: asyncio's own default."""
@@ -33,7 +34,7 @@ class FlowTransport(asyncio.Transport):
         self._unsent_size = 0
         self._high, self._low = WRITE_HIGH_WATER, WRITE_HIGH_WATER // 4
         self._writing_paused = False
-        self._unread: deque[bytes] = deque()
+        self._unread: UnreadBytes = deque()
         self._reading_paused = False
         self._eof_received = self._eof_reported = False
         self._eof_due = self._eof_sent = False
@@ -148,7 +149,7 @@ class FlowTransport(asyncio.Transport):
         if self._closing:
             self.abort_closed()
         elif self._reading_paused or self._unread:
-            self._unread.append(bytes(data))
+            store_unread(self._unread, data)
         else:
             self._deliver(data)
 
@@ -204,7 +205,7 @@ class FlowTransport(asyncio.Transport):
 
     def _deliver_unread(self) -> None:
         while self._unread and not self._reading_paused and not self._closing:
-            self._deliver(self._unread.popleft())
+            self._deliver(memoryview(self._unread.popleft()))
         if self._eof_received and not self._unread and not self._reading_paused and not self._closing:
             self._report_eof()
 

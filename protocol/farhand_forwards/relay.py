@@ -17,14 +17,12 @@ from typing import Final
 from farhand_protocol.limits import KiB
 
 from .ends import FlowSide
+from .unread import UnreadBytes, store_unread
 from .wire import MAX_FORWARD_DATA
 
 FIRST_READ: Final = 16 * KiB
 """Bytes read at once from a socket that has not sent much yet. More where a read was filled, less where it was not:
 memory for a read is reserved before it is known how much there is."""
-
-COALESCED: Final = 16 * KiB
-"""Bytes up to which what a socket has not taken is stored together: one byte alone would take forty."""
 
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
@@ -39,7 +37,7 @@ class SocketEnd:
         self._fd = sock.fileno()
         self.done: Final[asyncio.Future[None]] = self._loop.create_future()
         """Done once the socket is closed: with `ConnectionResetError` if it was reset, from either side."""
-        self._backlog: deque[bytes | bytearray] = deque()
+        self._backlog: UnreadBytes = deque()
         self._read_size = FIRST_READ
         self._reading = self._writing = False
         """What the loop watches the socket for."""
@@ -124,11 +122,7 @@ class SocketEnd:
             if sent:
                 self._flow.consumed(sent)
             data = memoryview(data)[sent:]
-        last = self._backlog[-1] if self._backlog else None
-        if isinstance(last, bytearray) and len(last) + len(data) <= COALESCED:
-            last += data
-        else:
-            self._backlog.append(bytearray(data) if len(data) < COALESCED else bytes(data))
+        store_unread(self._backlog, data)
         if not self._writing and not self.done.done():
             self._writing = True
             self._loop.add_writer(self._fd, self._writable)
