@@ -34,6 +34,11 @@ MIN_RETURN_TIME: Final = 30.0
 """Seconds that every client has at least to return after an upgrade, whatever its grace period, because it was the
 service that closed the connection. Clients retry at least every five seconds, and the machine may be busy."""
 
+TUNNEL_REMEMBERED: Final = 60.0
+"""Seconds for which the pid of a tunnel is known after its end. What it has sent to a socket of the service may still
+wait in the kernel's queue, 4,096 connections long, when the core learns that it is gone; that is worked off within a
+second, unless descriptors have run out. A program that gets the pid meanwhile is taken for the tunnel."""
+
 
 class RunExpired(Exception):
     """A run with this id was once started, but is no longer remembered."""
@@ -117,7 +122,7 @@ class Registry:
         self.by_rule: Final[Tally[tuple[int, str]]] = Tally()
         """The active runs of each account by the policy's rule that allowed them."""
         self.tunnels: Final[set[int]] = set()
-        """The pids of the forward workers of active runs."""
+        """The pids of the forward workers of active runs, and of those that ended within `TUNNEL_REMEMBERED`."""
         self.starts: Final = StartQueue()
         self._ledger = ledger
         self.directory: Final = directory
@@ -296,7 +301,7 @@ class Registry:
     def _remove(self, run: LiveRun) -> None:
         del self._runs[run.id]
         if run.forward and run.pid is not None:
-            self.tunnels.discard(run.pid)
+            asyncio.get_running_loop().call_later(TUNNEL_REMEMBERED, self._forget_tunnel, run.pid)
         self.by_user.remove(run.plan.uid)
         self.by_rule.remove((run.plan.uid, run.plan.rule.name))
         if not self._runs:
@@ -305,6 +310,10 @@ class Registry:
             self._requested -= 1
             if not self._requested:
                 self._done.set()
+
+    def _forget_tunnel(self, pid: int) -> None:
+        if not any(run.forward and run.pid == pid for run in self._runs.values()):  # the kernel uses pids again
+            self.tunnels.discard(pid)
 
     def _current_batch(self) -> _Batch:
         recorded = self._ledger.soon()

@@ -16,6 +16,7 @@ import pytest
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.outcome import Exited, Killed, Lost
 from farhand_server.forwards.rules import ForwardRules
+from farhand_server.runs import registry as registry_module
 from farhand_server.runs.output.filespool import FileSpool
 from farhand_server.runs.plan import AllowedForward
 from farhand_server.runs.process import process as process_module
@@ -290,4 +291,19 @@ async def test_a_tunnel_is_known_by_its_pid_and_nobody_waits_for_its_end(service
     assert service.registry.tunnels == {run.pid}
     run.stop("requested")
     await service.idle()
-    assert service.registry.tunnels == set()
+    assert service.registry.tunnels == {run.pid}, "what it has sent to the service may still wait in a queue"
+
+
+async def test_a_tunnel_that_is_over_is_forgotten_after_a_while(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "TUNNEL_REMEMBERED", 0.0)
+    tunnel = plan("forward", run_id="t", stdin=True, forward=AllowedForward(ForwardRules(), b"/"))
+    run, watcher = service.start(tunnel)
+    async with asyncio.timeout(TIMEOUT):
+        await watcher.running.wait()
+        assert service.registry.tunnels == {run.pid}
+        run.stop("requested")
+        while service.registry.tunnels:  # noqa: ASYNC110  # a few turns of the loop after its end
+            await asyncio.sleep(0)
+    assert len(service.registry) == 0
