@@ -8,8 +8,9 @@ from typing import Final, TypeAlias
 IPAddressOf: TypeAlias = IPv4Address | IPv6Address
 IPNetworkOf: TypeAlias = IPv4Network | IPv6Network
 
-_NAT64: Final = IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address, which a translator on the way connects to."""
+_TRANSLATED: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
+"""Addresses whose last 32 bits are one of IPv4, which a translator on the way connects to (RFC 6052, RFC 8215 with a
+prefix of 96 bits, and RFC 2765)."""
 
 _GUARDED: Final[tuple[tuple[IPNetworkOf, str], ...]] = tuple(
     (ip_network(network), what)
@@ -47,6 +48,6 @@ def _embedded(address: IPAddressOf) -> tuple[IPAddressOf, ...]:
     if isinstance(address, IPv4Address):
         return ()
     found = [address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
+    if any(address in network for network in _TRANSLATED):
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return tuple(each for each in found if each is not None)
