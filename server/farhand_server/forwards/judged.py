@@ -70,8 +70,11 @@ class JudgedService:
             raise ForwardRefused("refused", f"cannot connect to {target}: {error.strerror}") from None
         try:
             place = b"/proc/self/fd/%d" % opened
-            if denied := self._judge.denied_path(os.readlink(place), self._home):
+            path = os.readlink(place)
+            if denied := self._judge.denied_path(path, self._home):
                 raise ForwardRefused("denied", denied)
+            if not await _in_thread(_is_at, opened, path):
+                raise ForwardRefused("denied", f"{target} is not a file at a path of this machine that could be judged")
             try:
                 return await self._dialer.connect(UnixTarget(place))
             except ForwardRefused as error:
@@ -104,6 +107,15 @@ class JudgedService:
         if name in (b"", b".", b".."):
             raise ForwardRefused("failed", f"cannot listen on {UnixTarget(path)}: it is a directory")
         return os.path.join(os.path.realpath(directory), name)
+
+
+def _is_at(opened: int, path: bytes) -> bool:
+    """Whether a file that was opened is the one at the path that the kernel says. It is not if it was deleted, or is in
+    another mount namespace, which /proc/PID/root leads to: there the path says what a container calls it (proc(5))."""
+    try:
+        return os.path.samestat(os.fstat(opened), os.lstat(path))
+    except OSError:
+        return False
 
 
 async def _in_thread(call: Callable[..., _Result], *arguments: object) -> _Result:

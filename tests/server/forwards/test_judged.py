@@ -81,6 +81,23 @@ async def test_a_path_is_judged_by_where_its_links_lead(
         secret.accept()
 
 
+async def test_a_socket_that_is_not_at_the_path_which_the_kernel_says_is_denied(
+    home: Path, allowed: socket.socket
+) -> None:
+    service = Service(connect=("unix:~/ok/*",))
+    there = os.open(home / "ok" / "s", os.O_PATH)
+    try:
+        path = UnixTarget(b"/proc/self/fd/%d" % there)
+        (await service.judged.connect(path, "")).close()
+        (home / "ok" / "s").unlink()
+        for name in ("s", "s (deleted)"):  # the kernel's word for it
+            with listening(home / "ok" / name):
+                assert (await service.refusal(path)).cause == "denied"
+        assert (await service.refusal(path)).cause == "denied"
+    finally:
+        os.close(there)
+
+
 @pytest.mark.usefixtures("allowed")
 async def test_whether_a_socket_exists_is_said_only_where_one_may_connect(home: Path) -> None:
     service = Service(connect=("unix:~/ok/*",))
