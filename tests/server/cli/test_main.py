@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,19 @@ def test_text_that_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     done = warm.run([*FARHANDD, os.fsdecode("日".encode() + b"\xff\x1b")], env=env, capture_output=True)
     assert done.returncode == 2
     assert b"'\\u65e5\\xff\\x1b'" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["stdio"], ["stdio", "--socket", "/s"], ["stdio", "--socket=/s"]])
+def test_stdio_is_served_before_the_other_commands_are_loaded(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[str | None] = []
+
+    def join(path: str | None) -> int:
+        joined.append(path)
+        return 7
+
+    monkeypatch.setattr("farhand_server.cli.stdio.join", join)
+    monkeypatch.setattr(sys, "argv", ["farhandd", *words])
+    assert main() == 7
+    assert joined == [None if words == ["stdio"] else "/s"]
