@@ -55,6 +55,10 @@ EXCEPTIONS: Final[dict[str, str]] = {
     "client/farhand_client/cli/forward.py": "tests/integration/test_forward.py: the program, with a real service",
     "client/farhand_client/cli/forward_kept.py": "tests/integration/test_forward.py: it keeps a process of its own",
     "client/farhand_client/cli/up.py": "tests/integration/test_up.py: the program, over a real sshd",
+    "client/farhand_client/cli/rsh_forwards.py": "tests/integration/test_rsh.py: the program, with a real service",
+    "client/farhand_client/up/raising.py": "tests/integration/test_up.py: it needs another machine",
+    "client/farhand_client/up/taking_down.py": "tests/integration/test_up.py: it needs another machine",
+    "client/farhand_client/up/there/program.py": "tests/integration/test_up.py runs the rest, on another machine",
     "client/farhand_client/hops.py": "tests/integration/test_via.py: it needs several services",
     "server/farhand_server/cli/stdio.py": "its own tests start it as the program that it is, unmeasured",
     "server/farhand_server/forwards/worker.py": "its own tests run it in a process of its own, which is not measured",
@@ -99,7 +103,6 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
             "tokens",
         )
     },
-    "client/farhand_client/cli/rsh_forwards.py": ("tests/client/cli/test_rsh.py",),
     "client/farhand_client/cli/rsh_session.py": ("tests/client/cli/test_rsh.py",),
     "client/farhand_client/cli/execute.py": ("tests/client/cli/test_rsh.py", "tests/client/cli/test_run.py"),
     "client/farhand_client/direct/route.py": ("tests/client/direct/test_command.py",),
