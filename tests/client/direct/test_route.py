@@ -114,3 +114,13 @@ def test_a_path_whose_home_is_unknown_is_left_to_the_asyncio_client() -> None:
     assert expanded_path("/a/~b") == "/a/~b"
     with pytest.raises(NotDirectError):
         expanded_path("~no-such-user-anywhere/key")
+
+
+def test_hosts_of_sshs_configuration_are_known(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ssh").write_text("Host wb\nHostName 10.0.0.1\nUser ann\nHost far\nProxyJump wb\nHost own\nPort 2222\n")
+    monkeypatch.setenv("FARHAND_SSH_CONFIG", str(tmp_path / "ssh"))
+    found = find_route("wb")
+    assert (found.host, found.user, found.port) == ("10.0.0.1", "ann", 7022)
+    for name in ("far", "own"):
+        with pytest.raises(NotDirectError):
+            find_route(name)
