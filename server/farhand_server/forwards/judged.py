@@ -61,8 +61,7 @@ class JudgedService:
     async def _connect_path(self, target: UnixTarget) -> socket.socket:
         path = os.path.join(os.path.expanduser(b"~"), target.path)
         try:
-            # In a thread: a file server may hang.
-            opened = await _in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC)
+            opened = await _opened(path)
         except OSError as error:
             # Whether there is such a file is for those to know who may connect to it.
             if denied := self._judge.denied_path(os.path.normpath(path), self._home):
@@ -107,6 +106,22 @@ class JudgedService:
         if name in (b"", b".", b".."):
             raise ForwardRefused("failed", f"cannot listen on {UnixTarget(path)}: it is a directory")
         return os.path.join(os.path.realpath(directory), name)
+
+
+async def _opened(path: bytes) -> int:
+    """Return a descriptor of a file of any kind. In a thread: a file server may hang. If nobody waits any more, it is
+    closed as soon as it is open. Raises OSError and `ForwardRefused`."""
+    opening = asyncio.ensure_future(_in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_late)
+        raise
+
+
+def _close_late(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
 
 
 def _is_at(opened: int, path: bytes) -> bool:

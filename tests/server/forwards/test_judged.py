@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +170,34 @@ async def test_any_path_needs_no_look_at_links(home: Path) -> None:
     assert sock.getpeername() == str(home / "secret")
     sock.close()
     await asyncio.sleep(0)
+
+
+async def test_a_file_that_is_opened_for_nobody_any_more_is_closed(
+    home: Path, allowed: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(connect=(f"unix:{home}/ok/*",))
+    loop = asyncio.get_running_loop()
+    asked, answer, closed = asyncio.Event(), threading.Event(), loop.create_future()
+    really_open, really_close, opened = os.open, os.close, list[int]()
+
+    def slow(path: bytes, flags: int) -> int:
+        loop.call_soon_threadsafe(asked.set)
+        answer.wait(60)
+        opened.append(really_open(path, flags))
+        return opened[0]
+
+    def noted(fd: int) -> None:
+        really_close(fd)
+        if fd in opened and not closed.done():
+            closed.set_result(fd)
+
+    monkeypatch.setattr(os, "open", slow)
+    monkeypatch.setattr(os, "close", noted)
+    connecting = asyncio.ensure_future(service.judged.connect(UnixTarget(b"ok/s"), ""))
+    await asked.wait()
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    answer.set()
+    async with asyncio.timeout(60):
+        assert await closed == opened[0]
