@@ -30,7 +30,7 @@ class FlowTransport(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._flow = flow
         self._protocol = protocol
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[memoryview] = deque()  # of bytes, which nobody changes
         self._unsent_size = 0
         self._high, self._low = WRITE_HIGH_WATER, WRITE_HIGH_WATER // 4
         self._writing_paused = False
@@ -85,7 +85,7 @@ class FlowTransport(asyncio.Transport):
         if self._eof_due:
             raise RuntimeError("Cannot call write() after write_eof()")
         if data and not self._closing:
-            chunk = bytes(data)
+            chunk = memoryview(bytes(data))
             self._unsent.append(chunk)
             self._unsent_size += len(chunk)
             self._flow.want_turn()
@@ -126,7 +126,7 @@ class FlowTransport(asyncio.Transport):
         if self._unsent:
             first = self._unsent.popleft()
             if len(first) > limit:
-                self._flow.send(memoryview(first)[:limit])
+                self._flow.send(first[:limit])
                 self._unsent.appendleft(first[limit:])
                 size = limit
             else:

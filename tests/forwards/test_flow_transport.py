@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from farhand_forwards.flow import Flow, ForwardReset, TunnelClosed
-from farhand_forwards.flow_transport import WRITE_HIGH_WATER
+from farhand_forwards.flow_transport import WRITE_HIGH_WATER, FlowTransport
 from farhand_forwards.targets import InetTarget
 from tests.support.joined_tunnel import JoinedTunnel, joined_tunnel
 from tests.support.tls import tls
@@ -91,6 +91,44 @@ async def test_drain_waits_for_a_peer_that_does_not_read() -> None:
         await draining
         writer.close()
         await writer.wait_closed()
+
+
+class SentParts:
+    """The side of a flow that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes | memoryview] = []
+
+    def want_turn(self) -> None:
+        """Do nothing: the test gives turns."""
+
+    def send(self, data: bytes | memoryview) -> None:
+        self.sent.append(data)
+
+    def send_datagram(self, data: bytes) -> bool:
+        raise AssertionError
+
+    def send_eof(self) -> None:
+        raise AssertionError
+
+    def consumed(self, count: int) -> None:
+        raise AssertionError
+
+    def reset(self) -> None:
+        raise AssertionError
+
+
+async def test_what_is_left_of_a_large_write_is_not_copied_at_each_turn() -> None:
+    side = SentParts()
+    transport = FlowTransport(side, asyncio.Protocol(), {})
+    data = bytes(range(256)) * 4096
+    transport.write(data)
+    while transport.get_write_buffer_size():
+        transport.turn(1 << 16)
+    assert b"".join(side.sent) == data
+    assert len(side.sent) == 16
+    assert len({id(part.obj) for part in side.sent if isinstance(part, memoryview)}) == 1  # all of the same bytes
+    assert all(isinstance(part, memoryview) for part in side.sent)
 
 
 async def test_a_reader_that_does_not_read_stops_the_peer() -> None:
