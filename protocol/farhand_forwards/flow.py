@@ -151,8 +151,13 @@ class Flow:
             self.reset()
             raise
         try:
-            self.attach(end)
-            end.start(self)
+            if isinstance(end, SocketEnd):
+                self.attach(end)
+                end.start(self)
+            else:
+                self.accept()
+                end.start(self)  # first: it returns the credit of what has arrived already
+                self.attach(end)
             await asyncio.wait([end.done])
         finally:
             end.close()

@@ -79,6 +79,29 @@ async def test_a_target_that_comes_later_is_reached() -> None:
         await relaying
 
 
+async def test_what_arrives_before_anybody_takes_it_costs_no_credit_in_the_end() -> None:
+    async with joined_tunnel() as tunnel, asyncio.timeout(60):
+        with datagram_socket() as target:
+            flow = await tunnel.client.open(target_of(target))
+            flow.send_datagram(b"hello")
+            _, peer = await asyncio.get_running_loop().sock_recvfrom(target, 100)
+            early = 0
+            while early < 100:  # most of a window
+                target.sendto(bytes(1000), peer)
+                early += 1
+                while flow.received < 1000 * early:  # noqa: ASYNC110  # a flow says nothing before it is joined
+                    await asyncio.sleep(0)
+            arrived: asyncio.Queue[bytes] = asyncio.Queue()
+            relaying = asyncio.ensure_future(flow.datagrams(arrived.put_nowait))
+            for _ in range(early):
+                await arrived.get()
+            for number in range(200):  # more than a window
+                target.sendto(b"%d" % number + bytes(1000), peer)
+                assert (await arrived.get()).startswith(b"%d" % number)
+            flow.reset()
+            await relaying
+
+
 async def test_a_denied_target_is_told_and_costs_the_peer_its_datagrams() -> None:
     async with joined_tunnel() as tunnel, asyncio.timeout(60):
         peer = DatagramPeer(lambda data: None)
