@@ -73,7 +73,7 @@ class AuditEntry:
     """What a transfer has done, by the names of the numbers."""
     forward: Mapping[str, int | float | str] | None = None
     """What went through a tunnel; of `flow`, what became of one connection or listener. Where the log shows no
-    arguments, it shows no target either."""
+    arguments, it shows no target either, and so no `detail` of a `flow`."""
 
     count: int | None = None
     """Of `counted`: how many entries."""
@@ -113,12 +113,13 @@ class AuditEntry:
             text += f',"since":"{timestamp(self.since)}"'
         if self.transfer is not None:
             text += f',"transfer":{json.dumps(self.transfer, separators=(",", ":"))}'
+        hidden = "hash" in (commands, self.commands)
         if self.forward is not None:
-            shown = self.forward if commands == self.commands == "argv" else _without_target(self.forward)
+            shown = _without_target(self.forward) if hidden else self.forward
             text += f',"forward":{json.dumps(shown, separators=(",", ":"))}'
         if self.outcome is not None:
             text += f',"outcome":{_quoted(self.outcome[:MAX_AUDIT_TEXT])}'
-        if self.detail is not None:
+        if self.detail is not None and not (hidden and self.event == "flow"):  # the sentence names the target
             text += f',"detail":{_quoted(self.detail[:MAX_AUDIT_TEXT])}'
         return text
 

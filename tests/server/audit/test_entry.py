@@ -60,6 +60,8 @@ def members(entry: AuditEntry) -> dict[str, object]:
     if entry.forward is not None:
         hidden = {"kind": "connect", "target_sha256": hashlib.sha256(b"db:1").hexdigest()}
         found["forward"] = hidden if entry.commands == "hash" and "target" in entry.forward else dict(entry.forward)
+    if entry.event == "flow" and entry.commands == "hash":
+        texts.pop("detail", None)
     return found | {name: texts[name] for name in ("outcome", "detail") if name in texts}
 
 
@@ -67,6 +69,15 @@ def members(entry: AuditEntry) -> dict[str, object]:
 def test_an_entry_is_encoded_as_the_json_encoder_does_it(entry: AuditEntry) -> None:
     assert f"{{{entry.encode('argv')}}}" == json.dumps(members(entry), separators=(",", ":"))
     assert entry.encode("hash") == replace(entry, commands="hash").encode("argv")
+
+
+def test_a_log_without_arguments_does_not_name_a_target_in_a_sentence_either() -> None:
+    sentence = "cannot connect to db:1: nothing listens there"
+    entry = AuditEntry("flow", 0.0, detail=sentence, forward={"kind": "connect", "target": "db:1"})
+    assert "db:1" in entry.encode("argv")
+    assert "db:1" not in entry.encode("hash")
+    assert "db:1" not in replace(entry, commands="hash").encode("argv")
+    assert "left" in AuditEntry("end", 0.0, detail="left", forward={"flows": 1}).encode("hash")
 
 
 @pytest.mark.parametrize("time", [0.0, 0.9994, 0.9996, 1.0, 1_800_000_000.0005, 1_800_000_000.9999999, 4e9 + 0.001])
