@@ -129,8 +129,13 @@ def _denied(operation: str, text: str, allowed: ForwardRules, home: Home) -> str
     judge, connects = ForwardJudge(allowed), operation == "connect"
     target = _forward_target(text, listener=not connects)
     if isinstance(target, UnixTarget):
-        path = os.path.realpath(target.path)
-        return (judge.denied_path if connects else judge.denied_listening_path)(path, home.directory)
+        # As in `forwards.judged`: of a listener, the last component is what is made.
+        base = os.path.realpath(home.directory)
+        path = os.path.join(base, target.path)  # noqa: PTH118  # bytes
+        if connects:
+            return judge.denied_path(os.path.realpath(path), base)
+        directory, name = os.path.split(path)
+        return judge.denied_listening_path(os.path.join(os.path.realpath(directory), name), base)  # noqa: PTH118  # bytes
     if not connects and target.host in ("", "*", "localhost"):
         return judge.denied_listener(target, None)
     try:

@@ -229,6 +229,16 @@ def test_a_denied_target_is_explained(
     assert shown["reason"].startswith(f"{target}: {reason}")
 
 
+def test_a_path_is_explained_as_the_tunnel_judges_it(
+    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    monkeypatch.chdir("/run")
+    for operation in ("connect", "listen"):
+        assert explain(config, "--key", KEY, "--forward", operation, "--", "unix:of-home") == 1
+        assert f"{home}/of-home" in capsys.readouterr().out
+
+
 def test_a_tunnel_that_no_rule_allows_is_denied(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain(config, "--local", "--forward", "connect") == 1
     assert "reason: the policy does not let" in capsys.readouterr().out
