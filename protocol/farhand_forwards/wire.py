@@ -1,9 +1,9 @@
 """The frames of a tunnel: how each is encoded and what is accepted. Specified in protocol/README.md, "Forwards".
 
 A frame is a nine-byte header (the kind in 1 byte, the flow in 4 and the payload's length in 4, big-endian) and the
-payload: JSON, raw data, or a number of 4 bytes. `encode_frame_json` and its like return frames; `check_forward_header`
-judges a header before any of its payload is stored, and the `decode_` functions judge payloads. `mux` knows which frame
-is due when. No I/O.
+payload: JSON, raw data, or a number of 4 bytes. The `encode_` functions return frames; `check_forward_header` judges a
+header before any of its payload is stored, and the `decode_` functions judge payloads. `mux` knows which frame is due
+when. No I/O.
 """
 
 from __future__ import annotations

@@ -174,11 +174,11 @@ def _copy(service: socket.socket) -> None:
 def _copy_stdin(service: socket.socket) -> None:
     import socket
 
-    try:  # noqa: SIM105
+    try:  # noqa: SIM105  # as above
         _copy_one_way(0, service.fileno())
     except OSError:
         pass  # either way, nothing more will come
-    try:  # noqa: SIM105
+    try:  # noqa: SIM105  # as above
         service.shutdown(socket.SHUT_WR)  # what the service still has to say arrives
     except OSError:
         pass
@@ -190,7 +190,7 @@ def _copy_one_way(source: int, sink: int) -> None:
     import fcntl
 
     reading, writing = os.pipe()
-    try:  # noqa: SIM105
+    try:  # noqa: SIM105  # as above
         fcntl.fcntl(writing, _F_SETPIPE_SZ, COPY_SIZE)
     except OSError:
         pass  # this user has too many large ones

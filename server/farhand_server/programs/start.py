@@ -47,7 +47,7 @@ def _for_everybody(directory: str) -> bool:
             return False
         if path == "/":
             return True
-        path = os.path.dirname(path)  # noqa: PTH120
+        path = os.path.dirname(path)  # noqa: PTH120  # as above
 
 
 def load_lazy_modules(names: Sequence[str]) -> None:
