@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from farhand_client.errors import AddressError
+from farhand_protocol.wildcards import matches_pattern
 
 from .keywords import LOG_FACILITIES, LOG_LEVELS, SSH_CHOICES, YES_NO
-from .patterns import matches
 from .places import checked_jump, forward_from, port_from
 from .tokens import TokenError, with_variables
 
@@ -309,7 +309,7 @@ def _send_variables(line: Line) -> None:
         if not name.startswith("-"):
             line.append(name)
         elif line.active and line.name in line.values:
-            line.values[line.name] = [each for each in line.values[line.name] if not matches(each, name[1:])]
+            line.values[line.name] = [each for each in line.values[line.name] if not matches_pattern(each, name[1:])]
 
 
 def _set_variables(line: Line) -> None:

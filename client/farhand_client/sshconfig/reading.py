@@ -7,10 +7,10 @@ import os
 import stat
 
 from farhand_client.directories import home
+from farhand_protocol.wildcards import matches_pattern
 
 from .forms import SshConfigError
 from .matching import Conditions
-from .patterns import matches
 from .settings import Settings, keyword_of
 from .splitting import split_arguments
 from .tokens import with_home
@@ -123,7 +123,7 @@ class _Reader:
             if not parent:
                 return False
             excluded = pattern.startswith("!")
-            if matches(self._host.name, pattern[excluded:]):
+            if matches_pattern(self._host.name, pattern[excluded:]):
                 if excluded:
                     return False
                 found = True
@@ -179,5 +179,5 @@ def _files(pattern: str) -> list[str]:
         return []
     hidden = name.startswith(".")
     return sorted(
-        f"{folder}/{found}" for found in names if matches(found, name) and (hidden or not found.startswith("."))
+        f"{folder}/{found}" for found in names if matches_pattern(found, name) and (hidden or not found.startswith("."))
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+from farhand_protocol.wildcards import matches_pattern
+
 from .command_line import SshCommandLine
 from .forms import SshConfigError
 from .lookup import SshHost, SshSource, look_up
 from .matching import MatchedHost
-from .patterns import matches
 from .quick import SSH_CONFIG_VARIABLE, SSH_PORT
 from .reading import ConfigFiles
 from .tokens import TokenError, with_tokens
@@ -120,7 +121,7 @@ class SshSession:
         passed = {
             name: value
             for name, value in os.environb.items()
-            if any(matches(os.fsdecode(name), pattern) for pattern in patterns)
+            if any(matches_pattern(os.fsdecode(name), pattern) for pattern in patterns)
         }
         try:
             set_here = {
