@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -62,11 +61,14 @@ class FlowFeed:
     def finish(self) -> None:
         """Read what there still is, and close. Call this once the worker has ended."""
         self._stop()
-        with contextlib.suppress(OSError):
+        try:
             for _ in range(MAX_LAST_RECORDS):
                 if not self._read_one():
                     break
-        self.close()
+        except OSError:
+            pass  # there are no more
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Read nothing more. Repeated calls do nothing."""
@@ -108,7 +110,11 @@ class FlowFeed:
     def _read_one(self) -> bool:
         """Read one record; return whether there may be more. Raises OSError."""
         packed = self._sock.recv(MAX_RECORD)
-        if packed:
-            with contextlib.suppress(ValueError):
-                self._on_record(FlowRecord.unpack(packed))
-        return bool(packed)
+        if not packed:
+            return False
+        try:
+            record = FlowRecord.unpack(packed)
+        except ValueError:
+            return True  # nonsense, which a user's process may write
+        self._on_record(record)
+        return True
