@@ -218,18 +218,16 @@ def _listen_unix(where: UnixTarget, accepted: Accepted) -> StreamListener:
             path = os.path.join(directory, b"socket")
         if len(path) > MAX_UNIX_PATH:
             raise OSError(errno.ENAMETOOLONG, f"the path has {len(path)} bytes; {MAX_UNIX_PATH} can be")
-        listening = bind_forward(path)
+        listening, ours = _bind_unix(path)
     except OSError as error:
         if directory:
-            os.rmdir(directory)
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
         raise _refused(where, error) from None
-    status = os.lstat(path)
-    ours = (status.st_dev, status.st_ino)
 
     def closed() -> None:
         with contextlib.suppress(OSError):
-            status = os.lstat(path)
-            if (status.st_dev, status.st_ino) == ours:
+            if _file_at(path) == ours:
                 os.unlink(path)
             if directory:
                 os.rmdir(directory)
@@ -237,8 +235,9 @@ def _listen_unix(where: UnixTarget, accepted: Accepted) -> StreamListener:
     return StreamListener([listening], UnixTarget(path), accepted, closed)
 
 
-def bind_forward(path: bytes) -> socket.socket:
-    """Return a socket that listens at `path`, only for this user. Raises OSError."""
+def _bind_unix(path: bytes) -> tuple[socket.socket, tuple[int, int]]:
+    """Return a socket that listens at `path`, only for this user, and the device and inode of its file. Raises
+    OSError."""
     _remove_dead(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -246,10 +245,15 @@ def bind_forward(path: bytes) -> socket.socket:
         os.fchmod(listening.fileno(), 0o600)  # Linux gives the file the mode of the socket (unix_bind)
         listening.bind(path)
         listening.listen(LISTEN_BACKLOG)
+        return listening, _file_at(path)
     except BaseException:
         listening.close()
         raise
-    return listening
+
+
+def _file_at(path: bytes) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
 
 
 def _remove_dead(path: bytes) -> None:
