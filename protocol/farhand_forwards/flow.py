@@ -91,7 +91,8 @@ class Flow:
         self.is_datagrams: Final = datagrams
         self.is_ours: Final = ours
         self.from_listener: Final = listener
-        self.sent = self.received_bytes = self.dropped = 0
+        self.sent = self.received = self.dropped = 0
+        """Bytes each way, and datagrams that were not sent."""
         self.cause: FlowCause | None = None
         """How it has ended; None while it has not."""
         self.message = ""
@@ -114,11 +115,6 @@ class Flow:
     def joined(self) -> bool:
         """Whether the flow has an end."""
         return self._end is not None
-
-    @property
-    def received(self) -> int:
-        """Bytes received."""
-        return self.received_bytes
 
     # What its users call
 
@@ -280,7 +276,7 @@ class Flow:
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Bytes, or a datagram, have arrived."""
-        self.received_bytes += len(data)
+        self.received += len(data)
         self._unconsumed += len(data)
         if self._end is None:
             if self.is_datagrams:
@@ -308,7 +304,7 @@ class Flow:
     def report(self) -> FlowReport:
         """Return what has become of it so far."""
         return FlowReport(
-            *(self.target, self.address, self.origin, self.sent, self.received_bytes),
+            *(self.target, self.address, self.origin, self.sent, self.received),
             *(self._loop.time() - self.began, self.cause or "ended", self.message),
             *(self.from_listener, self.is_ours, self.dropped),
         )
