@@ -100,14 +100,15 @@ def _redirect_messages(session: SshSession) -> None:
     """Let messages go where the options say; what the command writes to its stderr is not among them."""
     if session.line.log_file is not None:
         try:
-            # The process ends with it.
-            sys.stderr = open(session.line.log_file, "a", buffering=1, errors="backslashreplace")  # noqa: SIM115, PTH123
+            # Open until the process ends.
+            path = session.line.log_file
+            sys.stderr = open(path, "a", buffering=1, errors="backslashreplace")  # noqa: SIM115, PTH123  # as said
         except OSError as error:
             raise SshConfigError(f"Couldn't open logfile {session.line.log_file}: {error.strerror}") from None
     elif session.line.syslog:
         sys.stderr = _SystemLog(session.values.get("syslogfacility", "USER"))
     elif session.values.get("loglevel") == "QUIET":
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  # as above
 
 
 class _SystemLog:

@@ -192,9 +192,9 @@ class _OnlyOurs:
     """What this side does for the worker by itself: nothing. It listens and connects for its user alone."""
 
     async def connect(self, target: ForwardTarget, origin: str) -> socket.socket:
-        """Refuse."""
+        """Raise `ForwardRefused`."""
         raise ForwardRefused("denied", "this client connects only what its own remote listeners accept")
 
     async def listen(self, where: ForwardTarget, accepted: Accepted) -> LocalListener:
-        """Refuse."""
+        """Raise `ForwardRefused`."""
         raise ForwardRefused("denied", "this client listens for its user alone")

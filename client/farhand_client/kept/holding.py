@@ -169,7 +169,7 @@ class HeldForwards:
                 await self._end(held)
 
     async def close(self) -> None:
-        """End all."""
+        """End every kept forward, and reset its connections."""
         for held in list(self._held):
             await self._end(held)
 
