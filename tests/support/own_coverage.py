@@ -106,6 +106,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
     "client/farhand_client/cli/rsh_session.py": ("tests/client/cli/test_rsh.py",),
     "client/farhand_client/cli/execute.py": ("tests/client/cli/test_rsh.py", "tests/client/cli/test_run.py"),
     "client/farhand_client/direct/route.py": ("tests/client/direct/test_command.py",),
+    "client/farhand_client/direct/service_message.py": ("tests/client/direct/test_running.py",),
     "client/farhand_client/kept/ask.py": ("tests/client/kept/test_control.py",),
     "client/farhand_client/logins.py": (
         "tests/client/cli/test_connection.py",

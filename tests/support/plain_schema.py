@@ -54,7 +54,7 @@ def schema() -> str:
     lines = [*HEAD.splitlines(), "", "# fmt: off"]
     lines += [
         "MESSAGES: Final[dict[str, str]] = {",
-        *(f"    {kind!r}: {name!r}," for kind, name in messages.items()),
+        *_wrapped(" ".join(f"{kind!r}: {name!r}," for kind, name in messages.items()), 4, 4),
         "}",
     ]
     lines += [
@@ -69,8 +69,12 @@ def schema() -> str:
 
 
 def _lines(field: tuple[Any, ...]) -> list[str]:
+    return _wrapped(f"{field!r},", 8, 9)
+
+
+def _wrapped(text: str, first: int, others: int) -> list[str]:
     return textwrap.wrap(
-        f"{field!r},", 120, initial_indent=" " * 8, subsequent_indent=" " * 9, break_long_words=False,
+        text, 120, initial_indent=" " * first, subsequent_indent=" " * others, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.sshconfig.command_line import SSH_USAGE, SshCommandLine, UsageError, parse_command_line
-from farhand_client.sshconfig.forms import SshConfigError
+from farhand_client.sshconfig.line import SshConfigError
 from farhand_client.sshconfig.session import SshSession
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import print_message, print_output, print_usage

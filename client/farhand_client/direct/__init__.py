@@ -5,6 +5,7 @@
     dialling    TCP or a Unix socket, TLS, and the check of the service's key -> Wire
     keys        the keys to log in with, in the order of `trust.identities`
     logging_in  hello and login
+    service_message  what the service says about the connection
     running     the run: frames to our stdout and stderr, stdin to the service, signals
     command     all of that, in order
 

@@ -24,6 +24,7 @@ from farhand_protocol.plain.codec import decode, encode
 from .deadline import NotDirectError
 from .direct_output import DirectOutput
 from .exit_code import plain_exit_code
+from .service_message import service_message
 from .stdin_feed import StdinFailed, StdinFeed
 
 TYPE_CHECKING = False
@@ -184,7 +185,7 @@ class DirectRun:
         for kind, channel, payload in self._wire.frames():
             if kind == Kind.MESSAGE:
                 self._write_arrived(arrived)
-                lost = self._service_message(payload) if channel == 0 else self._message(channel, payload)
+                lost = service_message(self._wire, payload) if channel == 0 else self._message(channel, payload)
                 if lost is not None or self._final is not None:
                     break  # nothing that comes after the end matters
             else:
@@ -194,19 +195,6 @@ class DirectRun:
         return lost
 
     # What the service says
-
-    def _service_message(self, payload: memoryview) -> LostConnection | None:
-        message = decode(bytes(payload))
-        match message["type"]:
-            case "ping":
-                self._wire.send(0, {"type": "pong", "id": message["id"]})
-            case "pong" | "going_away":
-                pass
-            case "error":
-                return LostConnection(ErrorCode(message["code"]), message["message"])
-            case other:
-                raise RemoteProtocolError(ErrorCode.NOT_LEGAL, f"{other} is not legal on channel 0 in phase ready")
-        return None
 
     def _message(self, channel: int, payload: memoryview) -> LostConnection | None:
         self._check_channel(channel)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 
-from .forms import SshConfigError, escape_from, tunnel_from
+from .forms import escape_from, tunnel_from
+from .line import SshConfigError
 from .places import checked_jump, forward_from, port_from, uri_place
 from .settings import Settings, keyword_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .forms import SshConfigError
+from .line import SshConfigError
 from .matching import MatchedHost
 from .places import place_from
 from .quick import SSH_CONFIG_VARIABLE, SSH_PORT, names_hosts

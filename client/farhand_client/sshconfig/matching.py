@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .forms import SshConfigError
+from .line import SshConfigError
 from .patterns import match_host, match_list
 from .splitting import next_word
 from .tokens import TokenError, connection_tokens, local_user, with_tokens

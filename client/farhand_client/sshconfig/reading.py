@@ -9,7 +9,7 @@ import stat
 from farhand_client.directories import home
 from farhand_protocol.wildcards import matches_pattern
 
-from .forms import SshConfigError
+from .line import SshConfigError
 from .matching import Conditions
 from .settings import Settings, keyword_of
 from .splitting import split_arguments

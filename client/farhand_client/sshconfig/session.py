@@ -7,7 +7,7 @@ import os
 from farhand_protocol.wildcards import matches_pattern
 
 from .command_line import SshCommandLine
-from .forms import SshConfigError
+from .line import SshConfigError
 from .lookup import SshHost, SshSource, look_up
 from .matching import MatchedHost
 from .quick import SSH_CONFIG_VARIABLE, SSH_PORT

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .forms import TAKEN, Line, SshConfigError
+from .forms import TAKEN
 from .keywords import FORMER_KEYWORDS, SSH_KEYWORDS
+from .line import Line, SshConfigError
 from .patterns import match_list
 from .splitting import next_word, split_arguments
 

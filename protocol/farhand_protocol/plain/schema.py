@@ -15,37 +15,12 @@ if TYPE_CHECKING:
 
 # fmt: off
 MESSAGES: Final[dict[str, str]] = {
-    "hello": "Hello",
-    "welcome": "Welcome",
-    "login": "Login",
-    "refused": "Refused",
-    "accepted": "Accepted",
-    "ping": "Ping",
-    "pong": "Pong",
-    "going_away": "GoingAway",
-    "error": "Error",
-    "run": "RunRequest",
-    "attach": "Attach",
-    "started": "Started",
-    "credit": "Credit",
-    "end": "End",
-    "signal": "Signal",
-    "stop": "Stop",
-    "gap": "GapNotice",
-    "exit": "Exit",
-    "ended": "Ended",
-    "close": "Close",
-    "list": "List",
-    "runs": "Runs",
-    "deliver": "Deliver",
-    "done": "Done",
-    "wait_for": "WaitFor",
-    "matched": "Matched",
-    "status": "StatusRequest",
-    "service_status": "ServiceStatus",
-    "resize": "Resize",
-    "recording": "RecordingRequest",
-    "marks": "OutputMarks",
+    "hello": "Hello", "welcome": "Welcome", "login": "Login", "refused": "Refused", "accepted": "Accepted", "ping":
+    "Ping", "pong": "Pong", "going_away": "GoingAway", "error": "Error", "run": "RunRequest", "attach": "Attach",
+    "started": "Started", "credit": "Credit", "end": "End", "signal": "Signal", "stop": "Stop", "gap": "GapNotice",
+    "exit": "Exit", "ended": "Ended", "close": "Close", "list": "List", "runs": "Runs", "deliver": "Deliver", "done":
+    "Done", "wait_for": "WaitFor", "matched": "Matched", "status": "StatusRequest", "service_status": "ServiceStatus",
+    "resize": "Resize", "recording": "RecordingRequest", "marks": "OutputMarks",
 }
 """The model of each type of message."""
 

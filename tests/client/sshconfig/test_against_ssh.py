@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from farhand_client.sshconfig.command_line import parse_command_line
 from farhand_client.sshconfig.dump import printed_config
-from farhand_client.sshconfig.forms import SshConfigError
+from farhand_client.sshconfig.line import SshConfigError
 from farhand_client.sshconfig.lookup import look_up
 from farhand_client.sshconfig.reading import ConfigFiles
 from farhand_client.sshconfig.session import SshSession

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from farhand_client.sshconfig.command_line import UsageError, parse_command_line
-from farhand_client.sshconfig.forms import SshConfigError
+from farhand_client.sshconfig.line import SshConfigError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client.sshconfig.forms import SshConfigError
+from farhand_client.sshconfig.line import SshConfigError
 from farhand_client.sshconfig.lookup import SshHost, look_up
 from farhand_client.sshconfig.reading import ConfigFiles
 

@@ -10,7 +10,7 @@ import pytest
 from farhand_client.connection.address import resolve
 from farhand_client.errors import AddressError
 from farhand_client.sshconfig.command_line import parse_command_line
-from farhand_client.sshconfig.forms import SshConfigError
+from farhand_client.sshconfig.line import SshConfigError
 from farhand_client.sshconfig.session import SshSession
 
 
