@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-Check = Callable[[bytes], None]
+from . import fuzz_streams
+from .fuzz_streams import Check
 
 
 class Target(NamedTuple):
@@ -239,63 +240,6 @@ def _scanner() -> Check:
     return check
 
 
-def _transfer_frames() -> Check:
-    from farhand_files import wire
-
-    def check(data: bytes) -> None:
-        with contextlib.suppress(wire.WireError):
-            size, kind = wire.check_header(data[:5].ljust(5, b"\0"))
-            assert size <= wire.MAX_TRANSFER_PAYLOAD
-            frame = wire.decode(kind, memoryview(data)[5:])
-            assert wire.encode(frame)[5:] == data[5:]
-            if isinstance(frame, wire.Entry):
-                wire.unpack_xattrs(frame.xattrs)
-
-    return check
-
-
-def _transfer_options() -> Check:
-    from farhand_files.events import Totals
-    from farhand_files.options import Ready, TransferOptions, parse_object
-    from farhand_files.wire import WireError
-
-    def check(data: bytes) -> None:
-        with contextlib.suppress(WireError):
-            options = TransferOptions.from_json(data)
-            assert TransferOptions.from_json(options.to_json()) == options
-        with contextlib.suppress(WireError):
-            Ready.from_json(data)
-        with contextlib.suppress(ValueError):  # also WireError
-            Totals.from_json(parse_object(data, "totals"))
-
-    return check
-
-
-def _entry_paths() -> Check:
-    from farhand_files.names import BadName, check_path
-
-    def check(data: bytes) -> None:
-        with contextlib.suppress(BadName):
-            joined = os.path.normpath(b"/".join((b"/top", *check_path(data))))
-            assert joined == b"/top" + (b"/" + data if data else b"")
-
-    return check
-
-
-def _excludes() -> Check:
-    from farhand_files.options import TransferOptions
-    from farhand_files.selection import Selection
-    from farhand_files.wire import WireError
-
-    def check(data: bytes) -> None:
-        lines, _, path = data.rpartition(b"\0")
-        excludes = tuple(line.decode(errors="surrogateescape") for line in lines.split(b"\n"))
-        with contextlib.suppress(WireError):
-            Selection(TransferOptions("put", (b"x",), excludes=excludes)).takes(path, False)
-
-    return check
-
-
 PUBLIC: Final = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE me@host"
 ROOT: Final = Path(__file__).parents[2]
 
@@ -321,23 +265,6 @@ def _proxy_examples() -> list[bytes]:
     from farhand_server.listen.proxy import ProxyHeader, encode
 
     return [encode(ProxyHeader(local=True)), encode(ProxyHeader(unique_id=bytes(16)))]
-
-
-def _transfer_frame_examples() -> list[bytes]:
-    from farhand_files import wire
-
-    return [
-        wire.encode(wire.Entry(0, wire.REGULAR, 0o644, 0, 0, 1, 2, b"a/b", b"", wire.pack_xattrs([(b"user.a", b"b")]))),
-        wire.encode(wire.Want(0, wire.BASIS, 1, wire.pack_chunks([(5, bytes(32))]))),
-        wire.encode(wire.FileEnd(0, 1, 2, 3, bytes(32))),
-        wire.encode(wire.Data(0, 1, b"data")),
-    ]
-
-
-def _transfer_option_examples() -> list[bytes]:
-    from farhand_files.options import Ready, TransferOptions
-
-    return [TransferOptions("put", (b"a", b"\xff"), mode=0o644, excludes=("*.o",)).to_json(), Ready(True).to_json()]
 
 
 def _of(*examples: bytes) -> Callable[[], list[bytes]]:
@@ -375,10 +302,13 @@ TARGETS: Final[dict[str, Target]] = {
     "patterns": Target(_patterns, _of(b"app-*.service\0app-/../x.service", b"/srv/*\0/srv/a/../b")),
     "config": Target(_config, _file("server/farhand_server/config/farhandd.toml")),
     "emulator": Target(_emulator, _of(b"\x1b[31;1mred\x1b[0m\r\n\x1b[?1049h\x1b[2J\x1b[10;3H\xe2\x82\xac\x1b]0;a\x07")),
-    "transfer frames": Target(_transfer_frames, _transfer_frame_examples),
-    "transfer options": Target(_transfer_options, _transfer_option_examples),
-    "entry paths": Target(_entry_paths, _of(b"a/b", b"../a", b"/a//b", b"a/.farhand-0123456789abcdef-00ff00ff.part")),
-    "excludes": Target(_excludes, _of(b"*.o\n!a/**/b\n[!a-c]\n\\#x\0a/x.o")),
+    "transfer frames": Target(fuzz_streams.transfer_frames, fuzz_streams.transfer_frame_examples),
+    "transfer options": Target(fuzz_streams.transfer_options, fuzz_streams.transfer_option_examples),
+    "tunnel frames": Target(fuzz_streams.tunnel_frames, fuzz_streams.tunnel_frame_examples),
+    "entry paths": Target(
+        fuzz_streams.entry_paths, _of(b"a/b", b"../a", b"/a//b", b"a/.farhand-0123456789abcdef-00ff00ff.part")
+    ),
+    "excludes": Target(fuzz_streams.excludes, _of(b"*.o\n!a/**/b\n[!a-c]\n\\#x\0a/x.o")),
     "scanner": Target(_scanner, _of(b"for i in $(ls); do echo \"${i%.*}\" > 'a b' <<E\nE\ndone", b"cd -- ~/x; fg %1")),
 }
 

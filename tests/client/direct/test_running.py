@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,92 +20,16 @@ from farhand_client.direct.words import plain_command
 from farhand_client.handover import Handover, LostConnection
 from farhand_client.ui.unread_stdin import UnreadStdin
 from farhand_protocol import messages as m
-from farhand_protocol.connection import DEFAULT_LIMITS
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.events import ConnectionFailed
-from farhand_protocol.frames import Kind, encode_frame
+from farhand_protocol.frames import Kind
 from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled, SpawnFailed
 from farhand_protocol.states import Phase, Side
 from tests.support import pairs
+from tests.support.direct_peers import STARTED, WELCOME, Peer, acting, ended, out, whole
 from tests.support.fake_runs import ID
 from tests.support.pairs import frames, in_phase, message
-
-STARTED = message(1, m.Started(pid=7))
-WELCOME = {"type": "welcome", "features": (), "limits": {"message": 65536, "data": 1024, "window": 4096, "channels": 9}}
-
-
-def out(data: bytes, kind: int = Kind.STDOUT) -> bytes:
-    return encode_frame(kind, 1, data)
-
-
-def ended(outcome: Outcome | None = None, stdout: int = 0, stderr: int = 0, **more: Any) -> bytes:
-    outcome = outcome or Exited(code=0)
-    return message(1, m.Ended(outcome=outcome, stdout=stdout, stderr=stderr, duration=0.5, **more))
-
-
-def whole(data: bytes) -> list[pairs.Frame]:
-    """Return the whole frames in `data`."""
-    end = 0
-    while len(data) - end >= 8 and (size := 8 + int.from_bytes(data[end : end + 3], "big")) <= len(data) - end:
-        end += size
-    return frames(data[:end])
-
-
-class Peer:
-    """The service's end of the connection."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.sock.settimeout(20)
-        self.data = b""
-
-    def send(self, *frames_: bytes) -> None:
-        self.sock.sendall(b"".join(frames_))
-
-    def until(self, kind: type[m.Message]) -> m.AnyMessage:
-        """Wait for a message."""
-        while True:
-            for frame in whole(self.data):
-                if frame.kind == Kind.MESSAGE and isinstance(found := m.decode(frame.payload, DEFAULT_LIMITS), kind):
-                    return found
-            received = self.sock.recv(65536)
-            assert received, "the client has closed the connection"
-            self.data += received
-
-
-@contextlib.contextmanager
-def acting(
-    script: Callable[[Peer], None], *options: str, made: Callable[[socket.socket], Wire] = Wire
-) -> Iterator[DirectRun]:
-    """Run `script` as the service of a run, which is requested."""
-    ours, theirs = socket.socketpair()
-    peer = Peer(theirs)
-    failures: list[BaseException] = []
-
-    def act() -> None:
-        try:
-            script(peer)
-        except BaseException as error:  # noqa: BLE001  # raised below
-            failures.append(error)
-
-    thread = threading.Thread(target=act)
-    wire = made(ours)
-    wire.login_done = True
-    command = plain_command(["--id", ID, *options, "web", "prog"], lambda: None)
-    with CollectedSignals() as signals:
-        run = DirectRun(wire, WELCOME, {"type": "accepted"}, command, signals, UnreadStdin(None), None)
-        thread.start()
-        try:
-            run.request()
-            yield run
-        finally:
-            run.close()
-            wire.close()
-            thread.join(20)
-            theirs.close()
-    if failures:
-        raise failures[0]
 
 
 def result(*answers: bytes, options: tuple[str, ...] = ()) -> int | Handover:
@@ -177,6 +99,8 @@ def test_before_the_start_everything_is_still_to_come() -> None:
 
 
 GAP = message(1, m.GapNotice(stream="stdout", offset=0, bytes=5))
+
+
 CREDIT = message(1, m.Credit(stream="stdin", bytes=1))
 
 
@@ -337,72 +261,6 @@ def test_a_run_that_another_client_feeds_gets_nothing_from_here(tmp_path: Path) 
         handover = result(message(1, m.Started(pid=7, new=False)), options=("-i",))
     assert isinstance(handover, Handover)
     assert (handover.stdin, handover.stdin_over) == ([], True)
-
-
-def test_ctrl_c_is_passed_on_once_and_the_second_one_leaves(capfd: pytest.CaptureFixture[str]) -> None:
-    def script(peer: Peer) -> None:
-        peer.until(m.RunRequest)
-        peer.send(STARTED, message(0, m.Ping(id=1)))
-        peer.until(m.Pong)
-        os.kill(os.getpid(), signal.SIGINT)
-        assert peer.until(m.Signal) == m.Signal(number=signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        peer.until(m.Stop)
-        peer.until(m.Close)
-
-    with acting(script) as run:
-        assert run.go() == 130
-    assert capfd.readouterr().err == f"farhand: abandoned run {ID}; the service stops it\n"
-
-
-def test_a_stop_throws_output_away_and_waits_for_the_end(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    def script(peer: Peer) -> None:
-        peer.until(m.RunRequest)
-        peer.send(STARTED, out(b"seen"), message(0, m.Ping(id=1)))
-        peer.until(m.Pong)
-        os.kill(os.getpid(), signal.SIGTERM)
-        peer.until(m.Stop)
-        peer.send(out(b"unseen"), ended(Killed(reason="requested", signal=15), 10))
-        peer.until(m.Close)
-
-    with acting(script) as run:
-        assert run.go() == 143
-    assert capfdbinary.readouterr().out == b"seen"
-
-
-@pytest.mark.parametrize(("options", "stops"), [((), True), (("--on-disconnect", "keep"), False)])
-def test_a_second_signal_waits_no_longer_and_a_kept_run_is_left_at_once(options: tuple[str, ...], stops: bool) -> None:
-    def script(peer: Peer) -> None:
-        peer.until(m.RunRequest)
-        os.kill(os.getpid(), signal.SIGINT)
-        if stops:
-            peer.until(m.Stop)
-            os.kill(os.getpid(), signal.SIGINT)
-        peer.until(m.Close)
-
-    with acting(script, *options) as run:
-        assert run.go() == 130
-
-
-def test_nobody_reads_stdout_any_more() -> None:
-    def script(peer: Peer) -> None:
-        peer.until(m.RunRequest)
-        peer.send(STARTED, out(b"for nobody"))
-        peer.until(m.Stop)
-        peer.send(ended(Killed(reason="requested", signal=15), 10))
-        peer.until(m.Close)
-
-    reading, writing = os.pipe()
-    kept = os.dup(1)
-    os.dup2(writing, 1)
-    os.close(writing)
-    try:
-        with acting(script) as run:
-            os.close(reading)
-            assert run.go() == 141
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
 
 
 def test_a_request_that_the_service_does_not_accept_is_not_sent() -> None:

@@ -27,6 +27,7 @@ from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.states import Side
 from tests.support import openssh, warm
 from tests.support.client import TIMEOUT, new_id
+from tests.support.fronts import KINDS, Installation, acting_helper
 from tests.support.pairs import hello
 from tests.support.relay_board import Board
 from tests.support.service import Service, environment, running_service
@@ -252,3 +253,10 @@ def sock() -> Iterator[socket.socket]:
 @pytest.fixture
 async def board(sock: socket.socket) -> Board:
     return Board(sock)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    made = Installation.make(request.param, tmp_path_factory.mktemp("f"))
+    with acting_helper(made):
+        yield made

@@ -14,8 +14,9 @@ from farhand_server.admission.plan_memo import MAX_PLANS, PlanMemo
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import Policy, Subject, default_policy
 from farhand_server.runs.plan import USUAL_REQUEST, Plan
-from tests.server.admission.test_plan import DIRECTORIES, HOME, ON_A_TERMINAL, OWNER
+from tests.server.admission.test_plan import ON_A_TERMINAL
 from tests.support.history import uuid7
+from tests.support.plans import DIRECTORIES, HOME, OWNER
 
 CALLER = Caller(OWNER, HOME, Subject("ada", 1000, local=True, home=b"/home/ada"))
 CONFIG = ServiceConfig.model_validate({}, context=DIRECTORIES)

@@ -14,7 +14,7 @@ from farhand_server.credentials import Credentials
 from farhand_server.policy import Policy, Rule, Subject, default_policy
 from farhand_server.runs.environment import Home
 from farhand_server.runs.plan import AllowedTransfer, Plan
-from tests.server.admission.test_plan import DIRECTORIES, RUN_ID
+from tests.support.plans import DIRECTORIES, RUN_ID
 
 KEY = "SHA256:" + "A" * 43
 ADA = Credentials("ada", 1000, 1000, (1000, 4))
