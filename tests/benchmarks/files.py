@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from .clients import Clients
+from .made_files import make_files, make_large_file
 from .workload import (
     FARHAND,
     FARHAND_DIRECT,
@@ -30,9 +30,6 @@ from .workload import (
 
 SMALL_FILE: Final = 4 << 10
 """Bytes of a small file: more than half of those on a usual machine are no larger."""
-
-PER_DIRECTORY: Final = 100
-"""Files in one directory."""
 
 Command = Callable[[], tuple[str, ...]]
 
@@ -159,25 +156,13 @@ class Files:
         os.sync()
 
     def _make_large(self) -> None:
-        if not self._large.exists():
-            with self._large.open("wb") as file:
-                for _ in range(self._sizes.file >> 20):
-                    file.write(random.randbytes(1 << 20))
+        make_large_file(self._large, self._sizes.file)
 
     def _make_small(self) -> None:
-        self._make_files(self._small, self._sizes.files, SMALL_FILE)
+        make_files(self._small, self._sizes.files, SMALL_FILE)
 
     def _make_tree(self) -> None:
-        self._make_files(self._tree, self._sizes.tree, 1)
-
-    def _make_files(self, directory: Path, count: int, size: int) -> None:
-        if directory.exists():
-            return
-        for number in range(count):
-            below = directory / f"{number // PER_DIRECTORY:04}"
-            if number % PER_DIRECTORY == 0:
-                below.mkdir(parents=True)
-            (below / f"file-{number:06}").write_bytes(random.randbytes(size))
+        make_files(self._tree, self._sizes.tree, 1)
 
     def _check(self, source: Path, contestant: str) -> None:
         """Raise RuntimeError if the copy lacks anything. Farhand and rsync say so themselves; this is about paths."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .clients import Clients
+from .made_files import make_files, make_large_file
 from .workload import FARHAND, FARHAND_DIRECT, OPENSSH, Goal, Sample, Sizes, Workload
 
 SMALL_FILE: Final = 4 << 10
@@ -103,16 +104,10 @@ class Programs:
         os.sync()
 
     def _make_large(self) -> None:
-        if not self._large.exists():
-            with self._large.open("wb") as file:
-                for _ in range(self._sizes.file >> 20):
-                    file.write(random.randbytes(1 << 20))
+        make_large_file(self._large, self._sizes.file)
 
     def _make_small(self) -> None:
-        if not self._small.exists():
-            self._small.mkdir()
-            for number in range(self._sizes.files):
-                (self._small / f"file-{number:06}").write_bytes(random.randbytes(SMALL_FILE))
+        make_files(self._small, self._sizes.files, SMALL_FILE)
 
     def _make_repository(self) -> None:
         if self._repository.exists():

@@ -21,6 +21,15 @@ SHIM_MARK: Final = b"farhand"
 _SHIM_SIZE: Final = 4096
 """Bytes in which that is looked for: a shim is a script of some lines."""
 
+NO_OTHER_USES: Final = (
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+)
+"""Options that leave out what ssh's configuration says for other uses of a host."""
+
 _INSTALLED: Final = (
     "$HOME/.local/bin",
     "$HOME/.local/share/farhand/bin",
@@ -66,12 +75,7 @@ def ssh_words(ssh: str, address: Address, *, asks: bool, own: bool, timeout: flo
     and never is one itself. It has `timeout` seconds for each address.
     """
     options = [
-        # Whatever ssh's configuration says for other uses of the host.
-        "ClearAllForwardings=yes",
-        "ForwardAgent=no",
-        "ForwardX11=no",
-        "PermitLocalCommand=no",
-        "RemoteCommand=none",
+        *NO_OTHER_USES,
         "RequestTTY=no",
         "ControlMaster=no",
         f"BatchMode={'no' if asks else 'yes'}",

@@ -6,17 +6,14 @@ import subprocess
 from dataclasses import dataclass
 from typing import Final
 
+from farhand_client.connection.ssh_program import NO_OTHER_USES
 from farhand_client.errors import AddressError
 
 CONFIG_TIMEOUT: Final = 15.0
 """Seconds for `ssh -G`, which may ask programs (Match exec)."""
 
 OWN_OPTIONS: Final = (
-    # Whatever ssh's configuration says for other uses of the host.
-    "ClearAllForwardings=yes",
-    "ForwardAgent=no",
-    "PermitLocalCommand=no",
-    "RemoteCommand=none",
+    *NO_OTHER_USES,
     # A connection that has been dead for a minute ends: nobody has to guess whether something is still going on.
     "ServerAliveInterval=15",
     "ServerAliveCountMax=4",
