@@ -13,6 +13,10 @@ from tests.support.remote_shells import RemoteShell, RemoteShells
 
 pytestmark = pytest.mark.needs("rsync", "ssh", "sshd")
 
+WHEN = 1_700_000_000
+"""Seconds since the epoch. rsync compares times in whole seconds: what it says of two changes at nearly the same time
+would depend on when the second ends."""
+
 ITEMS = ("rsync", "-a", "--out-format=%i %n")
 """As `-i` does, without the line `sending incremental file list`."""
 
@@ -27,8 +31,8 @@ def make_source(directory: Path, *, seed: int = 1, files: int = 20, size: int = 
         file.write_bytes(chance.randbytes(chance.randrange(size)))
         file.chmod(0o755 if number % 5 == 0 else 0o640)
     (source / "a link").symlink_to("it's below/nowhere")
-    for path in sorted(source.rglob("*"), reverse=True):
-        os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
+    for path in (*sorted(source.rglob("*"), reverse=True), source):
+        os.utime(path, (WHEN, WHEN), follow_symlinks=False)
     return source
 
 
@@ -39,6 +43,7 @@ async def test_push_pull_and_delete(shells: RemoteShells, tmp_path: Path) -> Non
         said = [await shell.act(*rsync, f"{source}/", f"web:{there}/")]
         (source / "a link").unlink()
         shutil.rmtree(source / "it's below")
+        os.utime(source, (WHEN + 1, WHEN + 1))
         said.append(await shell.act(*rsync, "--delete", "-s", f"{source}/", f"web:{there}/"))
         said.append(await shell.act(*rsync, f"web:{there}/", f"{back}/"))
         # The receiver reports what it has deleted while the sender names what it sends.
