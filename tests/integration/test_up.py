@@ -25,7 +25,7 @@ def test_a_fresh_account_is_up_with_one_command_and_nothing_is_left_after_remove
         me farhand run web -- hostname
         tree /home/ann /home/me | grep -v -e history.db -e audit -e /tickets >/tmp/first
         echo "== again"
-        me farhand up ann@web
+        me farhand up web  # the name that it has here, for ssh another account
         tree /home/ann /home/me | grep -v -e history.db -e audit -e /tickets | diff /tmp/first -
         echo "== remove"
         me farhand up --remove web

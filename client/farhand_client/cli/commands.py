@@ -56,8 +56,9 @@ _SUMMARY: Final = "Run commands on another machine and find out exactly how they
 _NOTES: Final = (
     "`farhand COMMAND --help` describes a command; `farhand --version` prints the version. FARHAND_DEBUG=1 in the "
     "environment shows the traceback of an error.",
-    "HOST is [user@]name[:port], unix:PATH, or a name from ~/.config/farhand/config.toml. It may be left out "
-    "where default_host of that file or the variable FARHAND_HOST names one: farhand run -- uname -a.",
+    "HOST is [user@]name[:port], ssh:[user@]name for a service reached through ssh, unix:PATH, or a name from "
+    "~/.config/farhand/config.toml or ~/.ssh/config. It may be left out where default_host of the former or the "
+    "variable FARHAND_HOST names one: farhand run -- uname -a.",
 )
 
 
@@ -106,7 +107,12 @@ def _usage() -> str:
     from farhand_client.ui.text import wrap_words
 
     columns = help_columns()
-    listed = [line for name, text in COMMANDS.items() for line in wrap_words(f"{name:8} {text}", columns - 2, " " * 9)]
+    width = max(map(len, COMMANDS)) + 1
+    listed = [
+        line
+        for name, text in COMMANDS.items()
+        for line in wrap_words(f"{name:{width}}{text}", columns - 2, " " * width)
+    ]
     parts = [
         ["usage: farhand COMMAND …"],
         wrap_words(_SUMMARY, columns),

@@ -66,6 +66,10 @@ def forward_command(arguments: Sequence[str]) -> int:
         from .forward_kept import list_kept
 
         return list_kept(options)
+    if options.all and options.host is None:
+        from .forward_kept import cancel_all
+
+        return cancel_all(options)
     options.host = options.host or required_default(parser)
     if options.add or options.cancel:
         from .forward_kept import change_kept
@@ -161,7 +165,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"{chosen[0]} and {chosen[1]} cannot be combined")
     some = bool(options.forwards)
     if options.all and not options.cancel:
-        parser.error("--all is for --cancel: it ends all forwards of HOST")
+        parser.error("--all is for --cancel: it ends all kept forwards of HOST, or of all hosts")
     match chosen:
         case ["--list"] if some:
             parser.error("--list shows all forwards; -L, -R and -D have no meaning with it")
@@ -203,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--list", action="store_true", help="show the kept forwards of all hosts, or those of HOST")
     add("--add", action="store_true", help="add forwards to the kept ones of HOST")
     add("--cancel", action="store_true", help="end kept forwards of HOST")
-    add("--all", action="store_true", help="with --cancel: all of them")
+    add("--all", action="store_true", help="with --cancel: all of HOST, or without HOST all of all hosts")
     add("-v", "--verbose", action="store_true", help="say where forwards listen, and when connections begin and end")
     add("--json", action="store_true", help="print events, or with --list the forwards, as JSON, one object per line")
     add(

@@ -149,6 +149,17 @@ def change_kept(options: argparse.Namespace) -> int:
     return _change(options, place, verb)
 
 
+def cancel_all(options: argparse.Namespace) -> int:
+    """End the kept forwards of all hosts, and return the exit code. Raises `KeptError`."""
+    for place in kept_places():
+        try:
+            _change(options, place, "end")
+        except KeptError:
+            if place.is_alive() and place.socket.exists():  # otherwise it ends by itself
+                raise
+    return 0
+
+
 def _change(options: argparse.Namespace, place: KeptPlace, verb: ControlVerb) -> int:
     request = ControlRequest(verb, with_local_paths(options.forwards))
     report = ask(place, request, timeout=options.connect_timeout)

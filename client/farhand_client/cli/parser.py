@@ -27,9 +27,9 @@ _OTHERWISE: Final = {
     "-A": "the ssh-agent is forwarded by farhand run and shell",
     "-N": "farhand forward runs no command, with or without it",
     "-g": "write *:PORT for a port that is open on all addresses",
-    "-J": "there are no jump hosts",
+    "-J": "hosts on the way are named by --via HOST[,HOST…]",
     "-v": "FARHAND_DEBUG=1 in the environment shows the traceback of an error",
-    "-o": "options of ssh do not apply; hosts are described in config.toml",
+    "-o": "options of ssh are for farhand rsh; hosts are described in config.toml and ~/.ssh/config",
 }
 """How to do what an option means to ssh(1), for commands that have no option of that name."""
 

@@ -53,7 +53,8 @@ def shims_command(arguments: Sequence[str]) -> int:
         print_message(str(error))
         return EXIT_USAGE
     except OSError as error:
-        print_message(f"{error.filename or directory}: {error.strerror}")
+        doing = "removed from" if options.remove else "written to"
+        print_message(f"the programs cannot be {doing} {directory}: {error.strerror}")
         return EXIT_FAILURE
 
 

@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="stop runs that are in the way; remove a host that is gone from here"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one object per step")
-    parser.add_argument("host", metavar="[USER@]HOST", help="as for ssh; with --remove also the name in config.toml")
+    parser.add_argument(
+        "host", metavar="[USER@]HOST", help="as for ssh, or the name in config.toml that farhand up has given"
+    )
     return parser
 
 

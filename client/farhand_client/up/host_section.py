@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from farhand_client.errors import AddressError, FarhandError
+from farhand_client.errors import AddressError, ConnectError, FarhandError
 
 _HEADER: Final = re.compile(r"^[ \t]*\[(?!\[)(?P<keys>[^\n]*?)\][ \t]*(?:#(?P<comment>[^\n]*))?$")
 
@@ -61,6 +61,22 @@ def sections_of(text: str) -> list[HostSection]:
             last -= 1
         found.append(HostSection(name, str(entry.get("address", "")), made_for, number, last))
     return found
+
+
+def section_of(path: Path, host: str) -> HostSection | None:
+    """Return the section of the file that has `host` as its name. Raises `AddressError` if the file is not TOML."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return next((section for section in sections_of(text) if section.name == host), None)
+
+
+def not_by_ssh(error: ConnectError, section: HostSection | None, path: Path) -> ConnectError:
+    """Return `error`, with what to do if the host is one of `config.toml` that ssh need not know by that name."""
+    if section is None or section.made_for is not None:
+        return error
+    return ConnectError(
+        f"{error}; {path} has {section.name} with the address {section.address!r}, but farhand up goes by ssh: give "
+        "the name by which ssh knows the machine, [USER@]HOST"
+    )
 
 
 def with_host(text: str, name: str, address: str, made_for: str) -> str:

@@ -26,7 +26,7 @@ from farhand_protocol.sshformat import PublicKey
 
 from .conversation import FarConversation, UpFailed, facts_text
 from .fitting import FarPlatform
-from .host_section import changed_file, sections_of, with_host
+from .host_section import changed_file, not_by_ssh, section_of, sections_of, with_host
 from .offered_keys import fingerprint_of, offered_keys
 from .ssh import SshDestination, destination
 from .system_units import system_units
@@ -61,13 +61,19 @@ class UpRequest:
 def raise_host(request: UpRequest, show: ShowStep) -> str:
     """Install, start and name the service. Return the name under which it can be used. Raises `FarhandError`."""
     ssh = find_ssh()
-    target = destination(ssh, request.host)
-    name = request.name or target.name
+    path = config_directory() / "config.toml"
+    section = section_of(path, request.host)
+    made_for = section and section.made_for
+    target = destination(ssh, made_for or request.host)
+    name = request.name or (request.host if made_for else target.name)
     _check_name_free(name, request.host)
     keys = asyncio.run(offered_keys(request.identities))
     with FarConversation(ssh, target, system=request.system, python=request.python) as far:
         far.begin()
-        facts = far.ask("look")
+        try:
+            facts = far.ask("look")
+        except ConnectError as error:
+            raise not_by_ssh(error, section, path) from None
         _check(facts, request)
         show("connect", f"{target.text}: {facts_text(facts)}", changed=False, facts=facts)
         platform = FarPlatform.of(facts)

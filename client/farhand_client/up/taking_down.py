@@ -14,7 +14,7 @@ from farhand_client.trust import KnownHostsError
 from farhand_client.trust.known_hosts import KnownHosts
 
 from .conversation import FarConversation, facts_text
-from .host_section import changed_file, sections_of, without_host
+from .host_section import changed_file, not_by_ssh, section_of, sections_of, without_host
 from .raising import ShowStep, UpRequest
 from .ssh import SshDestination, destination
 
@@ -25,7 +25,9 @@ def take_down(request: UpRequest, show: ShowStep) -> None:
     With `force`, runs that are still going on are stopped, and a machine that cannot be reached is forgotten here.
     """
     ssh = find_ssh()
-    target = destination(ssh, _made_for(request.host) or request.host)
+    path = config_directory() / "config.toml"
+    section = section_of(path, request.host)
+    target = destination(ssh, (section and section.made_for) or request.host)
     user, port = target.user or "", DEFAULT_PORT
     try:
         with FarConversation(ssh, target, system=request.system, python=request.python) as far:
@@ -46,16 +48,9 @@ def take_down(request: UpRequest, show: ShowStep) -> None:
                     show("remove", f"{kept}, and stays", changed=False)
     except ConnectError as error:
         if not request.force or request.dry_run:
-            raise
+            raise not_by_ssh(error, section, path) from None
         show("remove", f"{error}; only what is here is removed", changed=False)
     _forget(target, user, port, request, show)
-
-
-def _made_for(host: str) -> str | None:
-    """Return how the machine that config.toml calls `host` is reached by ssh, if farhand up has named it."""
-    path = config_directory() / "config.toml"
-    text = path.read_text(errors="replace") if path.exists() else ""
-    return next((section.made_for for section in sections_of(text) if section.name == host), None)
 
 
 def _forget(target: SshDestination, user: str, port: int, request: UpRequest, show: ShowStep) -> None:

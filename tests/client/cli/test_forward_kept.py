@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from farhand_client.cli import forward_kept
-from farhand_client.cli.forward_kept import change_kept, keep_forwards, list_kept
+from farhand_client.cli.forward_kept import cancel_all, change_kept, keep_forwards, list_kept
 from farhand_client.errors import AddressError
 from farhand_client.forwards.specs import parse_spec
 from farhand_client.kept.place import KeptError, KeptPlace, kept_place
@@ -112,6 +112,25 @@ def test_forwards_are_cancelled_one_by_one_or_all(asked: Asked) -> None:
     assert change_kept(options(forwards=[SPEC])) == 0
     assert change_kept(options(all=True)) == 0
     assert asked.requests == [ControlRequest("cancel", (SPEC,)), ControlRequest("end")]
+
+
+def test_the_forwards_of_all_hosts_are_cancelled_at_once_even_if_one_process_has_just_ended(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward_kept, "kept_places", lambda: [kept_place(host) for host in ("web", "gone", "db")])
+    kept_place("db").socket.touch()
+
+    def ask(place: KeptPlace, request: ControlRequest, timeout: float = 5.0) -> dict[str, Any]:
+        if place == kept_place("gone"):
+            raise KeptError("it has ended")
+        return asked(place, request, timeout)
+
+    monkeypatch.setattr(forward_kept, "ask", ask)
+    assert cancel_all(options(host=None, all=True)) == 0
+    assert asked.requests == [ControlRequest("end"), ControlRequest("end")]
+    kept_place("gone").socket.touch()
+    with pytest.raises(KeptError, match="it has ended"):
+        cancel_all(options(host=None, all=True))
 
 
 def test_a_wrong_host_is_refused_before_anything_is_started(asked: Asked) -> None:

@@ -59,7 +59,10 @@ def test_a_similar_option_is_suggested_for_one_that_does_not_exist(capsys: pytes
         ("-p", "-p; the port is part of HOST: name:port"),
         ("-p22", "-p22; the port is part of HOST: name:port"),
         ("-l", "-l; the user is part of HOST: user@name"),
-        ("-oPort=22", "-oPort=22; options of ssh do not apply; hosts are described in config.toml"),
+        (
+            "-oPort=22",
+            "-oPort=22; options of ssh are for farhand rsh; hosts are described in config.toml and ~/.ssh/config",
+        ),
         ("-pager", "-pager"),
         ("-L", "-L; connections are forwarded by farhand forward, run and shell"),
     ],

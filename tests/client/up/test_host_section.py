@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.errors import AddressError, FarhandError
-from farhand_client.up.host_section import changed_file, sections_of, with_host, without_host
+from farhand_client.errors import AddressError, ConnectError, FarhandError
+from farhand_client.up.host_section import changed_file, not_by_ssh, section_of, sections_of, with_host, without_host
 
 OTHERS = """\
 # My hosts
@@ -124,3 +124,18 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"\xff")
     with pytest.raises(AddressError, match="not UTF-8"), changed_file(tmp_path / "config.toml"):
         pass
+
+
+def test_a_name_that_only_config_toml_has_is_told_from_one_that_farhand_up_has_given(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    failure = ConnectError("ssh to db has failed")
+    assert not_by_ssh(failure, section_of(path, "db"), path) is failure
+    path.write_text(with_host(OTHERS, "web", "ann@web", "ann@web.example"))
+    assert not_by_ssh(failure, section_of(path, "web"), path) is failure
+    found = section_of(path, "web")
+    assert found is not None
+    assert found.made_for == "ann@web.example"
+    advised = str(not_by_ssh(failure, section_of(path, "db"), path))
+    assert advised.startswith(
+        f"ssh to db has failed; {path} has db with the address 'me@db', but farhand up goes by ssh"
+    )
