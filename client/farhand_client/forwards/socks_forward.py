@@ -41,7 +41,7 @@ class SocksForward(LocalForward):
             if request is not None and request.command == "associate":
                 await relay_datagrams(connected, request, self._tunnel, origin, self._purpose)
             elif request is not None:
-                flow = await connect_and_answer(request, send, connect)
+                flow = await connect_and_answer(request, send, connect, Flow.reset)
         except (SocksError, FarhandError) as error:
             self._report("refused", connection, error)
         finally:
@@ -75,7 +75,7 @@ class RemoteSocksForward(RemoteForward):
         try:
             request = await socks_request(reader.read, send)
             if request is not None:
-                there = await connect_and_answer(request, send, connect)
+                there = await connect_and_answer(request, send, connect, _abort)
         except (SocksError, FarhandError) as error:
             self._report("refused", connection, error)
         finally:
@@ -84,3 +84,7 @@ class RemoteSocksForward(RemoteForward):
         if there is not None:
             with self._reporting(connection):
                 await splice((reader, writer), there)
+
+
+def _abort(streams: Streams) -> None:
+    streams[1].transport.abort()

@@ -47,11 +47,15 @@ async def socks_request(receive: ReceiveSome, send: SendAll) -> SocksRequest | N
 
 
 async def connect_and_answer(
-    request: SocksRequest, send: SendAll, connect: Callable[[InetTarget], Awaitable[_Opened]]
+    request: SocksRequest,
+    send: SendAll,
+    connect: Callable[[InetTarget], Awaitable[_Opened]],
+    give_up: Callable[[_Opened], None],
 ) -> _Opened:
     """Connect to what is requested with `connect`, answer whether that worked, and return the connection.
 
-    Raises `SocksError` if something else is requested, what `connect` raises, and OSError.
+    `give_up` gets a connection whose program has gone before the answer. Raises `SocksError` if something else is
+    requested, what `connect` raises, and OSError.
     """
     if request.command != "connect":
         await send(request.answer("command"))
@@ -64,5 +68,9 @@ async def connect_and_answer(
     except FarhandError as error:
         await send(request.answer(error.cause if isinstance(error, ForwardError) else "failed"))
         raise
-    await send(request.answer("granted"))
+    try:
+        await send(request.answer("granted"))
+    except BaseException:
+        give_up(opened)
+        raise
     return opened

@@ -11,7 +11,7 @@ import pytest
 
 from farhand_client import ForwardError, ForwardEvent
 from farhand_client.forwards import socks_server
-from farhand_client.forwards.socks import SocksDatagram, SocksError, datagram_from
+from farhand_client.forwards.socks import SocksDatagram, SocksError, SocksRequest, datagram_from
 from farhand_forwards.targets import InetTarget
 from tests.support.fake_forward_worker import FakeWorkers, forwarding_client, target
 
@@ -196,4 +196,31 @@ async def test_connections_say_where_they_lead(tmp_path: Path, remote: bool) -> 
         assert (await reader.readexactly(13))[-1:] == b"x"
         (connection,) = forward.connections
         assert connection.target == InetTarget("127.0.0.1", port)
+        writer.close()
+
+
+@SIDES
+async def test_a_connection_that_nobody_waits_for_any_more_is_given_up(
+    tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+
+    async def wait_for_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        ended.set()
+
+    def gone(*words: object) -> bytes:
+        raise ConnectionResetError("the program has gone")
+
+    monkeypatch.setattr(SocksRequest, "answer", gone)
+    async with (
+        forwarding_client(tmp_path, FakeWorkers().behave) as client,
+        target(wait_for_the_end) as port,
+        client.forward_socks(listen_host="127.0.0.1", remote=remote) as forward,  # type: ignore[call-overload]
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", forward.port)
+        writer.write(b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2))
+        async with asyncio.timeout(20):
+            await ended.wait()
         writer.close()

@@ -69,7 +69,7 @@ async def test_a_connection_is_granted() -> None:
         targets.append(target)
         return "connected"
 
-    assert await connect_and_answer(REQUEST, program.send, connect) == "connected"
+    assert await connect_and_answer(REQUEST, program.send, connect, print) == "connected"
     assert targets == [InetTarget("web", 80)]
     assert program.answers == b"\x05\x00" + ZEROS
 
@@ -84,7 +84,7 @@ async def test_an_error_is_answered_and_raised(error: Exception, code: int) -> N
         raise error
 
     with pytest.raises(type(error)):
-        await connect_and_answer(REQUEST, program.send, connect)
+        await connect_and_answer(REQUEST, program.send, connect, print)
     assert program.answers == bytes((5, code)) + ZEROS
 
 
@@ -98,5 +98,19 @@ async def test_what_is_not_served_is_refused_without_connecting(request_: SocksR
         raise AssertionError("nothing is to be connected")
 
     with pytest.raises(SocksError):
-        await connect_and_answer(request_, program.send, connect)
+        await connect_and_answer(request_, program.send, connect, print)
     assert program.answers == bytes((5, code)) + ZEROS
+
+
+async def test_a_connection_whose_program_is_gone_before_the_answer_is_given_up() -> None:
+    given_up: list[str] = []
+
+    async def gone(data: bytes) -> None:
+        raise ConnectionResetError
+
+    async def connect(target: InetTarget) -> str:
+        return "connected"
+
+    with pytest.raises(ConnectionResetError):
+        await connect_and_answer(REQUEST, gone, connect, given_up.append)
+    assert given_up == ["connected"]
