@@ -102,11 +102,12 @@ class ClientTunnel:
                     await _raise_unless_lost(run, last=attempt == MAX_TUNNELS_TRIED)
         raise AssertionError("the last attempt returns or raises")
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` in a task that ends with the tunnel's client at the latest."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do `work` in a task that ends with the tunnel's client at the latest; return the task."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Call `close` when the client is closed."""

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from farhand_forwards.flow import Flow
+from farhand_forwards.relay import reset_socket
 from farhand_forwards.targets import ForwardTarget
 
 from .client_tunnel import typed
@@ -35,7 +36,12 @@ async def open_socket(tunnel: ClientTunnel, target: ForwardTarget) -> socket.soc
     except BaseException:
         flow.reset()
         raise
-    tunnel.spawn(_relay(flow, kept))
+
+    def ended(task: asyncio.Task[None]) -> None:
+        flow.reset()  # unless it has ended; a task that is cancelled at once never begins
+        reset_socket(kept)
+
+    tunnel.spawn(_relay(flow, kept)).add_done_callback(ended)
     return given
 
 

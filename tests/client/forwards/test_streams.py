@@ -133,6 +133,14 @@ async def test_a_socket_may_be_used_by_a_thread(tmp_path: Path) -> None:
         assert answers == [b"hello end"]
 
 
+async def test_a_socket_of_a_client_that_is_closed_at_once_is_reset(tmp_path: Path) -> None:
+    async with forwarding_client(tmp_path, FakeWorkers().behave) as client, target() as port:
+        given = await client.open_socket("127.0.0.1", port)
+        await client.close()
+        with given, pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(given, 10)
+
+
 async def test_tls_may_be_begun_on_a_connection(tmp_path: Path) -> None:
     async with forwarding_client(tmp_path, FakeWorkers().behave) as client, target() as port:
         _, writer = await client.open_connection("127.0.0.1", port)
