@@ -188,8 +188,13 @@ def lost_run_error(
 ) -> ConnectionLost:
     """Return a copy of `why` that adds what is known of the run requested by `opening` at the service called `name`.
 
-    Without `started`, it is unknown even whether the run started.
+    Without `started`, it is unknown even whether the run started. Nobody has asked for the run of a tunnel, and nobody
+    can attach to it: about that one nothing is added.
     """
+    if isinstance(opening, m.RunRequest) and opening.forward is not None:
+        of_tunnel = ConnectionLost(str(why))
+        of_tunnel.__cause__ = why.__cause__
+        return of_tunnel
     text = f"{why}; run {opening.id} was under way and its outcome is unknown: "
     text += "the command may have run, up to any point"
     attach = f"to attach to it again: farhand attach {name} {opening.id}"

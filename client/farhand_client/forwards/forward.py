@@ -63,7 +63,10 @@ class Forward(ABC):
         try:
             await self._listen()
         except BaseException:
-            self._held.close()
+            self._listens = False
+            for task in self._tasks:  # it may have listened for a moment
+                task.cancel()
+            self._release_if_over()
             raise
         tunnel.on_close(self.close)
         return self
@@ -138,7 +141,13 @@ class Forward(ABC):
             call_back(self._watch, ForwardEvent(kind, connection, error))
 
     async def _serve(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` for a connection, in the task that was made for it; it is cancelled when the forward is closed."""
+        """Do `work` for a connection, in the task that was made for it; it is cancelled when the forward is closed.
+
+        Raises `ForwardRefused` if the forward was closed before the task began.
+        """
+        if self._closed.is_set():
+            work.close()
+            raise ForwardRefused("failed", "the forward was closed")
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -266,7 +275,8 @@ class RemoteForward(Forward):
         while True:
             await asyncio.wait([self._listening.run.ended])
             why = self._listening.run.ended.result()
-            self._report("lost", error=why)
+            if _may_pass(why):
+                self._report("lost", error=why)
             failure = await self._listen_again(why)
             if failure is not None:
                 self._failure = failure

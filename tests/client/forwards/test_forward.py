@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import socket
 from pathlib import Path
 
 import pytest
 
-from farhand_client import ForwardError, ForwardEvent, RequestRefused, TunnelLost
+from farhand_client import ConnectionLost, ForwardError, ForwardEvent, RequestRefused, TunnelLost
 from farhand_client.forwards import client_tunnel
+from farhand_client.forwards import forward as forward_module
 from farhand_client.forwards.specs import parse_spec
-from farhand_forwards.targets import InetTarget, UnixTarget
+from farhand_forwards.accepting import Accepted, LocalListener
+from farhand_forwards.listening import listen_at
+from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
 from farhand_protocol.errors import ErrorCode
 from tests.support.fake_forward_worker import FakeWorkers, echo, forwarding_client, target
-from tests.support.fake_service import Behaviour, refusing
+from tests.support.fake_service import Behaviour, FakeRun, refusing
 
 
 async def exchanged(host: str, port: int, data: bytes = b"hello") -> bytes:
@@ -198,6 +202,28 @@ async def test_closing_the_client_closes_its_forwards_and_every_task_ends(tmp_pa
     assert left == []
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["closed", "stopped"])
+async def test_a_connection_that_was_just_accepted_when_its_forward_ended_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    callbacks: list[Accepted] = []
+
+    async def listen(where: ForwardTarget, accepted: Accepted) -> LocalListener:
+        callbacks.append(accepted)
+        return await listen_at(where, accepted)
+
+    monkeypatch.setattr(forward_module, "listen_at", listen)
+    workers = FakeWorkers()
+    ours, theirs = socket.socketpair()
+    async with forwarding_client(tmp_path, workers.behave) as client, target() as port:
+        forward = await client.forward_local("127.0.0.1", port)
+        await (forward.stop_listening() if stops else forward.close())
+        with ours, theirs, pytest.raises(ForwardRefused, match="the forward was closed"):
+            await callbacks[0](theirs, "127.0.0.1:1")
+        assert forward.connections == ()
+        assert workers.tunnels[0].reports() == []
+
+
 async def test_after_a_worker_was_killed_the_next_connection_has_another_one(tmp_path: Path) -> None:
     events, workers = Events(), FakeWorkers()
     async with forwarding_client(tmp_path, workers.behave) as client, target() as port:
@@ -243,6 +269,38 @@ async def test_a_remote_forward_fails_when_the_service_refuses_another_worker(tm
         with pytest.raises(RequestRefused, match="the policy denies forwards"):
             await back.wait_closed()
         await back.close()
+
+
+async def test_a_remote_forward_whose_client_has_lost_its_connection_fails_at_once_and_speaks_of_no_run(
+    tmp_path: Path,
+) -> None:
+    events, workers = Events(), FakeWorkers()
+    async with forwarding_client(tmp_path, workers.behave) as client:
+        back = await client.forward_remote("127.0.0.1", 1, listen_host="127.0.0.1", watch=events)
+        workers.runs[0].client.cut()
+        with pytest.raises(ConnectionLost) as raised:
+            await back.wait_closed()
+        assert [event.kind for event in events] == ["failed"]
+        assert str(raised.value).endswith("was closed by the peer")
+        assert not raised.value.may_have_run
+
+
+async def test_a_forward_whose_beginning_is_cancelled_leaves_no_connection(tmp_path: Path) -> None:
+    requested = asyncio.Event()
+
+    async def never_start(run: FakeRun) -> None:
+        requested.set()
+        await run.lost()
+
+    async with forwarding_client(tmp_path, never_start) as client:
+        beginning = asyncio.ensure_future(client.forward_local("web", 80, listen_path=tmp_path / "x").__aenter__())
+        await requested.wait()
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "x")
+        beginning.cancel()
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
 
 
 @pytest.mark.parametrize("how", ["denied", "old"])
