@@ -38,6 +38,7 @@ class PendingFile:
     __slots__ = (
         "basis",
         "blake3",
+        "differs",
         "entry",
         "failed",
         "full",
@@ -56,7 +57,7 @@ class PendingFile:
         self.state = LISTED
         self.basis = wire.NOTHING
         self.have = bytearray()
-        self.full = self.failed = False
+        self.full = self.failed = self.differs = False
         self.size = self.sent = self.kept = 0
         self.blake3 = self.sha256 = b""
 
@@ -188,7 +189,7 @@ class Answers:
     def _skip(self, frame: wire.Skip) -> None:
         for number in range(frame.number, frame.number + frame.files):
             file = self.files.pop(number, None)
-            if file is None or file.state != LISTED:
+            if file is None or file.state not in (LISTED, SENT) or file.sent or file.differs:
                 what = "is no file without an answer" if file is None else "was wanted"
                 raise wire.WireError(f"a Skip of entry {number}, which {what}")
             if self._options.in_range(file.entry.size, file.entry.mtime):  # the others are only left out

@@ -35,6 +35,7 @@ class ArrivingFile:
         "basis",
         "begun",
         "content",
+        "differs",
         "entry",
         "held",
         "left",
@@ -45,6 +46,7 @@ class ArrivingFile:
         "spent",
         "stage",
         "temporary",
+        "told",
     )
 
     def __init__(self, entry: wire.Entry) -> None:
@@ -65,6 +67,10 @@ class ArrivingFile:
         """What lets the next file be prepared."""
         self.names: list[wire.Entry] = []
         """Its further names, which are made once it is in place."""
+        self.told = False
+        """Whether it is worth telling that mode or time were set, if its content is up to date."""
+        self.differs = False
+        """Whether its content is known to differ, with `dry_run`."""
         self.begun = 0.0
         self.held = 0
         """Bytes of memory that count for it."""

@@ -63,6 +63,24 @@ class Attributes:
         self._times = options.times
         self._xattrs = options.xattrs
 
+    def differ(self, status: os.stat_result, place: bytes, packed: bytes) -> bool:
+        """Return whether what is there has another owner than requested, or lacks some of the extended attributes.
+        `place` is its path. Raises `wire.WireError`."""
+        uid, gid = self._owner
+        if uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
+            return True
+        if not self._xattrs or sys.platform != "linux" or stat.S_ISLNK(status.st_mode):
+            return False
+        for name, value in wire.unpack_xattrs(packed):
+            if name.startswith(_KEPT_XATTRS):
+                try:
+                    if os.getxattr(place, name, follow_symlinks=False) != value:
+                        return True
+                except OSError as error:
+                    if error.errno not in _UNSUPPORTED:
+                        return True
+        return False
+
     def set_for_file(self, fd: int, mode: int, mtime: int, xattrs: bytes) -> None:
         """Set those of an open file. Raises OSError, `wire.WireError`."""
         if self._owner != (-1, -1):
@@ -94,7 +112,8 @@ class Attributes:
                 os.utime(place, ns=(time.time_ns(), mtime))
 
     def set_for_new_directory(self, directory: Directory, xattrs: bytes) -> None:
-        """Set the owner and extended attributes of an open directory. Raises OSError, `wire.WireError`."""
+        """Set the owner and extended attributes of an open directory, or of a file that stays. Raises OSError,
+        `wire.WireError`."""
         with _Usable(directory) as place:
             if self._owner != (-1, -1):
                 os.chown(place, *self._owner)

@@ -48,7 +48,8 @@ class Contents:
         self._placing = placing
         self._sink = sink
         self._cancelled = cancelled
-        self._in_place = options.in_place and sink is None
+        self._in_place = options.in_place and sink is None and not options.dry_run
+        self._comparing = options.dry_run
         self._void: set[int] = set()
         self._receiving = 0
         self.committer = Committer(durability, options.sync, self._done, self._not_committed)
@@ -127,7 +128,9 @@ class Contents:
 
     def _data(self, frame: wire.Data) -> None:
         file = self._due(frame.number)
-        if file is not None:
+        if self._comparing:
+            self._note_difference(file)
+        elif file is not None:
             try:
                 file.arriving().add_data(frame.offset, frame.data)
             except OSError as error:
@@ -137,7 +140,9 @@ class Contents:
 
     def _hole(self, frame: wire.Hole) -> None:
         file = self._due(frame.number)
-        if file is not None:
+        if self._comparing:
+            self._note_difference(file)
+        elif file is not None:
             try:
                 file.arriving().add_hole(frame.offset, frame.length)
             except OSError as error:
@@ -147,7 +152,9 @@ class Contents:
 
     def _copy(self, frame: wire.Copy) -> None:
         file = self._due(frame.number)
-        if file is not None:
+        if self._comparing and file is not None and (file.differs or frame.offset != file.arriving().at):
+            self._note_difference(file)
+        elif file is not None:
             try:
                 file.arriving().add_copy(frame.offset, frame.length, frame.source)
             except OSError as error:
@@ -157,12 +164,19 @@ class Contents:
 
     def _restart(self, frame: wire.Restart) -> None:
         file = self._due(frame.number)
-        if file is not None:
+        if self._comparing:
+            self._note_difference(file)
+        elif file is not None:
             try:
                 file.arriving().restart()
                 file.release()
             except OSError as error:
                 self._lose(file, error)
+
+    def _note_difference(self, file: ArrivingFile | None) -> None:
+        """With `dry_run`: content has come that is not what is there."""
+        if file is not None:
+            file.differs = True
 
     def _moved(self, file: ArrivingFile) -> None:
         now = time.monotonic()
@@ -178,6 +192,9 @@ class Contents:
             self._void.discard(frame.number)
             return
         content = file.arriving()
+        if self._comparing:
+            self._compared(file, content, frame)
+            return
         try:
             self._complete(file, content, frame)
         except OSError as error:
@@ -186,6 +203,12 @@ class Contents:
         self._receiving -= 1
         file.stage = Stage.COMPLETE
         temporary = file.temporary
+        if self._in_place and temporary is not None and content.retained:
+            temporary.close()
+            temporary = file.temporary = None
+        if temporary is None and self._sink is None:
+            self._results.match(file)
+            return
         if temporary is None:
             self._results.finish(file, frame.size, frame.blake3, frame.sha256)
             return
@@ -194,6 +217,16 @@ class Contents:
             temporary.close()
         file.release()
         self.committer.put(Received(frame.number, temporary, self._in_place, frame.size, frame.blake3, frame.sha256))
+
+    def _compared(self, file: ArrivingFile, content: ArrivingContent, frame: wire.FileEnd) -> None:
+        """With `dry_run`: all is known that is needed to tell whether a file is up to date."""
+        self._receiving -= 1
+        file.stage = Stage.COMPLETE
+        same = content.at == frame.size and content.hashes.blake3() == frame.blake3
+        if same and not file.differs:
+            self._results.match(file)
+        else:
+            self._results.finish(file, frame.size, frame.blake3)
 
     def _complete(self, file: ArrivingFile, content: ArrivingContent, frame: wire.FileEnd) -> None:
         """Give a file its size and attributes, if it is what was sent. Raises OSError, `wire.WireError`."""
@@ -208,7 +241,7 @@ class Contents:
             self._placing.set_for_file(file.temporary.fd, file.entry, frame)
         elif self._sink is None:
             mode = mode_of(file.entry._replace(mode=frame.mode), self._options)
-            self._placing.set_attributes(file.place, mode, frame.mtime)
+            self._placing.set_attributes(file.entry, file.place, mode, frame.mtime)
 
     def _abort(self, frame: wire.Abort) -> None:
         if frame.number in self._void:

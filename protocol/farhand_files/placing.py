@@ -64,8 +64,8 @@ class Placing:
         self._directories = directories
         self._finals = finals
 
-    def existing(self, place: tuple[bytes, ...], kind: int) -> Existing | None:
-        """Return what is in a place for an entry of this kind; None for nothing. Raises OSError."""
+    def existing(self, place: tuple[bytes, ...], entry: wire.Entry) -> Existing | None:
+        """Return what is in a place for an entry; None for nothing. Raises OSError, `wire.WireError`."""
         if self._directories is None:
             return None
         target = b""
@@ -73,7 +73,7 @@ class Placing:
             directory = self._directories.get(place[:-1] if place else ())
             if place:
                 status = os.lstat(place[-1], dir_fd=directory.fd)
-                if kind == wire.SYMLINK and stat.S_ISLNK(status.st_mode):
+                if entry.kind == wire.SYMLINK and stat.S_ISLNK(status.st_mode):
                     target = os.readlink(place[-1], dir_fd=directory.fd)
             else:
                 status = os.fstat(directory.fd)
@@ -90,7 +90,10 @@ class Placing:
         there = _KINDS.get(stat.S_IFMT(mode))
         if there is None:
             there = DEVICE if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else SPECIAL
-        return Existing(there, status.st_size, status.st_mtime_ns, mode & 0o7777, target)
+        foreign = False
+        if place and there == entry.kind and (self._options.owner or self._options.xattrs):
+            foreign = self._attributes.differ(status, b"/proc/self/fd/%d/%s" % (directory.fd, place[-1]), entry.xattrs)
+        return Existing(there, status.st_size, status.st_mtime_ns, mode & 0o7777, target, foreign)
 
     def _get_parent(self, place: tuple[bytes, ...]) -> None:
         """Raises OSError: the directory in which this would be is not there, as its own entry has failed."""
@@ -154,11 +157,15 @@ class Placing:
             mode = mode_of(entry._replace(mode=end.mode), self._options)
             self._attributes.set_for_file(fd, mode, end.mtime, entry.xattrs if self._options.xattrs else b"")
 
-    def set_attributes(self, place: tuple[bytes, ...], mode: int, mtime: int) -> None:
-        """Set mode and time of a file that stays. Raises OSError."""
+    def set_attributes(self, entry: wire.Entry, place: tuple[bytes, ...], mode: int, mtime: int) -> None:
+        """Set the attributes of a file or symbolic link that stays. Raises OSError, `wire.WireError`."""
         directory = self._get(place[:-1]).directory
+        if entry.kind == wire.SYMLINK:
+            self._attributes.set_for_symlink(directory, place[-1], mtime)
+            return
         flags = getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC
         with Directory(os.open(place[-1], flags, dir_fd=directory.fd), join(directory.path, place[-1])) as file:
+            self._attributes.set_for_new_directory(file, entry.xattrs)
             self._attributes.set_for_directory(file, mode, mtime)
 
     # Directories and links
@@ -187,7 +194,7 @@ class Placing:
         directory = self._directories.get(place)
         if os.fstat(directory.fd).st_uid == os.geteuid():
             make_usable(directory)
-        if entry.xattrs:
+        if entry.xattrs or self._options.owner:
             self._attributes.set_for_new_directory(directory, entry.xattrs)
         self._note(entry, place)
 

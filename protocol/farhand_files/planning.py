@@ -27,13 +27,14 @@ and finding the differences costs a round trip and both sides reading it all."""
 
 class Existing(NamedTuple):
     """What is in the place of an entry. `size`, `mtime` (ns) and `mode` are from lstat(2); `target` is that of a
-    symbolic link."""
+    symbolic link. `foreign`: an owner or extended attributes are requested, and it has others."""
 
     kind: int
     size: int = 0
     mtime: int = 0
     mode: int = 0
     target: bytes = b""
+    foreign: bool = False
 
 
 class Action(Enum):
@@ -46,6 +47,7 @@ class Action(Enum):
     WANT_ALL = "request the content"
     WANT_REST = "request what an earlier attempt's temporary file lacks"
     WANT_CHANGED = "request the chunks that differ from those of the target at the same offsets"
+    COMPARE = "with dry_run and checksum: find out whether the digests are equal"
     WANT_DELTA = "request what neither the temporary file of an earlier attempt nor the target has, at any offset"
 
 
@@ -53,6 +55,7 @@ WANTED: Final = {
     Action.WANT_ALL: wire.NOTHING,
     Action.WANT_REST: wire.PARTIAL,
     Action.WANT_CHANGED: wire.PARTIAL,
+    Action.COMPARE: wire.PARTIAL,
     Action.WANT_DELTA: wire.BASIS,
 }
 """The field `basis` of the `Want` for each action that requests content."""
@@ -85,14 +88,14 @@ def decide(
 
     `existing` is what is in its place, None for nothing. `partial` is the size of the temporary file that an earlier
     attempt has left for it, 0 for none. `delta`: both sides can find what two files have in common.
-    With `dry_run` the same is decided; the receiver then only counts.
+    With `dry_run` the same is decided; the receiver then only counts, or compares.
     """
     match entry.kind:
         case wire.DIRECTORY:
             return _directory(entry, existing, options)
         case wire.SYMLINK:
             if existing is not None and existing.kind == wire.SYMLINK and existing.target == entry.target:
-                return EntryDecision(Action.SKIP)
+                return EntryDecision(Action.SKIP, attributes=existing.foreign, told=existing.foreign)
             return _obstacle(entry, existing) or EntryDecision(Action.MAKE)
         case wire.HARDLINK:
             return _obstacle(entry, existing) or EntryDecision(Action.MAKE)
@@ -110,7 +113,7 @@ def _directory(entry: wire.Entry, existing: Existing | None, options: TransferOp
     if not entry.path:  # the destination itself is the user's: `put site/ HOST:/tmp` does not change /tmp
         return EntryDecision(Action.SKIP)
     # Its time changes with everything that is made in it.
-    differs = bool((existing.mode ^ mode_of(entry, options)) & 0o1777)
+    differs = existing.foreign or bool((existing.mode ^ mode_of(entry, options)) & 0o1777)
     return EntryDecision(Action.SKIP, attributes=_differs(entry, existing, options), told=differs)
 
 
@@ -129,13 +132,14 @@ def _regular(
 def _older(entry: wire.Entry, existing: Existing, options: TransferOptions, partial: int, delta: bool) -> EntryDecision:
     """Decide about a regular file that is in the place of one."""
     same_size = existing.size == entry.size
-    if same_size and existing.mtime == entry.mtime and not options.checksum:
+    if same_size and (not existing.size if options.checksum else existing.mtime == entry.mtime):
         differs = _differs(entry, existing, options)
         return EntryDecision(Action.SKIP, attributes=differs, told=differs)
+    if same_size and options.checksum:
+        action = Action.COMPARE if options.dry_run else Action.WANT_CHANGED
+        return EntryDecision(action, told=_differs(entry, existing, options))
     if options.in_place:  # there is no temporary file, and what was overwritten cannot be copied from
         return EntryDecision(Action.WANT_CHANGED if existing.size else Action.WANT_ALL)
-    if same_size and options.checksum and existing.size:
-        return EntryDecision(Action.WANT_CHANGED)
     if options.delta and delta and min(existing.size, entry.size) >= DELTA_MIN:
         return EntryDecision(Action.WANT_DELTA)
     return EntryDecision(Action.WANT_REST if partial else Action.WANT_ALL)
@@ -144,7 +148,7 @@ def _older(entry: wire.Entry, existing: Existing, options: TransferOptions, part
 def _differs(entry: wire.Entry, existing: Existing, options: TransferOptions) -> bool:
     bits = 0o1777 if entry.kind == wire.DIRECTORY else 0o7777  # a directory may inherit setgid from that above it
     times = options.times and existing.mtime != entry.mtime
-    return times or (existing.mode ^ mode_of(entry, options)) & bits != 0
+    return times or existing.foreign or (existing.mode ^ mode_of(entry, options)) & bits != 0
 
 
 _OBSTACLES: Final = {

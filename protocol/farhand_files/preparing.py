@@ -80,7 +80,7 @@ class Preparer:
         try:
             chunks = self._open(file, directory, file.place[-1])
         except OSError:
-            if self._options.in_place:
+            if self._options.in_place and file.action is not Action.COMPARE:
                 raise
             file.release()
             chunks = None  # what was there cannot be read: all is requested
@@ -104,13 +104,13 @@ class Preparer:
         if file.action is Action.WANT_REST:
             file.temporary = Leftovers(directory).take(name)
             return _fixed_chunks(file.temporary.fd, size) if file.temporary is not None else None
-        if self._options.in_place:
+        if self._options.in_place and file.action is not Action.COMPARE:
             fd = os.open(name, IN_PLACE_FLAGS, dir_fd=directory.fd)
             file.temporary = Temporary(directory, name, name, fd)
             return _fixed_chunks(fd, size)
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory.fd)
         file.basis.append(Basis(fd, os.fstat(fd).st_size))
-        if file.action is Action.WANT_CHANGED:
+        if file.action in (Action.WANT_CHANGED, Action.COMPARE):
             return _fixed_chunks(fd, size)
         file.spent = Leftovers(directory).take(name) if file.left else None  # it reads the whole directory
         if file.spent is not None:

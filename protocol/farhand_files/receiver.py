@@ -193,7 +193,7 @@ class Receiver:
             raise OSError(errno.EINVAL, "only a directory can be the destination itself")
         existing = None
         if place or not self._destination.made:
-            existing = self._placing.existing(place, entry.kind)
+            existing = self._placing.existing(place, entry)
         if file is not None:
             file.place = place
             self._results.place(entry.number, place)
@@ -213,6 +213,7 @@ class Receiver:
                 self._make(entry, place, replaced=existing is not None)
             case action:
                 assert file is not None
+                file.told = decision.told
                 self._want(file, action)
 
     def _keep(self, entry: wire.Entry, place: tuple[bytes, ...], decision: EntryDecision) -> None:
@@ -221,16 +222,16 @@ class Receiver:
             self._results.set_attributes(entry)
         if entry.kind == wire.DIRECTORY and place and changing:
             self._placing.keep_directory(entry, place)
+        if entry.kind != wire.DIRECTORY and decision.attributes and changing:
+            self._placing.set_attributes(entry, place, mode_of(entry, self._options), entry.mtime)
         if entry.kind == wire.REGULAR:
-            if decision.attributes and changing:
-                self._placing.set_attributes(place, mode_of(entry, self._options), entry.mtime)
             self._results.skip(entry, counted=True)
 
     def _want(self, file: ArrivingFile, action: Action) -> None:
         file.action = action
         self._results.hold(file)
         entry = file.entry
-        if self._options.dry_run:
+        if self._options.dry_run and action is not Action.COMPARE:
             self._results.finish(file, max(0, entry.size), bytes(wire.DIGEST))
         elif action is Action.WANT_ALL:
             file.stage = Stage.WANTED

@@ -161,6 +161,18 @@ class Results:
         elif full:
             self.write_collected()
 
+    def match(self, file: ArrivingFile) -> None:
+        """A file is up to date: its content was compared. For the thread that reads."""
+        entry = file.entry
+        file.release()
+        with self._lock:
+            self._forget(entry.number)
+            self.ready.extend((each, True) for each in file.names)
+        if file.told:
+            self.set_attributes(entry)
+        self._add_skipped(entry.number, True)
+        self.report(events.Skipped(entry.path, entry.size))
+
     def finish(self, file: ArrivingFile, size: int, digest: bytes, sha256: bytes = b"") -> None:
         """A file is in place, or with `dry_run` would be."""
         content = file.content

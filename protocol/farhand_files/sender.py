@@ -199,7 +199,8 @@ class Sender:
     def _send_small(self, file: PendingFile, place: SourceDirectory, name: bytes) -> bool:
         """Send a file with one call if it is small and at rest. Return whether it was sent."""
         size = file.entry.size
-        if not 0 < size <= SMALL or file.basis != wire.NOTHING or self._options.sha256 or self._rate is not None:
+        options = self._options
+        if not 0 < size <= SMALL or file.basis != wire.NOTHING or options.sha256 or options.dry_run or options.rate:
             return False
         with _READING:
             fd = place.open_file(name)
@@ -232,7 +233,7 @@ class Sender:
                     if not self._send_parts(file, content):
                         return
                     with _READING:
-                        at_rest = content.settle()
+                        at_rest = file.differs or content.settle()
                 except Changed:
                     continue
                 if not at_rest:
@@ -253,11 +254,13 @@ class Sender:
         self._writer.write(wire.Problem(0, path[: wire.MAX_PATH], sentence.encode()))
 
     def _end(self, file: PendingFile, content: Content) -> None:
-        file.size = content.size
+        file.size = max(0, content.size)
         file.blake3, file.sha256 = content.hashes.blake3(), content.hashes.sha256()
+        if file.differs:  # the rest was not read
+            file.blake3, file.sha256 = bytes(wire.DIGEST), b""
         file.state = SENT
         mode = file.entry.mode if isinstance(file.origin, Piped) else content.mode
-        self._writer.write(wire.FileEnd(file.entry.number, content.size, content.mtime, mode, file.blake3, file.sha256))
+        self._writer.write(wire.FileEnd(file.entry.number, file.size, content.mtime, mode, file.blake3, file.sha256))
 
     def _send_parts(self, file: PendingFile, content: Content) -> bool:
         """Send the content. Return False if the receiver has failed, and was told that nothing follows."""
@@ -275,6 +278,9 @@ class Sender:
                 with _READING:
                     part = next(parts, None)
                 if part is None:
+                    return True
+                if self._options.dry_run and part.source < 0:
+                    file.differs = True
                     return True
                 self._send_part(file, part)
                 now = time.monotonic()

@@ -42,8 +42,9 @@ class Unchanged:
 
     @staticmethod
     def applies_to(options: TransferOptions) -> bool:
-        """Return whether sizes and times decide what is up to date, and nothing else."""
-        return not options.checksum and options.max_size is None and options.newer_than is None
+        """Return whether sizes, times and modes decide what is up to date, and nothing else."""
+        plain = options.max_size is None and options.newer_than is None and not options.checksum
+        return plain and not options.owner and not options.xattrs
 
     def includes(self, entry: wire.Entry) -> bool:
         """Return whether a regular file plainly is up to date."""

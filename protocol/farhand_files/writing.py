@@ -76,6 +76,11 @@ class ArrivingContent:
         """Whether all content so far is that of the basis, so that nothing was written."""
         return self.fd < 0 and self._unwritten == self.at and self.at > 0
 
+    @property
+    def retained(self) -> bool:
+        """Whether all content is what was in the file already, where it was."""
+        return not self.sent and 0 < self.at == self.kept == self._existing
+
     def add_data(self, offset: int, data: bytes | memoryview) -> None:
         """Write content. Raises OSError, `wire.WireError`, `Cancelled`."""
         size = len(data)

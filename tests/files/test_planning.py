@@ -125,8 +125,17 @@ def test_a_file_is_up_to_date_if_size_and_time_or_its_digest_are_equal(
     assert decide(entry(), existing(**there), options(**chosen)) == decision
 
 
-def test_an_empty_file_is_not_compared_by_its_digest() -> None:
-    assert decide(entry(size=0), existing(size=0), options(checksum=True)).action is Action.WANT_ALL
+def test_an_empty_file_needs_no_digest_to_be_up_to_date() -> None:
+    assert decide(entry(size=0), existing(size=0, mtime=6), options(checksum=True)) == EntryDecision(
+        Action.SKIP, attributes=True, told=True
+    )
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_dry_run_compares_digests_and_requests_no_content(in_place: bool) -> None:
+    chosen = options(checksum=True, dry_run=True, in_place=in_place)
+    assert decide(entry(), existing(), chosen) == EntryDecision(Action.COMPARE)
+    assert decide(entry(), existing(mode=0o600), chosen) == EntryDecision(Action.COMPARE, told=True)
 
 
 def test_a_device_is_written_to_only_in_place() -> None:
@@ -210,7 +219,7 @@ def test_setuid_and_setgid_are_kept_only_if_requested_and_the_sticky_bit_by_dire
 
 
 def test_each_request_for_content_says_what_is_there_already() -> None:
-    assert {action for action in Action if action.name.startswith("WANT")} == WANTED.keys()
+    assert {action for action in Action if action.name.startswith("WANT")} | {Action.COMPARE} == WANTED.keys()
     assert WANTED[Action.WANT_ALL] == wire.NOTHING
 
 
