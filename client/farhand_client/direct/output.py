@@ -13,6 +13,7 @@ import os
 import select
 import stat
 from collections import deque
+from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class OutputWriter:
     """
 
     def __init__(self, fd: int) -> None:
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[Chunk] = deque()  # of bytes of their own
         self._sink: _Waiting | _Ready | _Thread
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode) or _is_null(status):
@@ -54,12 +55,14 @@ class OutputWriter:
         if self._chunks:
             self._chunks.extend(map(bytes, chunks))
             return 0
-        return self._write(chunks)
+        left = deque(chunks)
+        written = self._write(left)
+        self._chunks.extend(map(bytes, left))
+        return written
 
     def go_on(self) -> int:
         """Write more of what is pending; return how many bytes were written."""
-        chunks, self._chunks = self._chunks, deque()
-        return self._write(chunks)
+        return self._write(self._chunks)
 
     def unwritten(self) -> tuple[int, list[Chunk]]:
         """Return how many bytes more have been written meanwhile, and what is still pending, and forget it."""
@@ -73,8 +76,8 @@ class OutputWriter:
         """Close what was opened here."""
         self._sink.close()
 
-    def _write(self, chunks: Sequence[Chunk] | deque[bytes]) -> int:
-        left: deque[Chunk] = deque(chunks)
+    def _write(self, left: deque[Chunk]) -> int:
+        """Write and remove what can be written now; return how many bytes that were."""
         written = 0
         while left:
             count = self._sink.write(left)
@@ -82,7 +85,6 @@ class OutputWriter:
                 break
             written += count
             _drop(left, count)
-        self._chunks.extend(map(bytes, left))
         return written
 
 
@@ -111,7 +113,7 @@ class _Waiting:
         self._fd = fd
 
     def write(self, chunks: deque[Chunk]) -> int:
-        return os.writev(self._fd, list(chunks)[:WRITEV_CHUNKS])
+        return os.writev(self._fd, list(islice(chunks, WRITEV_CHUNKS)))
 
     def settle(self) -> int:
         return 0
@@ -131,7 +133,7 @@ class _Ready:
 
     def write(self, chunks: deque[Chunk]) -> int:
         try:
-            return os.writev(self.wait_fd, list(chunks)[:WRITEV_CHUNKS])
+            return os.writev(self.wait_fd, list(islice(chunks, WRITEV_CHUNKS)))
         except BlockingIOError:
             return 0
 
@@ -166,7 +168,7 @@ class _Thread:
     def write(self, chunks: deque[Chunk]) -> int:
         """Hand a batch to the thread; at the next call, with the same bytes at the front, return what became of it."""
         if self._batch is None:
-            self._batch = [bytes(chunk) for chunk in list(chunks)[:WRITEV_CHUNKS]]
+            self._batch = [bytes(chunk) for chunk in islice(chunks, WRITEV_CHUNKS)]
             self._handed.release()
             return 0
         os.read(self.wait_fd, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -12,6 +13,7 @@ import pytest
 
 from farhand_client.direct import output
 from farhand_client.direct.output import OutputWriter
+from tests.support.cost import assert_linear
 
 DATA = os.urandom(300_000)
 
@@ -128,3 +130,31 @@ def test_without_a_thread_nothing_is_lost_silently(monkeypatch: pytest.MonkeyPat
         OutputWriter(writing)
     os.close(reading)
     os.close(writing)
+
+
+def test_many_small_chunks_cost_as_much_as_they_are_long() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def fill() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writing, DATA)
+
+    def make(size: int) -> OutputWriter:
+        fill()
+        writer = OutputWriter(writing)
+        writer.write([b"x"] * size)
+        return writer
+
+    def write_all(made: OutputWriter) -> None:
+        size = len(made.unwritten()[1])
+        fill()
+        made.write([b"x"] * size)
+        while made.pending:
+            os.read(reading, 65536)
+            made.go_on()
+
+    assert_linear(write_all, make, 60_000)
+    for end in (reading, writing):
+        os.close(end)
