@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from farhand_client.errors import FarhandError
+from farhand_forwards.datagram_listener import REFUSED_PEER_DELAY
 from farhand_forwards.datagrams import DatagramPeer
 from farhand_forwards.targets import ForwardRefused, InetTarget
 
@@ -48,9 +49,9 @@ async def relay_datagrams(
 class _Destination:
     """A target of an association, and when it was last used."""
 
-    def __init__(self, peer: DatagramPeer, used: float) -> None:
+    def __init__(self, peer: DatagramPeer, now: float) -> None:
         self.peer = peer
-        self.used = used
+        self.used = self.began = now
 
 
 class Association(asyncio.DatagramProtocol):
@@ -84,10 +85,11 @@ class Association(asyncio.DatagramProtocol):
         if datagram is None:
             return
         target = InetTarget(datagram.host, datagram.port, "udp")
+        now = self._loop.time()
         destination = self._destinations.pop(target, None)
-        if destination is None or destination.peer.done.done():
+        if destination is None or (destination.peer.done.done() and now - destination.began >= REFUSED_PEER_DELAY):
             destination = self._add(target)
-        destination.used = self._loop.time()
+        destination.used = now
         self._destinations[target] = destination
         destination.peer.came(datagram.data)
 

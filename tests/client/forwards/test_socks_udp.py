@@ -12,6 +12,7 @@ import pytest
 
 from farhand_client.forwards import socks_udp
 from farhand_client.forwards.socks import SocksDatagram, datagram_from
+from farhand_forwards.targets import ForwardTarget, InetTarget
 from tests.support.fake_forward_worker import FakeWorkers, forwarding_client
 
 
@@ -91,3 +92,23 @@ async def test_a_target_that_cannot_be_reached_is_as_silent_as_the_network(tmp_p
         async with association(tmp_path, FakeWorkers()) as relay:
             program.sendto(SocksDatagram("nowhere.invalid", 53, b"x").encoded(), relay)
             assert await asked(program, relay, there, b"x") == b"x"
+
+
+async def test_a_target_that_is_refused_is_asked_for_once_in_a_while_whatever_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socks_udp, "REFUSED_PEER_DELAY", 1000.0)
+    asked_for: list[int] = []
+
+    def denied(target: ForwardTarget, address: str | None) -> str | None:
+        if isinstance(target, InetTarget) and target.port == 53:
+            asked_for.append(target.port)
+            return "the policy denies port 53"
+        return None
+
+    with udp() as program, udp() as there:
+        async with association(tmp_path, FakeWorkers(denied)) as relay:
+            for _ in range(5):
+                program.sendto(SocksDatagram("127.0.0.1", 53, b"x").encoded(), relay)
+                assert await asked(program, relay, there, b"x") == b"x"
+    assert asked_for == [53]
