@@ -176,7 +176,9 @@ class HeldForwards:
     async def pause(self, why: FarhandError) -> None:
         """End every forward because of `why`, until `resume`."""
         async with self._changing:
-            for held in self._held:
+            for held in list(self._held):  # `close` may end some meanwhile
+                if held not in self._held:
+                    continue
                 await self._stop_retrying(held)
                 forward = held.forward
                 held.note(ForwardEvent("failed", error=why))

@@ -210,3 +210,25 @@ async def test_during_a_pause_none_listens_and_afterwards_all_do(held: HeldForwa
     await until(lambda: len(beginning.begun) == 4, beginning.changed)
     assert not any("error" in each for each in held.report())
     await held.close()
+
+
+async def test_what_is_ended_during_a_pause_stays_ended(
+    held: HeldForwards, beginning: Beginning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def close(forward: FakeForward) -> None:
+        closing.set()
+        await goes_on.wait()
+
+    await held.add([local("1:db:80"), local("2:db:80")])
+    monkeypatch.setattr(FakeForward, "close", close)
+    pausing = asyncio.ensure_future(held.pause(ConnectionLost("the login was refused")))
+    await closing.wait()
+    ending = asyncio.ensure_future(held.close())
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(pausing, ending)
+    held.resume()
+    assert held.report() == []
+    assert len(beginning.begun) == 2
