@@ -100,9 +100,9 @@ def _redirect_messages(session: SshSession) -> None:
     """Let messages go where the options say; what the command writes to its stderr is not among them."""
     if session.line.log_file is not None:
         try:
-            # Open until the process ends.
-            path = session.line.log_file
-            sys.stderr = open(path, "a", buffering=1, errors="backslashreplace")  # noqa: SIM115, PTH123  # as said
+            # Open until the process ends; for its user alone, as ssh makes it.
+            descriptor = os.open(session.line.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            sys.stderr = open(descriptor, "a", buffering=1, errors="backslashreplace")  # noqa: SIM115, PTH123  # as said
         except OSError as error:
             raise SshConfigError(f"Couldn't open logfile {session.line.log_file}: {error.strerror}") from None
     elif session.line.syslog:

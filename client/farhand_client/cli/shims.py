@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_USAGE
-from farhand_client.ui.printing import print_message, print_output
+from farhand_client.ui.printing import print_bytes, print_message
 
 from .options import command_parser
 
@@ -110,7 +110,7 @@ def _install(directory: Path, farhand: Sequence[str]) -> int:
             print_message(
                 f"there is no {name} in PATH, so that none was written; install OpenSSH's client, or use farhand cp"
             )
-    print_output(f"export PATH={shlex.quote(str(directory))}:$PATH")
+    print_bytes(os.fsencode(f"export PATH={shlex.quote(str(directory))}:$PATH\n"))
     return 0
 
 
@@ -119,8 +119,8 @@ def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
     try:
-        with open(descriptor, "w") as file:  # noqa: PTH123  # a descriptor
-            file.write(text)
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor
+            file.write(os.fsencode(text))
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

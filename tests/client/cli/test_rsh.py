@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ async def test_messages_go_where_e_says(named: dict[str, str], tmp_path: Path) -
     done = await rsh(named, "-E", str(tmp_path / "log"), "-oBatchMode=yes", "-J", "none.invalid", "web", "true")
     assert (done.code, done.stderr) == (255, b"")
     assert "none.invalid" in (tmp_path / "log").read_text()
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600, "as ssh makes it"
     assert (await rsh(named, "-q", "-J", "none.invalid", "web", "true")).code == 255
 
 

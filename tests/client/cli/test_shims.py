@@ -104,3 +104,11 @@ def test_farhand_is_found_without_path(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", ["-c"])
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert farhand_program(tmp_path / "shims") == ["/nowhere/python", "-m", "farhand_client"]
+
+
+def test_a_directory_may_have_any_name(shims: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    directory = shims / os.fsdecode(b"d\xff")
+    assert shims_command([str(directory)]) == 0
+    assert run(directory / "ssh", "-Q", "protocol-version") == "2\n"
+    assert b"d\xff" in (directory / "scp").read_bytes()
+    assert b"d\xff" in capfdbinary.readouterr().out
