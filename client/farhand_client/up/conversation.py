@@ -127,8 +127,10 @@ class FarConversation:
             # A greeting need not end with a newline.
             _, mark, rest = line.partition(self._mark.encode() + b" ")
             if mark:
-                answer: dict[str, Any] = json.loads(rest)
-                return self._checked(answer)
+                with contextlib.suppress(ValueError):  # the connection was cut in the middle of it
+                    answer: dict[str, Any] = json.loads(rest)
+                    return self._checked(answer)
+                continue
             noise.append(line)
             size += len(line)
             if size > MAX_GREETING:

@@ -52,6 +52,7 @@ def test_a_greeting_on_stdout_is_no_answer(
         ("kill -9 $$", ConnectError, "ssh to ann@web has failed"),
         ("echo this account is closed; exit 1", UpFailed, "ended with code 1 .*: this account is closed"),
         ("exec head -c 2000000 /dev/zero", ConnectError, "prints without end"),
+        ("head -c 1000 | grep -ao 'farhand-[0-9a-f]\\{16\\} {' | head -n 1; exit 255", ConnectError, "has failed$"),
     ],
 )
 def test_a_connection_that_ends_says_what_was_printed(
