@@ -94,17 +94,24 @@ class KeptProcess:
         try:
             while not stopping.done():
                 assert self._client is not None
-                end = ConnectionEnd(self._client.tunnel().connection)
-                await asyncio.wait([stopping, end.ended], return_when=asyncio.FIRST_COMPLETED)
-                if stopping.done():
-                    end.forget()
-                    self._log.write("ends")
-                    return
-                await self._lost(end.ended.result())
+                try:
+                    end = ConnectionEnd(self._client.tunnel().connection)
+                except ConnectionLost as error:  # lost again before this
+                    why: Exception = error
+                else:
+                    await asyncio.wait([stopping, end.ended], return_when=asyncio.FIRST_COMPLETED)
+                    if stopping.done():
+                        end.forget()
+                        self._log.write("ends")
+                        return
+                    why = end.ended.result()
+                await self._lost(why)
                 again = asyncio.ensure_future(self._connect_again())
                 await asyncio.wait([stopping, again], return_when=asyncio.FIRST_COMPLETED)
                 again.cancel()
                 await asyncio.wait([again])
+                if not again.cancelled():
+                    again.result()
         finally:
             stopping.cancel()
 

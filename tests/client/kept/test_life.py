@@ -49,12 +49,15 @@ class FakeClient:
         self.made: list[ForwardSpec] = []
         self.closed = False
         self.refuses: FarhandError | None = None
+        self.lost: FarhandError | None = None
         self.connection = self
 
     def tunnel(self) -> FakeClient:
         return self
 
     def register(self, end: Any) -> None:
+        if self.lost is not None:
+            raise self.lost
         self.ends.append(end)
 
     def unregister(self, end: Any) -> None:
@@ -188,6 +191,20 @@ async def test_it_connects_again_without_asking_even_after_a_client_has_given_up
         log = kept.log.path.read_text()
         assert "connection lost: cannot reconnect" in log
         assert "cannot connect: the key is not accepted" in log
+
+
+async def test_it_connects_again_after_a_connection_that_was_lost_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (life, holding):
+        monkeypatch.setattr(module, "MIN_RETRY_DELAY", 0.001)
+    async with living() as (kept, _):
+        lost = FakeClient()
+        lost.lost = ConnectionLost("lost at once")
+        kept.answers += [lost, FakeClient()]
+        kept.clients[0].lose(ConnectionLost("cannot reconnect"))
+        async with asyncio.timeout(TIMEOUT):
+            await kept.until_listed(lambda report: len(kept.clients) == 3 and bool(kept.clients[2].made))
+        assert lost.closed
+        assert "connection lost: lost at once" in kept.log.path.read_text()
 
 
 async def test_it_can_be_told_to_end_while_it_has_no_connection() -> None:
