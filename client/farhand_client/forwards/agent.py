@@ -18,6 +18,7 @@ import os
 import socket
 from typing import Final
 
+from farhand_client.connection.dial import connected_socket
 from farhand_client.trust import AgentError
 from farhand_client.trust.agent_messages import answer_size
 from farhand_forwards.targets import ForwardRefused
@@ -42,32 +43,28 @@ class ForwardedAgent:
 
     async def connect(self) -> socket.socket:
         """Return a new connection to the agent, which knows that it is a forwarded one. Raises `ForwardRefused`."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.setblocking(False)
             async with asyncio.timeout(BIND_TIMEOUT):
-                await self._bind(connection)
+                return await self._bound()
         except TimeoutError:
-            connection.close()
             text = f"the ssh-agent at {self.path} did not answer within {BIND_TIMEOUT:g} seconds"
             raise ForwardRefused("timeout", text) from None
         except (OSError, AgentError) as error:
-            connection.close()
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise ForwardRefused("failed", f"cannot reach the ssh-agent at {self.path}: {reason}") from None
+
+    async def _bound(self) -> socket.socket:
+        connection = await connected_socket(self.path)
+        try:
+            await asyncio.get_running_loop().sock_sendall(connection, self._binding)
+            size = answer_size(self.path, await _received(connection, 4))
+            answer = await _received(connection, size)
+            if answer[:1] not in {bytes([kind]) for kind in _ANSWERS}:
+                raise AgentError("its answer to the binding of the connection has the wrong type")
         except BaseException:
             connection.close()
             raise
         return connection
-
-    async def _bind(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(connection, self.path)
-        await loop.sock_sendall(connection, self._binding)
-        size = answer_size(self.path, await _received(connection, 4))
-        answer = await _received(connection, size)
-        if answer[:1] not in {bytes([kind]) for kind in _ANSWERS}:
-            raise AgentError("its answer to the binding of the connection has the wrong type")
 
 
 def session_bind() -> bytes:

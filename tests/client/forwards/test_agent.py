@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -127,3 +128,31 @@ async def test_an_agent_that_does_not_answer_is_given_up(tmp_path: Path, monkeyp
         with pytest.raises(ForwardRefused, match=r"did not answer within 0.01 seconds") as refused:
             await ForwardedAgent(f"{tmp_path}/agent").connect()
     assert refused.value.cause == "timeout"
+
+
+async def test_an_agent_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    path = str(tmp_path / "agent")
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(path)
+        listening.listen(0)
+        listening.setblocking(False)
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other = stack.enter_context(socket.socket(socket.AF_UNIX))
+                other.setblocking(False)
+                other.connect(path)
+                waiting += 1
+        connecting = asyncio.ensure_future(ForwardedAgent(path).connect())
+        await asyncio.sleep(0)
+        for _ in range(waiting):
+            (await loop.sock_accept(listening))[0].close()
+        accepting = asyncio.ensure_future(loop.sock_accept(listening))
+        await asyncio.wait([accepting, connecting], return_when=asyncio.FIRST_COMPLETED, timeout=TIMEOUT)
+        if connecting.done():
+            connecting.result().close()
+        accepted = stack.enter_context((await accepting)[0])
+        await loop.sock_sendall(accepted, b"\0\0\0\1\6")
+        (await connecting).close()
