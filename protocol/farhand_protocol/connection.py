@@ -235,15 +235,16 @@ class Connection:
         `closed` is true.
         """
         for event in self.receive(data):
-            if not isinstance(event, LargeMessage):
+            if event is not None and not isinstance(event, LargeMessage):
                 yield event
 
-    def receive(self, data: bytes | bytearray | memoryview) -> Iterator[Event | LargeMessage]:
+    def receive(self, data: bytes | bytearray | memoryview) -> Iterator[Event | LargeMessage | None]:
         """Do the same for a caller that shares its thread with others: it may pause between two events, after a call of
-        `keep_rest`, and a `LargeMessage` comes before the event of each message that may take long to decode."""
+        `keep_rest`. A `LargeMessage` comes before the event of each message that may take long to decode, and None
+        stands for a frame without an event, such as a ping: there may be thousands of them."""
         return iter(()) if self.phase is Phase.CLOSED else self._receive(self._decoder.frames(data))
 
-    def _receive(self, frames: Iterator[tuple[int, int, bytes]]) -> Iterator[Event | LargeMessage]:
+    def _receive(self, frames: Iterator[tuple[int, int, bytes]]) -> Iterator[Event | LargeMessage | None]:
         try:
             for kind, channel, payload in frames:
                 large = None
@@ -252,9 +253,7 @@ class Connection:
                     yield large
                     if self.closed:
                         return
-                event = self._frame(kind, channel, payload, large)
-                if event is not None:
-                    yield event
+                yield self._frame(kind, channel, payload, large)
                 if self.closed:
                     return
         except RemoteProtocolError as error:

@@ -81,7 +81,7 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         self._descriptor = -1
         self._paused = False
         self._starved = False
-        self._events: Iterator[Event | LargeMessage] | None = None
+        self._events: Iterator[Event | LargeMessage | None] | None = None
         """What was received and not acted on yet."""
         self._reading_paused = False
         self._has_time = False
@@ -279,12 +279,13 @@ class ConnectionTransport(asyncio.BufferedProtocol):
         finally:
             self.loop_time.spend(time.monotonic() - began)
 
-    def _act_until(self, events: Iterator[Event | LargeMessage], until: float) -> None:
+    def _act_until(self, events: Iterator[Event | LargeMessage | None], until: float) -> None:
         for event in events:
             if isinstance(event, LargeMessage):
                 self._pause(partial(self.loop_time.decode, event.decode))
                 return
-            self._handler.received(event)
+            if event is not None:
+                self._handler.received(event)
             if self._closing:
                 return
             if self._held:

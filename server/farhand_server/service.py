@@ -111,6 +111,7 @@ class Service:
             cgroups=self._cgroups,
             on_end=self._run_ended,
             on_failure=self._run_failed,
+            time_of=self.sessions.time_of,
         )
         self.shares = Shares(self.registry)
         self.judging: dict[str, Judging[Judgement]] = {}

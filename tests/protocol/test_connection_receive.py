@@ -63,6 +63,13 @@ def test_a_large_message_is_announced_and_may_be_decoded_in_another_thread() -> 
     ]
 
 
+def test_a_caller_can_pause_after_each_ping_of_thousands() -> None:
+    connection = in_phase(Side.SERVER, Phase.READY)
+    flood = connection.receive(message(0, m.Ping(id=1)) * 1000 + message(2, run()))
+    assert [next(flood) for _ in range(1000)] == [None] * 1000
+    assert isinstance(next(flood), MessageReceived)
+
+
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_a_large_message_that_is_refused_fails_its_channel_alone(in_thread: bool) -> None:
     connection = in_phase(Side.SERVER, Phase.READY)

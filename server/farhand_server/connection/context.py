@@ -13,7 +13,7 @@ from ..admission.admission import AdmissionContext
 from ..auth.accounts import Principal
 from ..throttle import LineShares
 from .login import LoginContext
-from .time_shares import TimeShares
+from .time_shares import TimeShare, TimeShares
 
 
 class OpenSession(Protocol):
@@ -49,6 +49,10 @@ class OpenSessions:
 
     def __iter__(self) -> Iterator[OpenSession]:
         return iter(tuple(self._all))
+
+    def time_of(self, uid: int) -> TimeShare:
+        """Return an account's share of the loop's time."""
+        return self.time.of(f"uid {uid}")
 
     def add(self, session: OpenSession) -> None:
         """Add a session whose connection is up."""

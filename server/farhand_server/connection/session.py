@@ -24,6 +24,7 @@ from .channels.handler import ChannelHandler, ReceivingChannel
 from .context import SessionContext
 from .dispatch import dispatch
 from .login import LoginExchange
+from .time_shares import TimeShare
 from .turns import SendTurns
 
 CLIENT_KEEPALIVE_INTERVAL: Final = 15.0
@@ -63,7 +64,7 @@ class ServerSession:
         """The account in whose share the connection counts."""
         source = None if address is None else source_of(address)
         self._stranger = f"source {source}" if principal is None else f"uid {principal.uid}"
-        """Whose share of the loop's time is used before login."""
+        """Whose share of the loop's time and of the log is used before login."""
         self._admission: Admission | None = None
         self._transport: ConnectionTransport | None = None
         self._loop = asyncio.get_running_loop()
@@ -103,7 +104,7 @@ class ServerSession:
         self._count_connection(caller.principal)
         user = caller.principal.user
         self.log = self.log.bind(user=user).limited(self.context.sessions.lines.of(f"user {user}"))
-        self._share_time(f"uid {caller.principal.uid}")
+        self._share_time(self.context.sessions.time_of(caller.principal.uid))
         self._keepalive.start(self._loop.time())
         self._schedule_keepalive()
 
@@ -231,16 +232,16 @@ class ServerSession:
 
     def connected(self, transport: ConnectionTransport) -> None:
         self._transport = self._turns.transport = transport
-        self._share_time(self._stranger)
+        self._share_time(self.context.sessions.time.of(self._stranger))
         self.log = self.log.limited(self.context.sessions.lines.of(self._stranger))
         self.context.sessions.add(self)
         if self._principal is not None:
             self._count_connection(self._principal)
         self.login.start()
 
-    def _share_time(self, name: str) -> None:
+    def _share_time(self, share: TimeShare) -> None:
         if self._transport is not None:
-            self._transport.loop_time = self._turns.loop_time = self.context.sessions.time.of(name)
+            self._transport.loop_time = self._turns.loop_time = share
 
     def received(self, event: Event) -> None:
         self._keepalive.received()

@@ -23,10 +23,14 @@ from weakref import WeakValueDictionary
 
 from ..runtime import block_all_signals
 
-TURN_TIME: Final = 0.002
-"""Seconds of one turn of the loop for each user. A command needs about fifteen turns from its connection to its end, so
-a user who floods the service delays another's by 30 ms; acting on one frame takes microseconds, so that a slice holds
-hundreds. A user who is alone has `MAX_WAITING_TIME`."""
+TURN_TIME: Final = 0.001
+"""Seconds of one turn of the loop for each user. A command needs up to twenty turns from its request to its end, so a
+user who floods the service delays another's by 20 ms; acting on one frame takes microseconds, so that a slice holds
+tens or hundreds. A user who is alone has `MAX_WAITING_TIME`."""
+
+MAX_OWED: Final = 0.020
+"""Seconds that a user may owe: what one step, such as the launch of a program (2 ms), took beyond the share of its turn
+is taken from the next ones. More would only punish a user for a slow disk."""
 
 ALONE_AFTER: Final = 1.0
 """Seconds without anybody else after which a user is alone. Then more starts and ends of runs share a transaction: with
@@ -52,6 +56,7 @@ class TimeShare:
         self._shares = shares
         self._turn = -1
         self._spent = 0.0
+        self._spent_at = 0.0
         self._allowed = TURN_TIME
         """Seconds of this turn, when `left` was last asked."""
         self._waiting: deque[Callable[[], None]] = deque()
@@ -67,7 +72,7 @@ class TimeShare:
         """Return the seconds that the user may use in this turn of the loop; 0 or less if none."""
         shares = self._shares
         if self._turn != shares.turn:
-            self._turn, self._spent = shares.turn, 0.0
+            self._begin_turn()
         self._allowed = shares.turn_time(self)
         return self._allowed - self._spent
 
@@ -75,12 +80,21 @@ class TimeShare:
         """Record that the user has used so many seconds in this turn."""
         shares = self._shares
         if self._turn != shares.turn:
-            self._turn, self._spent = shares.turn, 0.0
-        self._spent += seconds
+            self._begin_turn()
+        self._spent = min(self._spent + seconds, MAX_OWED)
+        self._spent_at = shares.now()
         # Turns are only counted while that matters, from the middle of a slice on: a needless turn of the loop costs
         # 8 µs.
         if 2 * self._spent > self._allowed:
             shares.count_turn()
+
+    def _begin_turn(self) -> None:
+        """Forget what was spent in earlier turns, except for what is owed: it is paid by each turn and by waiting."""
+        shares = self._shares
+        if self._spent:
+            paid = max((shares.turn - self._turn) * self._allowed, shares.now() - self._spent_at)
+            self._spent = max(0.0, self._spent - paid)
+        self._turn = shares.turn
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` in a later turn, after what already waits for this user."""
@@ -161,6 +175,10 @@ class TimeShares:
         if share is None:
             share = self._shares[name] = TimeShare(self)
         return share
+
+    def now(self) -> float:
+        """Return the loop's time."""
+        return self._clock()
 
     def turn_time(self, share: TimeShare) -> float:
         """Return the seconds of this turn for a share that is being used."""

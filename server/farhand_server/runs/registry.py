@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
+from farhand_protocol.loop_time import LoopTime
 from farhand_server.forwards.records import FlowRecord
 from farhand_server.sharing import Tally
 
 from .attachments.attachments import ClientIdentity
+from .charged import Charged
 from .kept import KeptRuns, Retention
 from .left import LeftRuns, LeftRunSnapshot
 from .output.directory import SpoolDirectory
@@ -113,7 +115,9 @@ class Registry:
         cgroups: Cgroups | None,
         on_end: Callable[[LiveRun, RunResult], None],
         on_failure: Callable[[LiveRun, Exception], None],
+        time_of: Callable[[int], LoopTime] | None = None,
     ) -> None:
+        """`time_of` returns the share of the loop's time that an account has, by its uid; without it, each has all."""
         self.memory: Final = memory
         self.kept: Final = KeptRuns(retention, memory)
         self.left: Final = LeftRuns()
@@ -123,7 +127,7 @@ class Registry:
         """The active runs of each account by the policy's rule that allowed them."""
         self.tunnels: Final[set[int]] = set()
         """The pids of the forward workers of active runs, and of those that ended within `TUNNEL_REMEMBERED`."""
-        self.starts: Final = StartQueue()
+        self.starts: Final = StartQueue(time_of)
         self._ledger = ledger
         self.directory: Final = directory
         self._cgroups = cgroups
@@ -359,7 +363,7 @@ class Registry:
 
     async def _until_recorded(self, run: LiveRun) -> None:
         try:
-            result = await run.execute()
+            result = await Charged(run.execute(), partial(self.starts.spend, run.plan.uid))
         except Exception as error:  # noqa: BLE001  # any failure concerns only this run, and is logged
             self._on_failure(run, error)
             result = run.mark_lost()

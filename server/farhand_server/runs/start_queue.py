@@ -2,7 +2,9 @@
 
 A launch holds the loop for one or two milliseconds, until the program is executed (vfork(2)). Without turns, a client
 that requests 256 runs at once would hold up everybody for half a second; with them, another account's run is launched
-after a few launches, at most one more of each other account, and everything else goes on in between.
+after a few launches, at most one more of each other account, and everything else goes on in between. What an account
+has used of its share of the loop's time is taken from its launches: while others are active, an account launches one
+run at a time, and lets the loop turn after it.
 
 How many runs may wait is bounded by the account's share of runs, because a run that waits counts as active. A rule of
 the policy may pace the starts of an account; then a run waits for no more than `MAX_START_WAIT` seconds, or is refused.
@@ -11,11 +13,13 @@ the policy may pace the starts of an account; then a run waits for no more than 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from farhand_protocol.loop_time import LoopTime, OwnTime
 from farhand_server.sharing import Tally, TokenBucket
 
 from .plan import RuleShare
@@ -23,6 +27,10 @@ from .plan import RuleShare
 LAUNCHES_PER_TURN: Final = 4
 """Launches in one turn of the loop: 4 to 8 ms. With one, each start would have a transaction of its own in the history,
 which costs a fifth of its time."""
+
+LAUNCH_TIME: Final = 0.002
+"""Seconds that a launch is taken to need before it is known: an account that has less time left in this turn of the
+loop, because others are active, launches only one in it."""
 
 MAX_LAUNCHES: Final = 8
 """Launches of one account that may be under way at once. They take turns anyway; only one that has to wait for the
@@ -43,9 +51,14 @@ class _Waiting:
 
 
 class StartQueue:
-    """Launches runs in turn by account, which is a uid."""
+    """Launches runs in turn by account, which is a uid. `time_of` returns an account's share of the loop's time."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_of: Callable[[int], LoopTime] | None = None) -> None:
+        self._time_of = time_of or _own_time
+        self._resting: dict[int, LoopTime] = {}
+        """Accounts that have used up their share of this turn of the loop."""
+        self._launched: Counter[int] = Counter()
+        """The launches of each account in this turn, for which `spend` has not been called yet."""
         self._by_rule: Tally[tuple[int, str]] = Tally()
         self._waiting: OrderedDict[tuple[int, str], deque[_Waiting]] = OrderedDict()
         """The runs of each account that wait; whose turn it is comes first. Those of a rule with a pace wait apart, so
@@ -74,6 +87,10 @@ class StartQueue:
         if self._waiting:
             self._schedule(0.0)
 
+    def spend(self, uid: int, seconds: float) -> None:
+        """Record for how long a run of the account has held the loop."""
+        self._time_of(uid).spend(seconds)
+
     def delay(self, uid: int, rule: RuleShare) -> float:
         """Return for how many seconds another start would wait because of the rule's pace."""
         bucket = self._pace_of(uid, rule)
@@ -93,6 +110,7 @@ class StartQueue:
     def _turn(self) -> None:
         """Launch the next runs that may be launched now."""
         self._timer = None
+        self._launched.clear()
         for _ in range(LAUNCHES_PER_TURN):
             if not self._launch_next():
                 return
@@ -104,6 +122,8 @@ class StartQueue:
             (uid, _), first = line, waiting[0]
             if len(self._under_way.get(uid, ())) >= MAX_LAUNCHES:
                 continue  # `launched` continues
+            if uid in self._resting or self._must_rest(uid):
+                continue  # `_rested` continues
             wait = self._wait(uid, first.rule)
             if wait <= 0:
                 self._launch(line)
@@ -113,12 +133,26 @@ class StartQueue:
             self._schedule(soonest)
         return False
 
+    def _must_rest(self, uid: int) -> bool:
+        """Return whether the account has no time left; then it goes on as soon as it has."""
+        share = self._time_of(uid)
+        if share.left() > self._launched[uid] * LAUNCH_TIME:
+            return False
+        self._resting[uid] = share
+        share.wait(partial(self._rested, uid))
+        return True
+
+    def _rested(self, uid: int) -> None:
+        del self._resting[uid]
+        self._turn()
+
     def _launch(self, line: tuple[int, str]) -> None:
         waiting, (uid, _) = self._waiting.pop(line), line
         first = waiting.popleft()
         if waiting:
             self._waiting[line] = waiting
         self._by_rule.remove((uid, first.rule.name))
+        self._launched[uid] += 1
         self._under_way.setdefault(uid, set()).add(first.run_id)
         self._schedule(0.0)  # also if nothing waits yet: the next one must not be launched in this turn
         first.launch()
@@ -145,3 +179,7 @@ class StartQueue:
             return  # the next turn is due anyway
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(seconds, self._turn) if seconds else loop.call_soon(self._turn)
+
+
+def _own_time(uid: int) -> LoopTime:
+    return OwnTime(asyncio.get_running_loop().call_soon)

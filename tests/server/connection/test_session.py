@@ -336,7 +336,7 @@ async def test_a_flood_of_one_user_is_acted_on_between_what_others_send(core: Co
 
     def note(session: ServerSession, user: str) -> None:
         """Let the session belong to `user`, and take half a millisecond for each event."""
-        session._share_time(user)  # noqa: SLF001  # both belong to the account that runs the tests
+        session._share_time(core.sessions.time.of(user))  # noqa: SLF001  # both belong to the account that runs the tests
         received = session.received
 
         def slow(event: Event) -> None:

@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from farhand_server.connection.time_shares import (
     ALONE_AFTER,
     DECODE_REST,
     MAX_ARRIVING,
+    MAX_OWED,
     MAX_WAITING_TIME,
     TURN_TIME,
     TimeShare,
@@ -84,13 +87,41 @@ async def test_time_comes_back_with_the_next_turn_and_is_not_saved() -> None:
     shares = TimeShares()
     share = shares.of("ada")
     assert share.left() == MAX_WAITING_TIME
-    share.spend(3 * MAX_WAITING_TIME)
-    assert share.left() < 0
+    share.spend(MAX_WAITING_TIME)
+    assert share.left() == 0
     await asyncio.sleep(0)
     assert share.left() == MAX_WAITING_TIME
     for _ in range(5):
         await asyncio.sleep(0)
     assert share.left() == MAX_WAITING_TIME
+
+
+@virtual_time
+async def test_what_a_step_took_beyond_the_share_is_taken_from_the_next_turns() -> None:
+    shares = TimeShares()
+    eve = shares.of("eve")
+    shares.of("ada").left()
+    assert eve.left() == pytest.approx(TURN_TIME)
+    eve.spend(2.5 * TURN_TIME)
+    turns = 0
+    while eve.left() <= 0:
+        eve.wait(lambda: None)
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns == 2
+    assert eve.left() == pytest.approx(TURN_TIME / 2)
+
+
+@virtual_time
+async def test_what_is_owed_has_a_bound_and_is_paid_by_waiting() -> None:
+    shares = TimeShares()
+    eve = shares.of("eve")
+    shares.of("ada").left()
+    eve.left()
+    eve.spend(100.0)
+    assert eve.left() >= TURN_TIME - MAX_OWED
+    await asyncio.sleep(MAX_OWED)
+    assert eve.left() == pytest.approx(TURN_TIME)
 
 
 @virtual_time

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
+from farhand_protocol.loop_time import LoopTime, OwnTime
 from farhand_server.runs.plan import RuleShare
 from farhand_server.runs.start_queue import MAX_LAUNCHES, StartQueue
 from farhand_server.sharing import Rate
@@ -18,8 +20,8 @@ FREE = RuleShare("free")
 class Launches:
     """A queue, and what it has launched, in order. Unless each `ends`, the launches hang."""
 
-    def __init__(self, *, ends: bool = True) -> None:
-        self.queue = StartQueue()
+    def __init__(self, time_of: Callable[[int], LoopTime] | None = None, *, ends: bool = True) -> None:
+        self.queue = StartQueue(time_of)
         self.done: list[str] = []
         self.times: list[float] = []
         self._ends = ends
@@ -54,6 +56,42 @@ async def test_accounts_take_turns_and_each_turn_of_the_loop_launches_a_few() ->
     assert launches.done[5:] == ["ada 1", "eve 3", "eve 4", "eve 5"]
     await turns(120)
     assert launches.done[9:] == [f"eve {number}" for number in range(6, 100)]
+
+
+class Slices(OwnTime):
+    """An account's share of the loop's time, of which `seconds` are left."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.001
+        self.waiting: list[Callable[[], None]] = []
+
+    def left(self) -> float:
+        return self.seconds
+
+    def spend(self, seconds: float) -> None:
+        self.seconds -= seconds
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        self.waiting.append(go_on)
+
+
+async def test_an_account_that_has_used_its_share_of_the_loop_launches_nothing_until_it_has_time_again() -> None:
+    slices = {uid: Slices() for uid in (EVE, ADA)}
+    launches = Launches(slices.__getitem__)
+    for number in range(3):
+        launches.add(EVE, f"eve {number}")
+    launches.queue.spend(EVE, 0.002)
+    await turns(3)
+    launches.add(ADA, "ada")
+    await turns(3)
+    assert launches.done == ["eve 0", "ada"]
+    for number in (1, 2):
+        slices[EVE].seconds = 0.001
+        slices[EVE].waiting.pop()()
+        launches.queue.spend(EVE, 0.002)
+        await turns(3)
+        assert launches.done[-1] == f"eve {number}", "one launch at a time, if there is no time for more"
+    assert not slices[ADA].waiting
 
 
 async def test_launches_that_hang_hold_up_only_their_account() -> None:
