@@ -13,23 +13,52 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+class FrontJob:
+    """What a front does for this process, in the job that it belongs to."""
+
+    def stop(self, number: int | None) -> bool:
+        """Have the terminal's signal `number` stop the job; return whether it was stopped, once it is continued. None
+        only waits for the latter: somebody has stopped it already."""
+        raise NotImplementedError
+
+    def own_stops(self, own: bool) -> None:
+        """Have SIGTSTP sent to this process, which acts on it by `stop`; or no longer: then it stops both."""
+        raise NotImplementedError
+
+
 _front: int | None = None
+_job: FrontJob | None = None
 _abandon: Callable[[], None] | None = None
 _clean = True
 
 
-def act_for(front: int, abandon: Callable[[], None]) -> None:
-    """Act for the process `front` from now on; `abandon` ends this process, and has the front do the command itself."""
-    global _front, _abandon, _clean
-    _front, _abandon, _clean = front, abandon, True
+def act_for(front: int, abandon: Callable[[], None], job: FrontJob | None = None) -> None:
+    """Act for the process `front` from now on; `abandon` ends this process, and has the front do the command itself.
+
+    `job` stops and continues the front.
+    """
+    global _front, _abandon, _clean, _job
+    _front, _abandon, _clean, _job = front, abandon, True, job
+
+
+def job_of_front() -> FrontJob | None:
+    """Return what stops the front; None if this process acts for itself."""
+    return _job
 
 
 def parent_pid() -> int:
     """Return the process that called this command. Raises OSError if it is gone."""
     if _front is None:
         return os.getppid()
-    # After the name, which may hold anything, come the state and the parent (proc_pid_stat(5)).
-    return int(_read(f"/proc/{_front}/stat").rpartition(b") ")[2].split()[1])
+    return int(front_state(_front)[1])
+
+
+def front_state(front: int | None = None) -> list[bytes]:
+    """Return what proc_pid_stat(5) says of the front from its state on: state, parent, group, session, terminal, the
+    terminal's group. Raises OSError."""
+    # They come after the name, which may hold anything.
+    return _read(f"/proc/{front or _front}/stat").rpartition(b") ")[2].split()
 
 
 def initial_environment() -> bytes:

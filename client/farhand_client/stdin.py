@@ -14,6 +14,7 @@ from typing import IO, Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
 from farhand_protocol.limits import KiB
 
+from . import job
 from .errors import ConnectionLost
 from .home_loop import HomeLoop, not_picklable
 
@@ -250,6 +251,8 @@ async def read_chunks(file: int | IO[bytes]) -> AsyncIterator[bytes]:
         return
     while True:
         await _wait_readable(fd)
+        if not job.may_read(fd):
+            continue
         try:
             chunk = os.read(fd, STDIN_READ_SIZE)
         except BlockingIOError:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.command import FARHAND
+from tests.support.front_mode import typed_words
 from tests.support.ptys import Pty, children, terminal
 from tests.support.service import Service
 
@@ -24,7 +25,8 @@ async def pty() -> AsyncIterator[Pty]:
 
 
 def run(core: Service, script: str) -> str:
-    return shlex.join([*FARHAND, "run", "-t", "--shell", core.host, script])
+    words, _ = typed_words(FARHAND, core.environment)
+    return shlex.join([*words, "run", "-t", "--shell", core.host, script])
 
 
 class Shell:
@@ -53,7 +55,8 @@ class Shell:
 @pytest.fixture(params=["bash --norc --noprofile -i", "dash -i"], ids=["bash", "dash"])
 async def shell(request: pytest.FixtureRequest, pty: Pty, core: Service) -> AsyncIterator[Shell]:
     """A shell that restores its terminal after a killed job, and one that does not."""
-    env = core.environment | {"PS1": "% ", "TERM": "xterm", "HISTFILE": "/dev/null", "ENV": ""}
+    _, env = typed_words(FARHAND, core.environment)
+    env |= {"PS1": "% ", "TERM": "xterm", "HISTFILE": "/dev/null", "ENV": ""}
     async with pty.running(*request.param.split(), env=env) as process:
         await pty.shows(b"% ")
         yield Shell(pty, process)
@@ -138,4 +141,47 @@ class TestUnderAShell:
         assert b"\x1b[?1049h" in output
         await pty.until_raw()
         pty.type(b"\x03")
+        await pty.shows(b"% ")
+
+    async def test_continued_in_the_background_it_stops_before_it_touches_the_terminal(
+        self, shell: Shell, core: Service, pty: Pty
+    ) -> None:
+        before = await shell.modes()
+        pty.type(run(core, FULL_SCREEN).encode() + b"\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        pty.type(b"\r~\x1a")
+        await pty.shows(b"topped")
+        await pty.shows(b"% ")
+        await shell.does("bg")
+        while b"topped" not in await shell.does("jobs"):
+            pass
+        assert await shell.modes() == before
+        pty.type(b"fg\r")
+        await pty.shows(b"full screen")
+        await pty.until_raw()
+        pty.type(b"\x03")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+
+    async def test_keys_that_are_typed_for_the_shell_are_left_to_it(
+        self, shell: Shell, core: Service, pty: Pty
+    ) -> None:
+        pty.type(run(core, "echo begun; exec cat").replace("run -t", "run -i").encode() + b"\r")
+        await pty.shows(b"begun\r\n")
+        pty.type(b"first\n")
+        await pty.shows(b"first\r\nfirst\r\n")
+        pty.type(b"\x1a")
+        await pty.shows(b"topped")
+        await pty.shows(b"% ")
+        await shell.does("bg")
+        for number in range(5):
+            assert f"mine {number}".encode() in await shell.does(f"echo mi''ne {number}")
+        while b"topped" not in await shell.does("jobs"):
+            pass
+        pty.type(b"fg\r")
+        await pty.shows(b"exec cat")
+        pty.type(b"second\n")
+        await pty.shows(b"second\r\nsecond\r\n")
+        pty.type(b"\x04")
         await pty.shows(b"% ")

@@ -104,6 +104,26 @@ def _ticks() -> int:
         os.write(1, b".")
 
 
+def _suspend(how: str) -> int:
+    """Stop the job, at once or on SIGTSTP, and say whether it was stopped."""
+    told = caller.job_of_front()
+    assert told is not None
+    if how == "asked":
+        told.own_stops(True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+        _say(str(os.getpid()))
+        signal.sigwait([signal.SIGTSTP])
+        _say("asked")
+    _say(str(told.stop(signal.SIGTSTP)))
+    return 0
+
+
+def _interrupted() -> int:
+    _say(str(os.getpid()))
+    signal.pause()
+    return 0
+
+
 def _leave(what: str) -> int:
     """Leave something behind that another command would find."""
     _say(str(os.getpid()))
@@ -120,7 +140,7 @@ def _leave(what: str) -> int:
 
 _ACTS: Final[dict[str, Callable[..., int]]] = {
     "state": _state, "exit": _exit, "copy": _copy, "pid": _pid, "signals": _signals, "ask": _ask, "commit": _commit,
-    "ticks": _ticks, "leave": _leave,
+    "ticks": _ticks, "leave": _leave, "suspend": _suspend, "interrupted": _interrupted,
 }  # fmt: skip
 
 

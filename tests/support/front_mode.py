@@ -57,6 +57,15 @@ def through_front(argv: Sequence[Any], env: Mapping[str, str] | None) -> tuple[l
     return [_front(KIND), *argv[3:]], given
 
 
+def typed_words(argv: Sequence[str], env: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the words by which a shell starts `farhand`, and the environment that it needs: through a front if the
+    tests are."""
+    if KIND is None:
+        return [*argv], dict(env)
+    words, env = through_front(argv, env)
+    return [str(word) for word in words], env
+
+
 def _locale(env: Mapping[str, str]) -> str:
     return os.fsdecode(character_locale({os.fsencode(name): os.fsencode(value) for name, value in env.items()}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
+from farhand_client import job
 from farhand_client.ui.printing import reason
 from farhand_protocol.limits import CLIENT_LIMITS
 from farhand_protocol.window import SendWindow
@@ -57,6 +58,8 @@ class StdinFeed:
     def read(self) -> None:
         """Read what there is, and send it or the end of our stdin. Raises `StdinFailed`; OSError if sending fails."""
         try:
+            if not job.may_read(0):
+                return
             data = os.read(0, MAX_STDIN_CHUNK)
         except BlockingIOError:
             return

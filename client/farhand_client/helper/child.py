@@ -1,9 +1,9 @@
 """A process that waits for one command, and does its work in the front's place.
 
 It becomes what the front is: standard files, directory, environment, umask, ignored signals. What it cannot become
-(`circumstances`), or could not do without a terminal of its own, it refuses, and the front does it itself. The command
-then runs as in any process: `farhand_client.cli.main`, which is found by its name, as by `python -m`: the commands know
-the helper, and it knows none of them.
+(`circumstances`), or could not do at another session's terminal (`at_terminal`), it refuses, and the front does it
+itself. The command then runs as in any process: `farhand_client.cli.main`, which is found by its name, as by
+`python -m`: the commands know the helper, and it knows none of them.
 
 If the front is killed, so is this process, by the kernel: the end of its connection sends SIGKILL (F_SETSIG of
 fcntl(2)). To the service that is a client that was killed.
@@ -28,10 +28,21 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from farhand_client import caller
-from farhand_client.errors import FarhandError
 
+from .at_terminal import ToldJob, is_served
 from .circumstances import Circumstances, character_locale, interpreter_options
-from .handover import BEGUN, EXITED, HEADER, READY, REFUSED, Command, parse_environment, parse_header, parse_strings
+from .handover import (
+    BEGUN,
+    DIED,
+    EXITED,
+    HEADER,
+    READY,
+    REFUSED,
+    Command,
+    parse_environment,
+    parse_header,
+    parse_strings,
+)
 
 RECEIVE_TIMEOUT: Final = 1
 """Seconds in which a message must arrive. A front sends it at once; whoever does not must not keep a child for ever."""
@@ -52,15 +63,6 @@ _TIMEOUT: Final = struct.Struct("ll")  # struct timeval
 _SET_PDEATHSIG: Final = 1
 _SET_NAME: Final = 15  # prctl(2)
 _F_SETSIG: Final = 10  # fcntl(2); the module lacks it
-
-_AT_A_TERMINAL: Final = frozenset({"attach", "replay", "shell"})
-"""Commands that use the user's terminal if there is one."""
-
-_FROM_STDIN: Final = frozenset({"put", "cp"})
-"""Commands that read stdin if one of their words is a hyphen."""
-
-_ELSEWHERE: Final = ("/dev/fd/", "/dev/tty", "/proc/")
-"""Paths that mean something else in another process."""
 
 _COERCED: Final = (b"", b"C", b"POSIX")
 """Locales in which Python sets LC_CTYPE (PEP 538)."""
@@ -138,7 +140,9 @@ def _take(connection: socket.socket, pidfd: int, here: Circumstances, options: M
             and len(fds) == len(command.open) + 2
             and here.same(there)
             and interpreter_options(command.environment) == options
-            and is_served([os.fsdecode(each) for each in command.arguments], dict(zip(command.open, fds, strict=False)))
+            and is_served(
+                [os.fsdecode(each) for each in command.arguments], dict(zip(command.open, fds, strict=False)), pid
+            )
             and _begin(connection, fds[-1])
         ):
             kept, fds = fds, []
@@ -191,40 +195,6 @@ def _begin(connection: socket.socket, token: int) -> bool:
     return True
 
 
-def is_served(arguments: Sequence[str], standard: Mapping[int, int]) -> bool:
-    """Return whether a process without a terminal of its own does a command as well as the front would.
-
-    `standard` are the descriptors of the standard files.
-    """
-    name, *rest = arguments or [""]
-    if name == "run":
-        rest = _options_of_run(rest)
-        # Keys are read: they must not be once the front is in the background. A letter too many does no harm.
-        typed = any(word == "--stdin" or (word[:1] == "-" != word[1:2] and {*word} & {*"it"}) for word in rest)
-    elif name == "rsh":
-        typed = _reads_keys(rest)
-    else:
-        typed = name in _AT_A_TERMINAL or (name in _FROM_STDIN and "-" in rest)
-    if typed and any(os.isatty(fd) for number, fd in standard.items() if number < 2):
-        return False
-    return not any(path in word for word in rest for path in _ELSEWHERE)
-
-
-def _reads_keys(words: list[str]) -> bool:
-    try:
-        line = importlib.import_module("farhand_client.sshconfig.command_line").parse_command_line(words)
-    except FarhandError:
-        return False  # it is refused
-    values = line.settings.values
-    return values.get("stdinnull") != "yes" or values.get("requesttty", "no") not in ("no", "auto")
-
-
-def _options_of_run(words: list[str]) -> list[str]:
-    valued = importlib.import_module("farhand_client.cli.run").VALUED_OPTIONS
-    options, _ = importlib.import_module("farhand_client.cli.options").split_arguments(words, valued)
-    return list(options)
-
-
 def _serve(taken: Taken) -> bool:
     """Do the command; return whether this process can do another one. Nothing of this one is left then."""
     descriptors = _count_descriptors() - len(taken.fds) - 1
@@ -239,15 +209,20 @@ def _serve(taken: Taken) -> bool:
         _become(taken)
     except OSError:
         abandon()  # such as a directory as stdin: what happens then is the full program's affair
-    caller.act_for(taken.pid, abandon)
-    code: int = importlib.import_module("farhand_client.cli").main()
+    caller.act_for(taken.pid, abandon, ToldJob(connection, taken.fds[-1]))
+    try:
+        code: int = importlib.import_module("farhand_client.cli").main()
+        answer = EXITED + bytes([code & 0xFF])
+    except KeyboardInterrupt:
+        answer = DIED + bytes([signal.SIGINT])
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()  # as an interpreter does at its end
     # Whoever reads our output must see its end when the front has ended.
     _close_standard_files()
-    _answer(connection, EXITED + bytes([code & 0xFF]))
+    _answer(connection, answer)
     connection.close()
+    os.close(taken.fds[-1])
     os.chdir("/")
     return (
         caller.is_clean()
@@ -283,13 +258,14 @@ def _close_standard_files() -> None:
 def _become(taken: Taken) -> None:
     """Take over what the front has inherited."""
     command, there = taken.command, taken.there
-    *standard, directory, _ = taken.fds
+    *standard, directory, token = taken.fds
     os.fchdir(directory)
     os.umask(there.umask)
     for number, fd in zip(command.open, standard, strict=True):
         os.dup2(fd, number)
     for fd in taken.fds:
-        os.close(fd)
+        if fd != token:  # it says when the front is continued
+            os.close(fd)
     for number in range(3):
         if number not in command.open:
             os.close(number)

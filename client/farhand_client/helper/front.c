@@ -36,7 +36,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define VERSION 1
+#define VERSION 2
 /* Milliseconds for a child to begin: many times what it takes, and hardly noticed where the helper hangs. */
 #define CLAIM_TIMEOUT 100
 /* And for its answer once it has begun: it comes at once unless somebody has stopped the child. */
@@ -47,8 +47,13 @@
 #define MAX_PATH 4096
 #define EXIT_FAILURE_HERE 255
 
-/* The answers of a child: it waits for the message; it has begun; it does not serve this command; exit with this code. */
-enum { READY = 'A', BEGUN = 'B', REFUSED = 'R', EXITED = 'E' };
+/* What a child says: it waits for the message; it has begun; it does not serve this command; SIGTSTP is for it from now
+ * on, or no longer; stop this job by the signal that follows; exit with the code that follows, or die of the signal. */
+enum { READY = 'A', BEGUN = 'B', REFUSED = 'R', OWN_STOPS = 'T', NO_STOPS = 't', STOP = 'S', EXITED = 'E', DIED = 'D' };
+
+/* What the token says once the child has begun: this process was continued, or was not stopped at all. */
+#define CONTINUED 1
+#define NOT_STOPPED (1ull << 32)
 
 /* Commands that a child may serve. The others need the terminal, or are rare. */
 static const char *const SERVED[] = {"run",  "ps",     "logs", "wait",   "signal", "kill",
@@ -251,16 +256,33 @@ static _Noreturn void child_is_gone(int fatal) {
     _exit(EXIT_FAILURE_HERE);
 }
 
-/* Stop the child and this process, until this one is continued. */
-static void stop_both(int child, int number) {
+/* Stop this process by a signal that was sent to it, until it is continued. */
+static void stop_here(int number) {
     sigset_t only;
     sigemptyset(&only);
     sigaddset(&only, number);
-    send_to(child, SIGSTOP); /* its process group is orphaned, so the others would not stop it */
     raise(number);
     sigprocmask(SIG_UNBLOCK, &only, NULL);
     sigprocmask(SIG_BLOCK, &only, NULL);
+}
+
+/* Stop the child and this process, until this one is continued. */
+static void stop_both(int child, int number) {
+    send_to(child, SIGSTOP); /* its process group is orphaned, so the others would not stop it */
+    stop_here(number);
     send_to(child, SIGCONT);
+}
+
+static int tell(int token, uint64_t what) { return write(token, &what, sizeof what) == sizeof what; }
+
+/* Stop this process and its group as the terminal would, for the child, which waits until it is told. */
+static void stop_job(int token, int number) {
+    sigset_t pending;
+    kill(0, number);
+    stop_here(number);
+    sigpending(&pending); /* SIGCONT is blocked, so it is pending now if this was stopped */
+    if (!sigismember(&pending, SIGCONT))
+        tell(token, NOT_STOPPED);
 }
 
 /* Signals by which a process is not ended. */
@@ -288,11 +310,35 @@ static sigset_t signals_to_pass(void) {
     return passed;
 }
 
+/* Do what the child says, if it says anything; return whether it does not serve the command after all. */
+static int obey(int helper, int token, int fatal, int *own_stops) {
+    unsigned char said[2] = {0};
+    ssize_t length = recv(helper, said, 1, 0);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (length == 1 && *said == REFUSED)
+        return 1;
+    if (length == 1 && (*said == OWN_STOPS || *said == NO_STOPS)) {
+        *own_stops = *said == OWN_STOPS;
+        return 0;
+    }
+    if (length != 1 || recv(helper, said + 1, 1, 0) != 1) /* both are sent at once */
+        child_is_gone(fatal);
+    if (*said == EXITED)
+        _exit(said[1]);
+    if (*said == DIED)
+        die_of(said[1]);
+    if (*said != STOP)
+        child_is_gone(fatal);
+    stop_job(token, said[1]);
+    return 0;
+}
+
 /* Hand on signals until the child says how it has ended, and end in the same way. Returns if it does not serve the
  * command after all: it has neither sent nor read anything. */
-static void attend(int helper, int child, int signals) {
+static void attend(int helper, int child, int signals, int token) {
     sigset_t passed = signals_to_pass();
-    int fatal = 0;
+    int fatal = 0, own_stops = 0;
     signalfd(signals, &passed, 0);
     signal(SIGPIPE, SIG_IGN); /* as in the full program */
     signal(SIGXFSZ, SIG_IGN);
@@ -301,23 +347,18 @@ static void attend(int helper, int child, int signals) {
     for (;;) {
         if (poll(ready, 2, -1) < 0)
             continue;
-        if (ready[0].revents) {
-            unsigned char answer[2];
-            ssize_t length = recv(helper, answer, sizeof answer, 0);
-            if (length == 1 && *answer == REFUSED)
-                return;
-            if (length != 2 || *answer != EXITED)
-                child_is_gone(fatal);
-            _exit(answer[1]);
-        }
+        if (ready[0].revents && obey(helper, token, fatal, &own_stops))
+            return;
         struct signalfd_siginfo got;
         while (read(signals, &got, sizeof got) == sizeof got) {
             int number = got.ssi_signo;
-            if (number == SIGTSTP || number == SIGTTIN || number == SIGTTOU) {
+            if (number == SIGTTIN || number == SIGTTOU || (number == SIGTSTP && !own_stops)) {
                 stop_both(child, number);
                 continue;
             }
-            if (!is_harmless(number))
+            if (number == SIGCONT)
+                tell(token, CONTINUED);
+            if (!is_harmless(number) && number != SIGTSTP)
                 fatal = number;
             send_to(child, number);
         }
@@ -352,6 +393,6 @@ int main(int count, char **given) {
         if (answer_of(helper, ANSWER_TIMEOUT) != BEGUN)
             child_is_gone(0);
     }
-    attend(helper, child, signals);
+    attend(helper, child, signals, token);
     run_full_program();
 }

@@ -10,7 +10,11 @@ import _signal  # type: ignore[import-not-found]  # typeshed lacks it; what is u
 import os
 import sys
 
-_VERSION = 1
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_VERSION = 2
 _CLAIM_TIMEOUT = 100
 """Milliseconds for a child to begin: many times what it takes, and hardly noticed where the helper hangs."""
 _ANSWER_TIMEOUT = 10_000
@@ -18,8 +22,15 @@ _ANSWER_TIMEOUT = 10_000
 _MAX_MESSAGE = 65536
 """Bytes: a third of what a socket takes at once (net.core.wmem_default), so that sending never blocks."""
 
-_READY, _BEGUN, _REFUSED = b"A", b"B", b"R"
-"""The answers of a child: it waits for the message; it has begun; it does not serve this command."""
+_READY, _BEGUN, _REFUSED, _OWN_STOPS, _NO_STOPS = b"A", b"B", b"R", b"T", b"t"
+"""What a child says: it waits for the message; it has begun; it does not serve this command; SIGTSTP is for it from now
+on, or no longer."""
+
+_STOP, _EXITED, _DIED = b"S", b"E", b"D"
+"""With a byte: stop this job by a signal; exit with a code; die of a signal."""
+
+_CONTINUED, _NOT_STOPPED = 1, 1 << 32
+"""What the token says once the child has begun: this process was continued, or was not stopped at all."""
 
 _FAILURE = 255
 _SERVED = frozenset(
@@ -119,6 +130,9 @@ class Front:
         self._child = -1
         """A pidfd of the child that has accepted the connection; -1 before that."""
         self._pending: list[int] = []
+        self._token = -1
+        self._own_stops = False
+        """Whether the child acts on SIGTSTP: it restores the terminal first."""
         self._fatal = 0
         self._socket = socket(_AF_UNIX, _SOCK_STREAM)
         self._socket.setblocking(False)
@@ -154,7 +168,7 @@ class Front:
                 os.close(token)
                 os.close(here)
                 return False
-        os.close(token)
+        self._token = token
         os.close(here)
         return True
 
@@ -196,22 +210,40 @@ class Front:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         while True:
             events = [fd for fd, _ in ready.poll()]
-            if self._socket.fileno() in events:
+            if self._socket.fileno() in events and self._obey():
                 break
-            os.read(waking, 512)
+            if waking in events:
+                os.read(waking, 512)
             while self._pending:
                 self._pass(self._pending.pop(0))
-        try:
-            answer = self._socket.recv(2)
-        except OSError:
-            answer = b""
-        if answer[:1] == b"E" and len(answer) == 2:
-            os._exit(answer[1])
-        if answer != _REFUSED:
-            self._child_is_gone()
+        os.close(self._token)
         _signal.set_wakeup_fd(-1)
         for number, handler in before.items():
             _signal.signal(number, handler)
+
+    def _obey(self) -> bool:
+        """Do what the child says; return whether it does not serve the command after all."""
+        try:
+            said = self._socket.recv(1)
+            if said == _REFUSED:
+                return True
+            if said in (_OWN_STOPS, _NO_STOPS):
+                self._own_stops = said == _OWN_STOPS
+                return False
+            value = self._socket.recv(1)[0]  # both are sent at once
+        except (OSError, IndexError):
+            self._child_is_gone()
+        if said == _EXITED:
+            os._exit(value)
+        if said == _DIED:
+            self._die_of(value)
+        if said != _STOP:
+            self._child_is_gone()
+        os.kill(0, value)
+        self._stop_here(value)
+        if _SIGCONT not in self._pending:
+            self._tell(_NOT_STOPPED)
+        return False
 
     def _handle_signals(self) -> dict[int, object]:
         """Note signals from now on; return the handlers until now.
@@ -229,16 +261,29 @@ class Front:
         self._pending.append(number)
 
     def _pass(self, number: int) -> None:
-        if number in (_SIGTSTP, _SIGTTIN, _SIGTTOU):
+        if number in (_SIGTTIN, _SIGTTOU) or (number == _SIGTSTP and not self._own_stops):
             self._send(_SIGSTOP)  # its process group is orphaned, so the others would not stop it
-            _signal.signal(number, _signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            _signal.signal(number, self._note)
+            self._stop_here(number)
             self._send(_SIGCONT)
             return
-        if number not in _HARMLESS:
+        if number == _SIGCONT:
+            self._tell(_CONTINUED)
+        if number not in _HARMLESS and number != _SIGTSTP:
             self._fatal = number
         self._send(number)
+
+    def _stop_here(self, number: int) -> None:
+        while number in self._pending:
+            self._pending.remove(number)
+        _signal.signal(number, _signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        _signal.signal(number, self._note)
+
+    def _tell(self, what: int) -> None:
+        try:  # noqa: SIM105
+            os.write(self._token, what.to_bytes(8, sys.byteorder))
+        except OSError:
+            pass  # the child has not read what it was told 2^31 times
 
     def _send(self, number: int) -> None:
         try:  # noqa: SIM105
@@ -246,11 +291,15 @@ class Front:
         except OSError:
             pass  # it has ended; its answer is on the way
 
-    def _child_is_gone(self) -> None:
+    def _die_of(self, number: int) -> None:
+        _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (number,))
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)
+
+    def _child_is_gone(self) -> "NoReturn":
         if self._fatal:  # it has died of what was handed on, before it could handle it
-            _signal.signal(self._fatal, _signal.SIG_DFL)
-            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (self._fatal,))
-            os.kill(os.getpid(), self._fatal)
+            self._die_of(self._fatal)
         os.write(
             2,
             b"farhand: the helper's process for this command has ended unexpectedly; a command that it has started "

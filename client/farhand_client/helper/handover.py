@@ -12,10 +12,15 @@ runs the command. The child answers
 
     BEGUN                it has emptied the token
     REFUSED              the front has to do it itself; also after BEGUN, if nothing was sent or read yet
+    OWN_STOPS, NO_STOPS  SIGTSTP is for the child from now on, as it has to restore the terminal first; or no longer
+    STOP and a byte      stop this job by that signal, as the terminal would: it does not know the child
     EXITED and a byte    the exit code
+    DIED and a byte      the signal of which to die
 
-and the end of the connection without EXITED means that the child has died. `front.c` and `front.py` know this layout by
-themselves: they are one file each.
+and the end of the connection without EXITED or DIED means that the child has died. The front says nothing on it:
+whatever arrives there kills the child. But the token, which is empty since the child has begun, then holds CONTINUED
+once the front was continued, and NOT_STOPPED if it was not stopped as the child has asked, since nobody could continue
+it. `front.c` and `front.py` know this layout by themselves: they are one file each.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER: Final = struct.Struct("=IHHI")
 
 MAX_MESSAGE: Final = 65536
@@ -36,7 +41,14 @@ MAX_MESSAGE: Final = 65536
 READY: Final = b"A"
 BEGUN: Final = b"B"
 REFUSED: Final = b"R"
+OWN_STOPS: Final = b"T"
+NO_STOPS: Final = b"t"
+STOP: Final = b"S"
 EXITED: Final = b"E"
+DIED: Final = b"D"
+
+CONTINUED: Final = 1
+NOT_STOPPED: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)

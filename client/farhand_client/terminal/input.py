@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from farhand_client import job
 from farhand_client.errors import ConnectionLost
 from farhand_client.stdin import InputStream
 from farhand_protocol.limits import KiB, MiB
@@ -172,11 +173,13 @@ class TerminalSignals:
         self._loop.add_signal_handler(signal.SIGWINCH, self.check_size)
         self._loop.add_signal_handler(signal.SIGTSTP, self._observer.suspend)
         self._loop.add_signal_handler(signal.SIGCONT, self._observer.continued)
+        job.set_own_stops(True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        job.set_own_stops(False)
         for number in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT):
             self._loop.remove_signal_handler(number)
         if self._timer is not None:

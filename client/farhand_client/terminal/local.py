@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import os
 import select
-import signal
 import termios
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
+from farhand_client import job
 from farhand_client.errors import FarhandError
 from farhand_protocol.messages.terminal import ModeName, WindowSize
 
@@ -95,7 +95,7 @@ class LocalTerminal:
     def read(self, limit: int) -> bytes | None:
         """Return up to `limit` bytes of keys; None if there are none, b"" if the terminal is gone."""
         try:
-            return os.read(self.fd, limit)
+            return os.read(self.fd, limit) if job.may_read(self.fd) else None
         except BlockingIOError:
             return None
         except OSError:  # EIO: hung up
@@ -114,10 +114,7 @@ class LocalTerminal:
         If nobody could continue it (its process group is orphaned), the system does not stop it (setpgid(2)).
         """
         self._leave_raw()
-        before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(0, signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, before)
-        signal.siginterrupt(signal.SIGTSTP, False)  # as asyncio had set it
+        job.suspend()
         self._enter_raw()
 
     def restore_raw(self) -> None:
@@ -183,8 +180,9 @@ class LocalTerminal:
     def _set_attributes(self, attributes: TermiosAttributes) -> None:
         # TCSANOW: typeahead is kept, and waiting for output to drain could take forever.
         try:
-            termios.tcsetattr(self.fd, termios.TCSANOW, attributes)
-        except termios.error as error:
+            if job.may_set_modes():
+                termios.tcsetattr(self.fd, termios.TCSANOW, attributes)
+        except (termios.error, OSError) as error:
             raise _unusable(error) from None
 
     def _open(self, descriptor: int) -> int:
@@ -253,5 +251,5 @@ class TerminalOutput:
             self._ready()
 
 
-def _unusable(error: termios.error) -> TerminalUnavailable:
+def _unusable(error: termios.error | OSError) -> TerminalUnavailable:
     return TerminalUnavailable(f"cannot use the terminal: {error.args[-1]}")

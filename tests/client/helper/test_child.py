@@ -1,82 +1,17 @@
-"""Which commands a child serves. What it becomes is tested with the fronts, in `test_front`."""
+"""What a child keeps between commands. What it becomes for one is tested with the fronts, in `test_front`."""
 
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from farhand_client import cli
-from farhand_client.helper.child import is_served, replace_environment, run_child
+from farhand_client.helper.child import replace_environment, run_child
 from tests.support.fronts import KINDS, Installation
-
-
-@pytest.fixture
-def terminal() -> Iterator[int]:
-    leader, follower = pty.openpty()
-    yield follower
-    os.close(leader)
-    os.close(follower)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "run web -- true",
-        "run -n --cwd it web -- ls -lit /proc/1",
-        "run -e TERM --timeout 1s web sort -t, -i",
-        "ps web",
-        "logs -f web 01",
-        "wait web 01 --timeout 5",
-        "put web a b",
-        "get web a -",
-        "sync a web:b",
-        "rsh -n web true",
-        "rsh -nonsense",
-    ],
-)
-def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal: int) -> None:
-    assert is_served(command.split(), {0: terminal, 1: terminal, 2: terminal})
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "run -i web -- cat",
-        "run --stdin web cat",
-        "run -it web top",
-        "run -nt web top",
-        "shell web",
-        "attach web 01",
-        "replay web 01",
-        "put web - b",
-        "cp - web:b",
-        "rsh web true",
-        "rsh -tt -n web top",
-    ],
-)
-def test_what_reads_keys_is_served_only_without_a_terminal(command: str, terminal: int) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        assert not is_served(command.split(), {0: terminal, 1: null, 2: null})
-        assert not is_served(command.split(), {0: null, 1: terminal})
-        assert is_served(command.split(), {0: null, 1: null, 2: terminal})
-        assert is_served(command.split(), {})
-    finally:
-        os.close(null)
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["run --status-json /dev/fd/3 web true", "run -I /proc/self/fd/5 web true", "export -o /dev/tty web 01"],
-)
-def test_files_that_only_the_front_has_are_left_to_it(command: str) -> None:
-    assert not is_served(command.split(), {})
 
 
 def test_an_environment_is_replaced_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:

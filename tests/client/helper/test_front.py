@@ -49,8 +49,8 @@ def test_the_child_is_called_farhand_and_knows_the_fronts_parent(installation: I
 
 
 def test_the_child_has_no_other_files_than_a_program_would(installation: Installation) -> None:
-    # The connection to the front and what it needs to wait again; and the directory that is being listed.
-    assert state(installation)["more"] == 3 + 4 + 1
+    # The connection to the front, its token, and what it needs to wait again; and the directory that is being listed.
+    assert state(installation)["more"] == 3 + 5 + 1
 
 
 def test_signals_that_a_script_ignores_stay_ignored(installation: Installation) -> None:
@@ -169,6 +169,33 @@ def test_control_z_stops_the_child_and_the_front_and_fg_continues_both(installat
         assert process.wait(30) == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("how", ["at once", "asked"])
+def test_a_child_that_uses_the_terminal_stops_the_job_itself(how: str, installation: Installation) -> None:
+    with installation.start("ps", "suspend", how, process_group=0) as process:
+        if how == "asked":
+            line(process)
+            process.send_signal(signal.SIGTSTP)
+            assert line(process) == "asked"
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert (os.WIFSTOPPED(status), os.WSTOPSIG(status)) == (True, signal.SIGTSTP)
+        process.send_signal(signal.SIGCONT)
+        assert line(process) == "True"
+        assert process.wait(30) == 0
+
+
+def test_a_job_that_nobody_could_continue_is_not_stopped(installation: Installation) -> None:
+    with installation.start("ps", "suspend", "at once", start_new_session=True) as process:
+        assert line(process) == "False"
+        assert process.wait(30) == 0
+
+
+def test_a_child_that_ends_by_an_interrupt_ends_the_front_by_one(installation: Installation) -> None:
+    with installation.start("ps", "interrupted") as process:
+        line(process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
+
+
 def until(condition: Any) -> None:
     # The state of another process has no event.
     deadline = time.monotonic() + 30
@@ -213,7 +240,7 @@ def test_a_child_that_has_left_nothing_serves_again_as_if_new(installation: Inst
     then = [state(installation, umask=0o022) for _ in range(9)]
     assert len({each["pid"] for each in first + then}) < 18
     assert not any("X" in each["environment"] for each in then)
-    assert {(each["umask"], each["more"], each["directory"]) for each in then} == {(0o022, 8, str(Path.cwd()))}
+    assert {(each["umask"], each["more"], each["directory"]) for each in then} == {(0o022, 9, str(Path.cwd()))}
 
 
 @pytest.mark.parametrize("what", ["loop", "file", "thread", "handler"])

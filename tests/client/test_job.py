@@ -1,0 +1,113 @@
+"""Whether a command may use the terminal, and how its job is stopped, for itself and for a front."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from farhand_client import caller, job
+
+
+class Told(caller.FrontJob):
+    """A front whose state, group and terminal's group are `state`; stopping it makes them `then`."""
+
+    def __init__(self, state: str, then: str = "S 7 7", *, stopped: bool = True) -> None:
+        self.state = state
+        self.asked: list[int | None] = []
+        self.own: list[bool] = []
+        self._then = then
+        self._stopped = stopped
+
+    def stop(self, number: int | None) -> bool:
+        self.asked.append(number)
+        self.state = self._then
+        return self._stopped
+
+    def own_stops(self, own: bool) -> None:
+        self.own.append(own)
+
+    def front_state(self) -> list[bytes]:
+        state, group, foreground = self.state.encode().split()
+        return [state, b"1", group, b"1", b"34816", foreground]
+
+
+def acting(told: Told, monkeypatch: pytest.MonkeyPatch) -> Told:
+    monkeypatch.setattr(caller, "_job", told)
+    monkeypatch.setattr(caller, "front_state", told.front_state)
+    return told
+
+
+def test_for_itself_the_kernel_sees_to_it() -> None:
+    assert job.may_use_terminal(signal.SIGTTIN)
+    assert job.may_read(0)
+    assert job.may_set_modes()
+    job.set_own_stops(True)
+
+
+def test_in_the_foreground_the_terminal_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = acting(Told("R 7 7"), monkeypatch)
+    assert job.may_set_modes()
+    assert told.asked == []
+
+
+@pytest.mark.parametrize(
+    ("state", "asked"), [("S 7 9", signal.SIGTTOU), ("T 7 7", None), ("t 7 7", None), ("T 7 9", None)]
+)
+def test_in_the_background_the_job_stops_until_it_is_continued(
+    state: str, asked: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = acting(Told(state), monkeypatch)
+    assert job.may_set_modes()
+    assert told.asked == [asked]
+
+
+def test_continued_in_the_background_it_may_still_not_use_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(Told("S 7 9", "S 7 9"), monkeypatch)
+    assert not job.may_set_modes()
+
+
+def test_where_nobody_could_continue_it_using_the_terminal_fails_as_in_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acting(Told("S 7 9", "S 7 9", stopped=False), monkeypatch)
+    with pytest.raises(OSError, match="Input/output error"):
+        job.may_set_modes()
+
+
+def test_files_that_are_no_terminal_are_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = acting(Told("S 7 9"), monkeypatch)
+    reading, writing = os.pipe()
+    assert job.may_read(reading)
+    assert told.asked == []
+    os.close(reading)
+    os.close(writing)
+    leader, follower = os.openpty()
+    assert job.may_read(follower)
+    assert told.asked == [signal.SIGTTIN]
+    os.close(leader)
+    os.close(follower)
+
+
+def test_suspending_stops_the_fronts_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = acting(Told("S 7 7"), monkeypatch)
+    job.set_own_stops(True)
+    job.suspend()
+    assert (told.own, told.asked) == ([True], [signal.SIGTSTP])
+
+
+def test_for_itself_suspending_stops_this_process_and_keeps_its_handler() -> None:
+    pid = os.fork()
+    if not pid:
+        handled: list[int] = []
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTSTP, lambda number, _: handled.append(number))
+        job.suspend()
+        os.kill(os.getpid(), signal.SIGTSTP)
+        os._exit(len(handled))
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    os.kill(pid, signal.SIGCONT)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
