@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ import farhand_client
 from farhand_client import ConnectError, HostKeyUnknown
 from tests.support.command import farhand
 from tests.support.faulty_proxy import LOGGED_IN, Fault, faulty_proxy, network_service
+from tests.support.openssh import running_agent
 from tests.support.service import Service, environment
 
 pytestmark = [pytest.mark.needs("ssh-keygen"), pytest.mark.timeout(180)]
@@ -138,6 +141,29 @@ async def test_a_cut_on_either_side_of_the_host_between_is_only_a_pause(network:
             done = await client.run(["python3", "-c", script])
         assert hashlib.sha256(done.stdout).digest() == digest.digest()
         assert len(line.made) == 3
+
+
+async def test_rsh_jumps_and_takes_the_agent_along_and_git_goes_the_same_way(network: Network, tmp_path: Path) -> None:
+    network.configure()
+    config = network.directory / "config/farhand/config.toml"
+    config.write_text(config.read_text().removesuffix('via = ["gate"]\n'))
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with running_agent(tmp_path, network.inner.directory / "key") as agent:
+        env = network.environment | {"SSH_AUTH_SOCK": str(agent), "PATH": programs}
+        rsh = ("rsh", "-J", "gate")
+        done = await farhand(*rsh, "-A", "inner", "ssh-add -l; echo $SSH_AUTH_SOCK", env=env)
+        listed, path = done.stdout.decode().splitlines()
+        assert "a key made by a test" in listed
+        assert path.startswith("/tmp/farhand-")
+        assert not Path(path).parent.exists()
+        assert (await farhand(*rsh, "-A", "-a", "inner", "test -z $SSH_AUTH_SOCK", env=env)).code == 0
+        git = env | {"GIT_SSH_COMMAND": "farhand rsh -J gate"}
+        for words in (["init", "-q", "--bare", "far.git"], ["clone", "-q", f"inner:{tmp_path}/far.git", "near"]):
+            process = await asyncio.create_subprocess_exec("git", *words, cwd=tmp_path, env=git)
+            assert await process.wait() == 0
+    assert (tmp_path / "near/.git").is_dir()
+    audit = (network.gate.directory / "state/farhand/audit.jsonl").read_text()
+    assert (audit.count('"event":"login"'), network.middle.connections) == (3, 3)
 
 
 async def test_a_dead_host_between_is_named(network: Network) -> None:

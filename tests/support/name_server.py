@@ -81,7 +81,7 @@ def _enter(path: str, addresses: Sequence[str], command: Sequence[str]) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         socket.send_fds(connection, [b"s"], [each.fileno() for each in sockets])
-    os.execvp(command[0], command)
+    os.execvp(command[0], list(command))
 
 
 if __name__ == "__main__":

@@ -124,9 +124,13 @@ def downloaded(missing: tuple[str, ...], platform: FarPlatform, say: Callable[[s
             raise WheelError(f"pip could not fetch {names} for {there}: {error}") from None
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()[-MAX_PIP_WORDS:]
+            own = sys.version_info.minor
+            instead = ""
+            if _same_machine(platform) and platform.minor != own:
+                instead = f"; with a Python 3.{own} there (--python) nothing has to be fetched"
             raise WheelError(
-                f"what is installed here does not fit {there}, and pip could not fetch {names} for it; "
-                f"with a Python 3.{sys.version_info.minor} there (--python) nothing has to be fetched. pip said: {said}"
+                f"what is installed here does not fit {there}, and pip could not fetch {names} for it{instead}. "
+                f"pip said: {said}"
             )
         return [(path.name, path.read_bytes()) for path in sorted(Path(directory).glob("*.whl"))]
 

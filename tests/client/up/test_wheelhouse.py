@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -63,8 +64,14 @@ def test_what_is_missing_is_fetched_by_pip_for_that_machine(tmp_path: Path, monk
 
 def test_a_failing_pip_is_quoted_and_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_pip(tmp_path, "echo no such release >&2; exit 1", monkeypatch)
+    monkeypatch.setattr("platform.machine", lambda: HERE.machine)
     with pytest.raises(WheelError, match=r"could not fetch uvloop==1.*--python.*no such release"):
-        downloaded(("uvloop==1",), HERE, lambda text: None)
+        downloaded(("uvloop==1",), replace(HERE, minor=HERE.minor + 1), lambda text: None)
+    # Another Python is no way out for another kind of machine.
+    with pytest.raises(
+        WheelError, match=r"on aarch64 with glibc, and pip could not fetch uvloop==1 for it\. pip said: "
+    ):
+        downloaded(("uvloop==1",), replace(HERE, machine="aarch64"), lambda text: None)
     monkeypatch.setattr(module, "_pip", lambda: None)
     with pytest.raises(WheelError, match="no pip here"):
         downloaded(("uvloop==1",), HERE, lambda text: None)
