@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
-from farhand_protocol.limits import KiB
-
 from .accepting import Accepted, Connected, LocalListener
+from .exchange import FrameExchange, FrameStream
 from .flow import Flow, FlowReport, TunnelClosed
 from .flow_events import (
     FlowAccepted,
@@ -27,22 +26,6 @@ from .flow_events import (
 from .mux import Mux
 from .targets import ForwardCause, ForwardRefused, ForwardTarget, InetTarget, UnixTarget
 from .wire import ForwardWireError
-
-WRITE_BATCH: Final = 256 * KiB
-"""Bytes collected from flows before they are written to the stream at once."""
-
-EVENT_BATCH: Final = 256
-"""Frames acted on before others have their turn: about a millisecond's work."""
-
-
-class FrameStream(Protocol):
-    """What carries the frames of a tunnel."""
-
-    async def read(self) -> bytes:
-        """Return some bytes, at most about 256 KiB; none at the end."""
-
-    async def write(self, data: bytes) -> None:
-        """Write all of it, and wait while too much is unsent."""
 
 
 class TunnelService(Protocol):
@@ -90,7 +73,7 @@ class Tunnel:
     ) -> None:
         """`closed` is called with each flow that is over, refused ones included."""
         self.mux: Final = Mux(client=client)
-        self._stream = stream
+        self._exchange = FrameExchange(stream, self.mux, handle=self._handle, turn=self._take_turn)
         self._service = service
         self._report = closed
         self._loop = asyncio.get_running_loop()
@@ -102,28 +85,17 @@ class Tunnel:
         self._serving: dict[int, asyncio.Task[None]] = {}
         """The tasks of the flows that the other side has opened."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._work: asyncio.Future[None] | None = None
-        self._written: asyncio.Future[None] | None = None
         self._ended: TunnelClosed | None = None
-        self._running: asyncio.Task[None] | None = None
 
     # What its users call
 
     async def run(self) -> None:
         """Act until the stream ends, or `close` is called. Raises `ForwardWireError` if the other side does not keep to
         the protocol, and what the stream raises. Every flow and listener has ended when it returns."""
-        reading = self._loop.create_task(self._read())
-        writing = self._loop.create_task(self._write())
-        self._running = reading
-        if self._ended is not None:
-            reading.cancel()
         try:
-            await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
+            await self._exchange.run()
         finally:
-            await self._end(reading, writing)
-        for task in (reading, writing):
-            if not task.cancelled():
-                task.result()
+            await self._end()
 
     async def open(self, target: ForwardTarget, origin: str = "") -> Flow:
         """Have the other side connect, and return the connection. Raises `ForwardRefused`, `TunnelClosed`."""
@@ -157,8 +129,7 @@ class Tunnel:
         """End the tunnel: `run` returns. Established connections are reset."""
         if self._ended is None:
             self._ended = TunnelClosed("the tunnel was closed")
-            if self._running is not None:
-                self._running.cancel()
+            self._exchange.stop()
 
     def reports(self) -> list[FlowReport]:
         """Return what has become of the flows that are not over."""
@@ -172,15 +143,11 @@ class Tunnel:
 
     def wake(self) -> None:
         """Send what there is to send."""
-        if self._work is not None and not self._work.done():
-            self._work.set_result(None)
+        self._exchange.wake()
 
     def turn_wanted(self) -> None:
-        """Send what there is to send. If nothing is being sent, flows have their turns at once: one whose socket was
-        not read would be reported by the loop a second time."""
-        if self._work is not None and not self._work.done():
-            self._work.set_result(None)
-            self._take_turns()
+        """Send what there is to send; flows have their turns."""
+        self._exchange.turn_wanted()
 
     def forget(self, flow: Flow) -> None:
         """A flow is over."""
@@ -190,50 +157,16 @@ class Tunnel:
                 serving.cancel()  # it is still connecting
             self._report(flow.report())
 
-    # The stream
+    # The exchange of frames
 
-    async def _read(self) -> None:
-        count = 0
-        while data := await self._stream.read():
-            for event in self.mux.receive_data(data):
-                self._handle(event)
-                count += 1
-                if count >= EVENT_BATCH:
-                    count = 0
-                    await asyncio.sleep(0)
-            if self.mux.has_data_to_send or self.mux.has_turn:
-                self.wake()
-            while self.mux.flooded:
-                self._written = self._loop.create_future()
-                await self._written
-        self.mux.receive_eof()
+    def _take_turn(self, number: int, credit: int) -> None:
+        flow = self._flows.get(number)
+        if flow is not None:
+            flow.take_turn(credit)
 
-    async def _write(self) -> None:
-        mux = self.mux
-        while True:
-            self._take_turns()
-            out = mux.data_to_send()
-            if out:
-                await self._stream.write(b"".join(out))
-                if self._written is not None and not self._written.done():
-                    self._written.set_result(None)
-            elif not mux.has_turn:
-                self._work = self._loop.create_future()
-                await self._work
-
-    def _take_turns(self) -> None:
-        """Collect from flows what can be written at once."""
-        mux = self.mux
-        while mux.unsent < WRITE_BATCH and (number := mux.next_turn()):
-            flow = self._flows.get(number)
-            if flow is not None:
-                flow.take_turn(mux.credit(number))
-
-    async def _end(self, reading: asyncio.Task[None], writing: asyncio.Task[None]) -> None:
+    async def _end(self) -> None:
         """Stop and end everything."""
         self._ended = error = self._ended or TunnelClosed("the tunnel has ended")
-        reading.cancel()
-        writing.cancel()
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
@@ -244,10 +177,11 @@ class Tunnel:
         self._waiting.clear()
         for flow in list(self._flows.values()):
             flow.was_cut(error)
-        tasks = {reading, writing, *self._tasks}
-        for task in self._tasks:
+        tasks = set(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
     # Events
 

@@ -19,6 +19,7 @@ from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, 
 from farhand_forwards.tunnel import Tunnel
 from farhand_forwards.wire import MIN_FLOW_WINDOW, ForwardFrame, ForwardWireError, Opening
 from tests.support.joined_tunnel import CAPACITY, DenyingService, join_streams, joined_tunnel
+from tests.support.polled_frames import PolledFrames
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,7 +164,7 @@ async def test_the_end_of_the_tunnel_ends_its_listeners_and_what_waits_for_them(
 @pytest.mark.parametrize("nonsense", [b"GET / HTTP/1.1\r\n", bytes(9), b"\x01"])
 async def test_nonsense_ends_the_tunnel_and_everything_in_it(nonsense: bytes) -> None:
     stream, peer = join_streams()
-    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    tunnel = Tunnel(PolledFrames(stream), client=True, service=DenyingService())
     running = asyncio.ensure_future(tunnel.run())
     flow = tunnel.begin(InetTarget("web", 80))
     await peer.write(nonsense)
@@ -178,7 +179,7 @@ async def test_nonsense_ends_the_tunnel_and_everything_in_it(nonsense: bytes) ->
 
 async def test_a_tunnel_that_was_closed_before_it_ran_ends_at_once() -> None:
     stream, _ = join_streams()
-    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    tunnel = Tunnel(PolledFrames(stream), client=True, service=DenyingService())
     tunnel.close()
     async with asyncio.timeout(20):
         await tunnel.run()
@@ -187,7 +188,7 @@ async def test_a_tunnel_that_was_closed_before_it_ran_ends_at_once() -> None:
 async def test_a_side_that_floods_and_does_not_read_is_read_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mux, "MAX_UNSENT_ANSWERS", 1 << 16)
     stream, peer = join_streams()
-    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    tunnel = Tunnel(PolledFrames(stream), client=True, service=DenyingService())
     running = asyncio.ensure_future(tunnel.run())
     peer.peer.peer.stored = CAPACITY + 1
     peer.room.clear()  # nothing that the tunnel writes arrives
@@ -239,7 +240,7 @@ async def test_what_the_other_side_asks_for_and_gives_up_leaves_nothing(begun: b
     service = WaitingService()
     stream, peer = join_streams()
     reports: list[FlowReport] = []
-    tunnel = Tunnel(stream, client=False, service=service, closed=reports.append)
+    tunnel = Tunnel(PolledFrames(stream), client=False, service=service, closed=reports.append)
     running = asyncio.ensure_future(tunnel.run())
     await peer.write(wire.encode_hello(MIN_FLOW_WINDOW))
     where = InetTarget("web", 80)
@@ -266,7 +267,7 @@ async def test_what_the_other_side_asks_for_and_gives_up_leaves_nothing(begun: b
 
 async def test_a_listener_of_another_kind_than_was_asked_for_ends_the_tunnel() -> None:
     stream, peer = join_streams()
-    tunnel = Tunnel(stream, client=True, service=DenyingService())
+    tunnel = Tunnel(PolledFrames(stream), client=True, service=DenyingService())
     running = asyncio.ensure_future(tunnel.run())
     listening = asyncio.ensure_future(tunnel.listen(UnixTarget(b""), never))
     async with asyncio.timeout(20):

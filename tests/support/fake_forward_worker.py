@@ -18,6 +18,7 @@ from farhand_protocol import messages as m
 from farhand_protocol.features import FORWARDS
 from farhand_protocol.outcome import Exited, Outcome, Signaled
 from tests.support.fake_service import Behaviour, FakeRun, FakeService
+from tests.support.polled_frames import PolledFrames
 
 
 class WorkerStream:
@@ -70,7 +71,7 @@ class FakeWorkers:
         """Serve a tunnel."""
         assert run.request.forward is not None
         run.started()
-        tunnel = Tunnel(WorkerStream(run), client=False, service=self)
+        tunnel = Tunnel(PolledFrames(WorkerStream(run)), client=False, service=self)
         self.tunnels.append(tunnel)
         self.runs.append(run)
         self.arrived.set()

@@ -14,6 +14,7 @@ from farhand_forwards.flow import FlowReport
 from farhand_forwards.listening import listen_at
 from farhand_forwards.targets import ForwardRefused, ForwardTarget
 from farhand_forwards.tunnel import Tunnel
+from tests.support.polled_frames import PolledFrames
 
 CAPACITY: Final = 256 * 1024
 
@@ -87,10 +88,10 @@ class JoinedTunnel:
         self.client_reports: list[FlowReport] = []
         self.worker_reports: list[FlowReport] = []
         self.client = Tunnel(
-            self.client_stream, client=True, service=DenyingService(), closed=self.client_reports.append
+            PolledFrames(self.client_stream), client=True, service=DenyingService(), closed=self.client_reports.append
         )
         self._reported = asyncio.Event()
-        self.worker = Tunnel(self.worker_stream, client=False, service=service, closed=self._closed)
+        self.worker = Tunnel(PolledFrames(self.worker_stream), client=False, service=service, closed=self._closed)
 
     def _closed(self, report: FlowReport) -> None:
         self.worker_reports.append(report)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from farhand_client.ids import new_key, uuid7
 from farhand_client.options import DEFAULT_KILL_AFTER
 from farhand_client.output import OutputCollector, OutputStream
 from farhand_client.results import describe
+from farhand_forwards.exchange import FrameReceiver
 from farhand_forwards.flow import FlowReport
 from farhand_forwards.tunnel import Tunnel, TunnelService
 from farhand_forwards.wire import ForwardWireError
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 MAX_UNSENT_FRAMES: Final = 1 * MiB
 """Bytes of frames that wait for the service's credit above which `write` waits: four of the largest, so that the
 service always has something to take, and little enough that a flow with a small answer waits some milliseconds."""
+
+MAX_FRAMES_READ: Final = 256 * KiB
+"""Bytes of frames that are acted on at once: four of the service's data frames, which arrive together."""
 
 MAX_WORKER_STDERR: Final = 4 * KiB
 """Bytes of the worker's stderr that are kept for an error: it writes only what nobody has foreseen."""
@@ -149,25 +153,70 @@ class TunnelRun:
 
 
 class RunFrames:
-    """The `farhand_forwards.tunnel.FrameStream` through a run's stdin and stdout."""
+    """The `farhand_forwards.exchange.FrameStream` through a run's stdin and stdout."""
 
     def __init__(self, stdin: InputStream, stdout: OutputStream) -> None:
         self._stdin = stdin
         self._stdout = stdout
+        self._receiver: FrameReceiver | None = None
+        self._paused = self._delivering = False
+        self._draining: asyncio.Task[None] | None = None
 
-    async def read(self) -> bytes:
-        """Return the next bytes; none at the end, for whatever reason: the run's outcome says more."""
-        try:
-            return await self._stdout.read(MiB)
-        except FarhandError:
-            return b""
+    def start(self, receiver: FrameReceiver) -> None:
+        """Call `receiver` from now on."""
+        self._receiver = receiver
+        self._stdout.on_ready(self._deliver)
+        self._deliver()
 
-    async def write(self, data: bytes) -> None:
-        """Send bytes; wait as long as too many wait for credit. After the end of the run they are thrown away."""
+    def pause(self) -> None:
+        """Deliver nothing until `resume`."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Deliver again."""
+        if self._paused:
+            self._paused = False
+            asyncio.get_running_loop().call_soon(self._deliver)
+
+    def write(self, frames: Sequence[bytes | memoryview]) -> bool:
+        """Send bytes; return False if too many wait for credit. After the end of the run they are thrown away."""
         with contextlib.suppress(BrokenPipeError, FarhandError, ValueError):
-            self._stdin.write(data)
+            self._stdin.write(frames[0] if len(frames) == 1 else b"".join(frames))
             if self._stdin.waiting > MAX_UNSENT_FRAMES:
-                await self._stdin.drain()
+                self._draining = asyncio.ensure_future(self._drain())
+                return False
+        return True
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self._receiver = None
+        self._stdout.on_ready(None)
+        if self._draining is not None:
+            self._draining.cancel()
+
+    def _deliver(self) -> None:
+        # Each call of `read_nowait` returns the credit for what the one before has returned.
+        while self._receiver is not None and not self._paused and not self._delivering:
+            try:
+                chunks = self._stdout.read_nowait(MAX_FRAMES_READ)
+            except FarhandError:
+                chunks = None  # the run's outcome says more
+            self._delivering = True
+            try:
+                if chunks is None:
+                    self._receiver.frames_ended(None)
+                    return
+                if not chunks:
+                    return
+                self._receiver.frames_arrived(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            finally:
+                self._delivering = False
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(BrokenPipeError, FarhandError, ValueError):
+            await self._stdin.drain()
+        if self._receiver is not None:
+            self._receiver.frames_writable()
 
 
 def tunnel_request(purpose: str, reconnect_timeout: float) -> m.RunRequest:
