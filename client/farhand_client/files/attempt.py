@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -182,7 +183,10 @@ class _Thread:
         self._lock = threading.Lock()
         self._mover: Mover | None = None
         self._cancelled = False
-        threading.Thread(target=self._run, args=(moving, stream), name="farhand transfer", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(moving, stream), name="farhand transfer", daemon=True).start()
+        except RuntimeError:  # a limit on threads
+            self._settle(None, OSError(errno.EAGAIN, "no thread can be started"))
 
     async def result(self) -> Totals:
         """Wait until it has ended and return what it returns. Raises what it raises."""

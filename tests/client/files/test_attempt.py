@@ -268,3 +268,21 @@ async def test_closing_the_client_ends_the_attempt(tmp_path: Path) -> None:
         with pytest.raises((AttemptLost, ConnectionLost), match="closed by this client"):
             await task
     assert threads() == []
+
+
+async def test_without_a_thread_the_run_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = asyncio.Event()
+
+    async def wait_for_the_stop(run: FakeRun) -> None:
+        await run.until(m.Stop)
+        run.ended(STOPPED)
+        stopped.set()
+
+    def no_more(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(OSError, match="no thread can be started"):
+            await attempted(tmp_path, wait_for_the_stop, Exchanges(0))
+    assert stopped.is_set()
