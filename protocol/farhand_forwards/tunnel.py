@@ -288,8 +288,7 @@ class Tunnel:
             self._check_open()
             number = self.mux.open_accepted(listener, origin)
         except (ForwardRefused, TunnelClosed):
-            connected.close()
-            return
+            return  # the listener resets the connection
         target = where if local is None else local.address
         datagrams = isinstance(where, InetTarget) and where.transport == "udp"
         flow = self._add(Flow(self, number, target, origin, ours=True, listener=True, datagrams=datagrams))

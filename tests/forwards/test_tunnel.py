@@ -311,3 +311,17 @@ async def test_a_thousand_connections_through_one_listener_are_all_served() -> N
 def allow_descriptors(number: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), max(hard, number)))
+
+
+async def test_a_connection_that_a_tunnel_has_no_room_for_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(flow: Flow, origin: str) -> None:
+        raise AssertionError("nothing is to arrive")
+
+    async with joined_tunnel() as joined:
+        listener = await joined.client.listen(InetTarget("127.0.0.1", 0), nobody)
+        assert isinstance(listener.address, InetTarget)
+        monkeypatch.setattr(mux, "MAX_FLOWS", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.address.port)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
