@@ -130,7 +130,10 @@ async def test_datagrams_pass_with_their_boundaries(tmp_path: Path) -> None:
                 assert len(data) == len(await loop.sock_recv(here, 1 << 16)) == size
 
 
-async def test_a_busy_port_is_an_error_at_once_and_no_worker_is_started(tmp_path: Path) -> None:
+async def test_a_busy_port_is_an_error_at_once_and_no_worker_is_started_or_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_tunnel, "TUNNEL_LINGER", 0.0)
     workers = FakeWorkers()
     async with forwarding_client(tmp_path, workers.behave) as client, target() as port:
         with pytest.raises(ForwardError, match=str(port)) as raised:
@@ -140,6 +143,8 @@ async def test_a_busy_port_is_an_error_at_once_and_no_worker_is_started(tmp_path
         with pytest.raises(ForwardError) as there:
             await client.forward_remote("web", 80, listen_host="127.0.0.1", listen_port=port)
         assert there.value.cause == "busy"
+        async with asyncio.timeout(20):
+            await workers.ended.wait()
 
 
 async def test_a_refused_target_resets_the_connection_and_the_forward_goes_on(tmp_path: Path) -> None:
@@ -343,8 +348,9 @@ async def test_the_tunnel_ends_a_while_after_its_last_use(tmp_path: Path, monkey
     workers = FakeWorkers()
     async with forwarding_client(tmp_path, workers.behave) as client, target() as port:
         async with client.forward_local("127.0.0.1", port) as forward:
-            assert await exchanged("127.0.0.1", forward.port) == b"hello end"
-            assert not workers.ended.is_set()
+            for _ in range(3):
+                assert await exchanged("127.0.0.1", forward.port) == b"hello end"
+            assert (len(workers.runs), workers.ended.is_set()) == (1, False)
         await workers.ended.wait()
         _, writer = await client.open_connection("127.0.0.1", port)
         workers.ended.clear()
