@@ -148,7 +148,16 @@ async def _copy(source: socket.socket, target: socket.socket, left: int | None) 
 async def faulty_proxy(service: Service, faults: Iterator[Fault]) -> AsyncIterator[FaultyProxy]:
     """Start a proxy to the network address of `service`."""
     assert service.address is not None
-    line = FaultyProxy(service.address, faults, lambda: kill_edge(service))
+    async with faulty_proxy_to(service.address, faults, lambda: kill_edge(service)) as line:
+        yield line
+
+
+@contextlib.asynccontextmanager
+async def faulty_proxy_to(
+    target: tuple[str, int], faults: Iterator[Fault], kill_edge: Callable[[], None]
+) -> AsyncIterator[FaultyProxy]:
+    """Start a proxy to `target`."""
+    line = FaultyProxy(target, faults, kill_edge)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         line.port = listener.getsockname()[1]

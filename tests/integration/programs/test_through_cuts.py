@@ -4,54 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from tests.integration.programs.test_git import make_repository, state, with_git
-from tests.support.faulty_proxy import (
-    Fault,
-    Kind,
-    check_nothing_is_left,
-    faulty_proxy,
-    network_service,
-    random_faults,
-)
+from tests.support.cut_programs import LONG, QUICK, MiB, faults_of, fill
+from tests.support.faulty_proxy import Kind, check_nothing_is_left, faulty_proxy, network_service
 from tests.support.remote_shells import RemoteShell, client_environment, farhand_shell
-
-MiB = 1 << 20
-
-SIDES: tuple[Literal["client"], Literal["service"]] = ("client", "service")
-
-QUICK: dict[Kind, int] = {"fin": 4, "rst": 4, "edge": 1, "vanish": 1}
-LONG: dict[Kind, int] = {"fin": 17, "rst": 17, "edge": 4, "vanish": 12}
-"""How many of each kind in 10, and in 50."""
-
-
-QUIET_SHARE = 0.2
-"""The share of the cuts that are counted by the bytes of the side that only answers: in a handshake or a login."""
-
-SPARE = 1.4
-"""Cuts in store for each that has to happen: some connections end before theirs, as when the edge is killed."""
-
-
-def faults_of(seed: int, kinds: dict[Kind, int], size: int, *, push: bool) -> list[Fault]:
-    """Return the cuts for `size` bytes one way. They are through when, on average, seven tenths of the bytes are."""
-    chance = random.Random(seed)
-    bulk, quiet = SIDES if push else reversed(SIDES)
-    cuts = sum(kinds.values())
-    faults = [fault._replace(of=bulk) for fault in random_faults(seed, round(SPARE * cuts), size // cuts, kinds)]
-    for at in range(1, len(faults)):
-        if chance.random() < QUIET_SHARE:
-            faults[at] = faults[at]._replace(of=quiet, after=chance.randrange(100, 2500))
-    return faults
 
 
 @asynccontextmanager
@@ -73,15 +38,6 @@ CASES = [
     pytest.param(64 * MiB, QUICK, id="10 cuts"),
     pytest.param(1024 * MiB, LONG, id="50 cuts", marks=[pytest.mark.long, pytest.mark.timeout(600)]),
 ]
-
-
-def fill(path: Path, size: int, seed: int) -> Path:
-    """Write a file of random bytes, which no compression makes shorter."""
-    chance = random.Random(seed)
-    with path.open("wb") as file:
-        for _ in range(size // MiB):
-            file.write(chance.randbytes(MiB))
-    return path
 
 
 async def digest_of(shell: RemoteShell, path: Path) -> str:
