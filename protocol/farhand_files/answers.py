@@ -11,16 +11,19 @@ import errno
 import os
 import select
 import threading
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 from . import events, wire
-from .events import Event, Totals
-from .opening import join
+from .events import Totals
 from .options import TransferOptions, parse_object
+from .pending import ABORTED, LISTED, QUEUED, SENT, WANTED, PendingFile, PendingRows
+from .rows import Report, RowEvents
+from .steps import ReadableRows
 from .stream import ByteStream, Cancelled, FrameReader
-from .walk import Piped, Readable
 
 MAX_HAVE: Final = 8 << 20
 """Bytes of digests that are held for files that are wanted: 230 GiB in chunks of 1 MiB. What is beyond is sent."""
@@ -28,50 +31,11 @@ MAX_HAVE: Final = 8 << 20
 MAX_OTHERS: Final = 2048
 """Entries without content whose paths are remembered, in case the receiver fails with one of them."""
 
-# States of a file: LISTED until it is wanted, WANTED while more digests follow, QUEUED until its content is being sent
-LISTED, WANTED, QUEUED, SENDING, SENT, ABORTED = range(6)
-
-
-class PendingFile:
-    """A regular file that the receiver has not answered yet."""
-
-    __slots__ = (
-        "basis",
-        "blake3",
-        "differs",
-        "entry",
-        "failed",
-        "full",
-        "have",
-        "kept",
-        "origin",
-        "sent",
-        "sha256",
-        "size",
-        "state",
-    )
-
-    def __init__(self, origin: Readable | Piped) -> None:
-        self.origin = origin
-        self.entry = origin.entry
-        self.state = LISTED
-        self.basis = wire.NOTHING
-        self.have = bytearray()
-        self.full = self.failed = self.differs = False
-        self.size = self.sent = self.kept = 0
-        self.blake3 = self.sha256 = b""
-
-    def shown(self) -> bytes:
-        """Return the path for people on this side."""
-        return join(self.origin.place.path, self.origin.name) if isinstance(self.origin, Readable) else self.entry.path
-
 
 class Answers:
     """Files without an answer, and what the receiver has answered. `take_all` is for a thread of its own."""
 
-    def __init__(
-        self, stream: ByteStream, options: TransferOptions, report: Callable[[Event], None], *, pipes: bool
-    ) -> None:
+    def __init__(self, stream: ByteStream, options: TransferOptions, report: Report, *, pipes: bool) -> None:
         """`pipes`: `wait_for_pipe` will be used."""
         self.entries = 0
         self.files: dict[int, PendingFile] = {}
@@ -80,6 +44,9 @@ class Answers:
         self.summary: Totals | None = None
         self.finished = False
         self.cancelled = threading.Event()
+        self._rows: list[PendingRows] = []
+        """In the order of their numbers: one thread adds at the end, and another one removes."""
+        self._in_rows = self._answered_in_rows = 0  # each is changed by one thread only
         self._reader = FrameReader(stream, self._rouse)
         self._options = options
         self._report = report
@@ -103,6 +70,19 @@ class Answers:
         """A regular file will be sent: it is going to be answered."""
         self.files[file.entry.number] = file
         self.entries = file.entry.number + 1
+
+    def expect_rows(self, origin: ReadableRows) -> None:
+        """Regular files will be sent: they are going to be answered."""
+        rows = origin.rows
+        self._rows.append(PendingRows(origin))
+        self._in_rows += len(rows)
+        self.entries = rows.number + len(rows)
+
+    @property
+    def unanswered(self) -> int:
+        """Regular files that have no answer."""
+        answered = self._answered_in_rows  # first: one that becomes a file is counted twice rather than not at all
+        return self._in_rows - answered + len(self.files)
 
     def expect_other(self, entry: wire.Entry) -> None:
         """An entry without content will be sent: the receiver may fail with it."""
@@ -130,7 +110,7 @@ class Answers:
 
     def wait_for_work(self, known: int) -> None:
         """Wait until there are jobs, or fewer than `known` files without an answer. Raises what `check` raises."""
-        self._wait(lambda: bool(self.jobs) or len(self.files) < known)
+        self._wait(lambda: bool(self.jobs) or self.unanswered < known)
 
     def wait_for_summary(self) -> Totals:
         """Wait for the receiver's totals. Raises what `check` raises."""
@@ -178,8 +158,27 @@ class Answers:
         if self._pipe_wake is not None:
             self._pipe_wake.rouse()
 
+    def _rows_with(self, number: int) -> PendingRows | None:
+        at = bisect_right(self._rows, number, key=attrgetter("first")) - 1
+        rows = self._rows[at] if at >= 0 else None
+        return rows if rows is not None and number < rows.first + len(rows.taken) else None
+
+    def _take_rows(self, rows: PendingRows, number: int, end: int) -> None:
+        rows.take(number, end)
+        if not rows.left:
+            self._rows.remove(rows)
+        self._answered_in_rows += end - number
+
+    def _find(self, number: int) -> PendingFile | None:
+        """Return a file without an answer; one of a table becomes a file of its own."""
+        file = self.files.get(number)
+        if file is None and (rows := self._rows_with(number)) is not None and not rows.taken[number - rows.first]:
+            file = self.files[number] = PendingFile(rows.origin.readable(number - rows.first))
+            self._take_rows(rows, number, number + 1)
+        return file
+
     def _known(self, frame: wire.Want | wire.FileDone) -> PendingFile:
-        file = self.files.get(frame.number)
+        file = self._find(frame.number)
         if file is None:
             raise wire.WireError(
                 f"a {type(frame).__name__} of entry {frame.number}, which is no file without an answer"
@@ -187,14 +186,37 @@ class Answers:
         return file
 
     def _skip(self, frame: wire.Skip) -> None:
-        for number in range(frame.number, frame.number + frame.files):
-            file = self.files.pop(number, None)
-            if file is None or file.state not in (LISTED, SENT) or file.sent or file.differs:
-                what = "is no file without an answer" if file is None else "was wanted"
-                raise wire.WireError(f"a Skip of entry {number}, which {what}")
-            if self._options.in_range(file.entry.size, file.entry.mtime):  # the others are only left out
+        number, end = frame.number, frame.number + frame.files
+        while number < end:
+            rows = self._rows_with(number)
+            stop = rows.end_of_free(number, end) if rows is not None else number
+            if rows is not None and stop > number:
+                self._skip_rows(rows, number, stop)
+                number = stop
+            else:
+                self._skip_file(number)
+                number += 1
+
+    def _skip_rows(self, rows: PendingRows, number: int, end: int) -> None:
+        self._take_rows(rows, number, end)
+        skipped, start = rows.origin.rows, rows.first
+        if self._options.max_size is None and self._options.newer_than is None:
+            self.totals.skipped += end - number
+            self._report(RowEvents(events.Skipped, skipped, number - start, end - start))
+            return
+        for row in range(number - start, end - start):
+            if self._options.in_range(skipped.sizes[row], skipped.mtimes[row]):
                 self.totals.skipped += 1
-                self._report(events.Skipped(file.entry.path, file.entry.size))
+                self._report(RowEvents(events.Skipped, skipped, row, row + 1))
+
+    def _skip_file(self, number: int) -> None:
+        file = self.files.pop(number, None)
+        if file is None or file.state not in (LISTED, SENT) or file.sent or file.differs:
+            what = "is no file without an answer" if file is None else "was wanted"
+            raise wire.WireError(f"a Skip of entry {number}, which {what}")
+        if self._options.in_range(file.entry.size, file.entry.mtime):  # the others are only left out
+            self.totals.skipped += 1
+            self._report(events.Skipped(file.entry.path, file.entry.size))
 
     def _want(self, frame: wire.Want) -> None:
         file = self._known(frame)
@@ -234,7 +256,8 @@ class Answers:
         self._report(events.Finished(file.entry.path, file.size, file.sent, file.kept, file.blake3, file.sha256))
 
     def _fail(self, frame: wire.Failed) -> None:
-        file = self.files.pop(frame.number, None)
+        file = self._find(frame.number)
+        self.files.pop(frame.number, None)
         if file is None and frame.number >= self.entries:
             raise wire.WireError(f"a Failed of entry {frame.number}, which was not sent")
         if file is not None:

@@ -161,3 +161,9 @@ class _Usable:
     def __exit__(self, *_: object) -> None:
         if self._fd >= 0:
             os.close(self._fd)
+
+
+def kept_xattrs(path: bytes, *, follow: bool) -> list[tuple[bytes, bytes]]:
+    """Return the extended attributes of a file that a transfer keeps. Raises OSError."""
+    names = map(os.fsencode, os.listxattr(path, follow_symlinks=follow))
+    return [(name, os.getxattr(path, name, follow_symlinks=follow)) for name in names if name.startswith(_KEPT_XATTRS)]

@@ -16,6 +16,9 @@ MAX_UNANSWERED: Final = 2048
 """Entries of regular files that a sender may have sent without `SKIP`, `FILE_DONE` or `FAILED`: enough for 20,000 small
 files a second over a connection with a round trip of 100 ms. Bounds the memory of both sides."""
 
+MAX_ROWS: Final = 512
+"""Files in one `FILE_TABLE`: a quarter of `MAX_UNANSWERED`, so that the sender goes on while these are judged."""
+
 MAX_DIGESTS: Final = 16 * 1024
 """Digests in one `WANT`; more follow in further ones."""
 
@@ -69,6 +72,7 @@ class TransferFrame(IntEnum):
     SUMMARY = 18
     RESTART = 19
     MADE = 20
+    FILE_TABLE = 21
 
 
 class WireError(ValueError):
@@ -107,6 +111,21 @@ class Entry(NamedTuple):
     path: bytes
     target: bytes = b""
     xattrs: bytes = b""
+
+
+class FileTable(NamedTuple):
+    """Sender to receiver: up to `MAX_ROWS` regular files of one directory, which have the next numbers from `number`
+    on. It says the same as an `ENTRY` of each would, in columns: `modes` (u16), `sizes` (u64) and `mtimes` (i64) in
+    the order of `names`, which are joined by NUL. `directory` is the path before the names, empty at the top.
+
+    Only files of a known size, with one name and without extended attributes are in a table."""
+
+    number: int
+    directory: bytes
+    modes: bytes
+    sizes: bytes
+    mtimes: bytes
+    names: bytes
 
 
 class Problem(NamedTuple):
@@ -273,4 +292,5 @@ Frame: TypeAlias = (
     | Finish
     | Summary
     | Restart
+    | FileTable
 )

@@ -24,7 +24,7 @@ from .contents import Contents, Sink
 from .deleting import Deleter, Listings
 from .destination import Destination, DestinationUnusable, Requested
 from .durability import Durability
-from .events import Event, Totals
+from .events import Totals
 from .names import BadName, check_path
 from .opening import Area, OpenDirectories
 from .options import TransferOptions
@@ -32,6 +32,7 @@ from .placing import Placing
 from .planning import Action, EntryDecision, decide, may_delete, mode_of
 from .preparing import Preparer
 from .results import Results
+from .rows import FileRows, Report
 from .selection import Selection
 from .spill import Spill
 from .stream import ByteStream, Cancelled, FrameReader, FrameWriter, StreamEnded
@@ -49,7 +50,7 @@ class Receiver:
         options: TransferOptions,
         area: Area,
         stream: ByteStream,
-        report: Callable[[Event], None],
+        report: Report,
     ) -> None:
         """Raises `wire.WireError` for an exclude that is no pattern, OSError for an owner that does not exist."""
         self._options = options
@@ -79,6 +80,7 @@ class Receiver:
         self._takers: dict[type[wire.Frame], Callable[[Any], None]] = {
             **self._contents.takers,
             wire.Entry: self._entry,
+            wire.FileTable: self._table,
             wire.Listed: self._listed,
             wire.Walked: self._walked_all,
             wire.Problem: self._results.note_problem,
@@ -132,7 +134,27 @@ class Receiver:
         if entry.kind == wire.REGULAR and self._unchanged is not None and self._unchanged.includes(entry):
             self._results.skip_at_once(entry)
             return
-        file = self._results.expect(entry)
+        self._judge(entry, self._results.expect(entry))
+
+    def _table(self, table: wire.FileTable) -> None:
+        if table.number != self._entries or self._walked is not None:
+            raise wire.WireError(f"entry {table.number} after {self._entries}, or after the last one")
+        rows, row = FileRows.of(table), 0
+        self._entries += len(rows)
+        self._results.expect_rows(rows)
+        while row < len(rows):
+            if self._unchanged is not None:
+                stop = self._unchanged.end_of(rows, row)
+                if stop > row:
+                    self._results.skip_rows(rows, row, stop)
+                    row = stop
+                    continue
+            entry = rows.entry(row)
+            self._judge(entry, self._results.expect_file(entry))
+            row += 1
+
+    def _judge(self, entry: wire.Entry, file: ArrivingFile | None) -> None:
+        """Decide about an entry, and do what follows from that."""
         try:
             components = check_path(entry.path)
             if not self._requested.includes(components):

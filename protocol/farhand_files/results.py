@@ -11,15 +11,15 @@ import json
 import threading
 from array import array
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from . import events, wire
 from .arriving import ArrivingFile
 from .causes import cause
-from .events import Event, Totals
+from .events import Totals
 from .opening import join
 from .options import TransferOptions
+from .rows import FileRows, Report, RowEvents
 from .spill import Spill
 from .stream import FrameWriter
 
@@ -41,9 +41,7 @@ ones are allowed, but not for all of them."""
 class Results:
     """Answers for entries. Its methods may be called by any thread, if they do not say otherwise."""
 
-    def __init__(
-        self, options: TransferOptions, writer: FrameWriter, report: Callable[[Event], None], destination: bytes
-    ) -> None:
+    def __init__(self, options: TransferOptions, writer: FrameWriter, report: Report, destination: bytes) -> None:
         self.totals = Totals()
         self.files: dict[int, ArrivingFile] = {}
         self.ready: deque[tuple[wire.Entry, bool]] = deque()
@@ -72,8 +70,15 @@ class Results:
         """An entry has come; return its file if it needs an answer. Raises `wire.WireError`. For one thread."""
         self._positions.append(NO_POSITION)
         self.report(events.Found(entry.path, entry.kind, entry.size if entry.kind == wire.REGULAR else 0))
-        if entry.kind != wire.REGULAR:
-            return None
+        return self.expect_file(entry) if entry.kind == wire.REGULAR else None
+
+    def expect_rows(self, rows: FileRows) -> None:
+        """Files have come: each is going to be expected with `expect_file`, or skipped. For one thread."""
+        self._positions.extend([NO_POSITION] * len(rows))
+        self.report(RowEvents(events.Found, rows, 0, len(rows)))
+
+    def expect_file(self, entry: wire.Entry) -> ArrivingFile:
+        """Return the file of an entry that has come. Raises `wire.WireError`. For one thread."""
         if len(self.files) >= wire.MAX_UNANSWERED:
             raise wire.WireError(f"more than {wire.MAX_UNANSWERED} files without an answer")
         file = self.files[entry.number] = ArrivingFile(entry)
@@ -131,7 +136,7 @@ class Results:
         with self._lock:
             file = self._forget(entry.number)
             self.ready.extend((each, True) for each in (file.names if file is not None else ()))
-        self._add_skipped(entry.number, counted)
+        self._add_skipped(entry.number, 1, counted=counted)
         if counted:
             self.report(events.Skipped(entry.path, entry.size))
 
@@ -143,19 +148,25 @@ class Results:
                 position = self._paths.append(entry.path)
         self._positions.append(position)
         self.report(events.Found(entry.path, entry.kind, entry.size))
-        self._add_skipped(entry.number, True)
+        self._add_skipped(entry.number, 1, counted=True)
         self.report(events.Skipped(entry.path, entry.size))
 
-    def _add_skipped(self, number: int, counted: bool) -> None:
+    def skip_rows(self, rows: FileRows, start: int, stop: int) -> None:
+        """Some of the files that have come are up to date, and have no further names. For one thread."""
+        self._add_skipped(rows.number + start, stop - start, counted=True)
+        self.report(RowEvents(events.Skipped, rows, start, stop))
+
+    def _add_skipped(self, number: int, files: int, *, counted: bool) -> None:
         with self._lock:
-            self.totals.skipped += counted
+            if counted:
+                self.totals.skipped += files
             skipped, full = self._skipped, False
             if skipped is not None and number == skipped.number + skipped.files:
-                self._skipped = wire.Skip(skipped.number, skipped.files + 1)
-                full = self._skipped.files == SKIPPED_TOGETHER
+                self._skipped = wire.Skip(skipped.number, skipped.files + files)
+                full = self._skipped.files >= SKIPPED_TOGETHER
                 skipped = None
             else:
-                self._skipped = wire.Skip(number)
+                self._skipped = wire.Skip(number, files)
         if skipped is not None:
             self._write(skipped)
         elif full:
@@ -170,7 +181,7 @@ class Results:
             self.ready.extend((each, True) for each in file.names)
         if file.told:
             self.set_attributes(entry)
-        self._add_skipped(entry.number, True)
+        self._add_skipped(entry.number, 1, counted=True)
         self.report(events.Skipped(entry.path, entry.size))
 
     def finish(self, file: ArrivingFile, size: int, digest: bytes, sha256: bytes = b"") -> None:

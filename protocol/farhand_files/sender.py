@@ -17,21 +17,24 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
 from blake3 import blake3
 
 from . import events, wire
-from .answers import ABORTED, SENDING, SENT, Answers, PendingFile
-from .events import Event, Totals
+from .answers import Answers
+from .events import Totals
 from .opening import Area
 from .options import TransferOptions
+from .pending import ABORTED, SENDING, SENT, PendingFile
 from .rate import ContentRate
 from .reading import SMALL, Changed, Content, Part, read_small
+from .rows import Report, RowEvents
 from .sources import SourceDirectory
+from .steps import Pipe, Piped, Readable, ReadableRows, WalkStep
 from .stream import ByteStream, FrameWriter
-from .walk import Pipe, Piped, Readable, Walk, WalkStep
+from .walk import Walk
 
 __all__ = ["Pipe", "Sender"]
 
@@ -60,7 +63,7 @@ class Sender:
         options: TransferOptions,
         area: Area,
         stream: ByteStream,
-        report: Callable[[Event], None],
+        report: Report,
         *,
         expand: bool = False,
     ) -> None:
@@ -115,7 +118,7 @@ class Sender:
         while True:
             answers.check()
             walking = self._advance()
-            known = len(answers.files)
+            known = answers.unanswered
             if answers.jobs:
                 file = answers.jobs.popleft()
                 try:
@@ -124,7 +127,7 @@ class Sender:
                     answers.let_go(file)
             elif not walking and not known:
                 return
-            elif not walking or known >= wire.MAX_UNANSWERED:
+            elif not walking or known + self._files_of_next() > wire.MAX_UNANSWERED:
                 self._flush()
                 answers.wait_for_work(known)
 
@@ -135,8 +138,6 @@ class Sender:
     def _advance(self) -> bool:
         """Send some more entries. Return whether there are more."""
         for _ in range(TURN):
-            if len(self._answers.files) >= wire.MAX_UNANSWERED:
-                break
             while not self._steps:
                 if self._batches is None:
                     return False
@@ -150,12 +151,23 @@ class Sender:
                 self._steps.extend(batch)
                 if time.monotonic() - self._flushed > FLUSH_INTERVAL:
                     self._flush()
+            if self._answers.unanswered + self._files_of_next() > wire.MAX_UNANSWERED:
+                break
             self._send_step(self._steps.popleft())
         return True
 
+    def _files_of_next(self) -> int:
+        """Return how many files may be in what is sent next."""
+        step = self._steps[0] if self._steps else None
+        return len(step.rows) if isinstance(step, ReadableRows) else 1
+
     def _send_step(self, step: WalkStep) -> None:
         frame: wire.Frame
-        if isinstance(step, _WITH_CONTENT):
+        if isinstance(step, ReadableRows):
+            frame = step.rows.table()
+            self._answers.expect_rows(step)
+            self._report(RowEvents(events.Found, step.rows, 0, len(step.rows)))
+        elif isinstance(step, _WITH_CONTENT):
             frame = step.entry
             self._answers.expect(PendingFile(step))
             self._report(events.Found(frame.path, wire.REGULAR, frame.size))

@@ -137,7 +137,3 @@ class FrameWriter:
         except BaseException:
             self._failed = True  # perhaps in the middle of a frame: what followed would be taken for the rest of it
             raise
-
-
-Report = Callable[[object], None]
-"""Called with each `events.Event`."""

@@ -16,6 +16,7 @@ from .destination import Requested
 from .names import BadName, check_path
 from .opening import Directory, OpenDirectories
 from .options import TransferOptions
+from .rows import FileRows
 
 _PLAIN_NAME: Final = re.compile(rb"[^./\0][^/\0]{0,254}")
 """A name that needs no further check. Others may be good ones, too."""
@@ -50,9 +51,7 @@ class Unchanged:
         """Return whether a regular file plainly is up to date."""
         path = entry.path
         above, _, name = path.rpartition(b"/")
-        if above != self._above:
-            self._above = above
-            self._directory = self._open(above)
+        self._enter(above)
         if self._directory is None or _PLAIN_NAME.fullmatch(name) is None or len(path) > wire.MAX_PATH:
             return False
         if not above and (path != name or not self._requested.includes((name,))):
@@ -73,6 +72,41 @@ class Unchanged:
         if self._note is not None:
             self._note((*self._components, name))
         return True
+
+    def end_of(self, rows: FileRows, start: int) -> int:
+        """Return the first file from `start` on that is not plainly up to date."""
+        self._enter(rows.directory)
+        directory = self._directory
+        if directory is None or not rows.plain:
+            return start
+        names, sizes, mtimes, modes = rows.names, rows.sizes, rows.mtimes, rows.modes
+        lstat, fd, requested, at_top = os.lstat, directory.fd, self._mode, not rows.directory
+        row = start
+        try:
+            for row in range(start, len(names)):
+                name = names[row]
+                if at_top and not self._requested.includes((name,)):
+                    break
+                status = lstat(name, dir_fd=fd)
+                if (
+                    status.st_mtime_ns != mtimes[row]
+                    or status.st_size != sizes[row]
+                    or status.st_mode != stat.S_IFREG | (modes[row] & 0o777 if requested is None else requested)
+                ):
+                    break
+            else:
+                row = len(names)
+        except OSError:
+            self._directory = None  # see `includes`
+        if self._note is not None:
+            for name in names[start:row]:
+                self._note((*self._components, name))
+        return row
+
+    def _enter(self, above: bytes) -> None:
+        if above != self._above:
+            self._above = above
+            self._directory = self._open(above)
 
     def _open(self, above: bytes) -> Directory | None:
         """Open a directory; None if that is not plain."""

@@ -13,20 +13,26 @@ import os
 import stat
 import time
 from collections.abc import Generator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from . import wire
+from .attributes import kept_xattrs
 from .globs import expand, is_pattern
 from .names import is_temporary
 from .opening import Area, join
 from .options import TransferOptions
 from .pseudo import pseudo_devices
+from .rows import FileRows
 from .selection import Selection
 from .sources import SourceDirectory, SourceTrees
+from .steps import Pipe, Piped, Readable, ReadableRows, WalkStep
 from .visit import Visit
 
 BATCH: Final = 1024
 """Names that are read from a directory at once, to be sorted: some 100 KiB."""
+
+MIN_ROWS: Final = 8
+"""Files from which a table is worth it: it costs as much as some entries."""
 
 MAX_SCANS: Final = 64
 """Directories of more than a batch that are held open while what is below them is walked; the names of further ones are
@@ -52,35 +58,6 @@ _SPECIAL: Final = {
 _MEETS: Final = "another source goes to the same directory; with delete, transfer one at a time"
 
 _PSEUDO_SIZES: Final = (0, 4096)
-
-_KEPT_XATTRS: Final = ("user.", "system.posix_acl_")
-"""Others grant privileges (security.capability), or belong to a file system."""
-
-
-class Pipe(NamedTuple):
-    """A source of unknown length: what can be read from a descriptor. `name` is that of its entry."""
-
-    fd: int
-    name: bytes
-
-
-class Readable(NamedTuple):
-    """A regular file: its entry, and where it is. `name` is not that of the entry if the source was a symbolic link."""
-
-    entry: wire.Entry
-    place: SourceDirectory
-    name: bytes
-
-
-class Piped(NamedTuple):
-    """The entry of a pipe."""
-
-    entry: wire.Entry
-    pipe: Pipe
-
-
-WalkStep: TypeAlias = Readable | Piped | wire.Entry | wire.Problem | wire.Listed
-"""What the walk has found: a regular file or a pipe, or a frame to be sent as it is."""
 
 
 class Walk:
@@ -251,19 +228,61 @@ class Walk:
         else:
             batch.sort(key=_first)
             prefix = visit.path + b"/" if visit.path else b""
+            room = wire.MAX_PATH - len(prefix)
+            rows: list[tuple[bytes, os.stat_result]] = []
             for name, each in batch:
                 try:
-                    self._add(visit, prefix + name, name, each.stat(follow_symlinks=False), directory.fd)
+                    status = each.stat(follow_symlinks=False)
+                    if self._is_row(name, status) and len(name) <= room:
+                        rows.append((name, status))
+                        continue
+                    self._add_rows(visit, rows, directory.fd)
+                    self._add(visit, prefix + name, name, status, directory.fd)
                 except FileNotFoundError:
                     continue  # removed since its name was read: it is not in the tree
                 except OSError as error:
                     visit.complete = False
                     self._add_error(error, join(visit.place.path, name))
+            self._add_rows(visit, rows, directory.fd)
         visit.below.reverse()
         if limit is None or len(batch) < limit:
             self._close(visit)
             visit.over = True
             self._found.append(wire.Listed(visit.number, int(visit.complete)))
+
+    def _is_row(self, name: bytes, status: os.stat_result) -> bool:
+        """Return whether this may be in a table."""
+        return (
+            stat.S_ISREG(status.st_mode)
+            and status.st_nlink == 1
+            and not self._xattrs
+            and not name.startswith(b".farhand-")
+            and not (status.st_size in _PSEUDO_SIZES and self._is_pseudo(status.st_dev))
+        )
+
+    def _add_rows(self, visit: Visit, found: list[tuple[bytes, os.stat_result]], fd: int) -> None:
+        """Add the files of a directory that follow each other, and empty the list of them."""
+        if not found:
+            return
+        prefix, selection = visit.path + b"/" if visit.path else b"", self._selection
+        if len(found) < MIN_ROWS:
+            for name, status in found:
+                self._add_file(visit.place, prefix + name, name, status, fd)
+            found.clear()
+            return
+        if selection is not None:
+            takes = selection.takes
+            found[:] = [each for each in found if takes(prefix + each[0], False, each[1].st_size, each[1].st_mtime_ns)]
+        for at in range(0, len(found), wire.MAX_ROWS):
+            several = found[at : at + wire.MAX_ROWS]
+            sizes = [status.st_size for _, status in several]
+            mtimes = [wire.nearest_time(status.st_mtime_ns) for _, status in several]
+            self.size += sum(size for size, mtime in zip(sizes, mtimes, strict=True) if self._in_range(size, mtime))
+            modes = [status.st_mode & 0o7777 for _, status in several]
+            rows = FileRows(self.entries, visit.path, [name for name, _ in several], modes, sizes, mtimes)
+            self.entries += len(rows)
+            self._found.append(ReadableRows(rows, visit.place))
+        found.clear()
 
     def _add(self, visit: Visit, path: bytes, name: bytes, status: os.stat_result, fd: int) -> None:
         """Add what is in a directory. Raises OSError."""
@@ -332,11 +351,7 @@ class Walk:
     def _xattrs_of(self, path: bytes, shown: bytes, *, follow: bool = False) -> bytes:
         """Return the extended attributes of a file, packed. What cannot be read is added as a problem."""
         try:
-            pairs = [
-                (os.fsencode(name), os.getxattr(path, name, follow_symlinks=follow))
-                for name in os.listxattr(path, follow_symlinks=follow)
-                if name.startswith(_KEPT_XATTRS)
-            ]
+            pairs = kept_xattrs(path, follow=follow)
         except OSError as error:
             if error.errno not in (errno.ENOTSUP, errno.ENODATA, errno.ENOENT):
                 self._add_error(error, shown)

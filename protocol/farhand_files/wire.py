@@ -28,6 +28,7 @@ from .frames import (
     HARDLINK,
     MAX_DIGESTS,
     MAX_PATH,
+    MAX_ROWS,
     MAX_SENTENCE_SIZE,
     MAX_TRANSFER_PAYLOAD,
     MAX_UNANSWERED,
@@ -45,6 +46,7 @@ from .frames import (
     Failed,
     FileDone,
     FileEnd,
+    FileTable,
     Finish,
     Frame,
     Hole,
@@ -72,6 +74,7 @@ __all__ = [
     "HARDLINK",
     "MAX_DIGESTS",
     "MAX_PATH",
+    "MAX_ROWS",
     "MAX_SENTENCE_SIZE",
     "MAX_TRANSFER_PAYLOAD",
     "MAX_UNANSWERED",
@@ -91,6 +94,7 @@ __all__ = [
     "Failed",
     "FileDone",
     "FileEnd",
+    "FileTable",
     "Finish",
     "Frame",
     "Hole",
@@ -149,6 +153,7 @@ TRANSFER_LAYOUT: Final[dict[int, tuple[type[Frame], struct.Struct, int]]] = {
     TransferFrame.SUMMARY: (Summary, struct.Struct(">"), 1),
     TransferFrame.RESTART: (Restart, _U32, 0),
     TransferFrame.MADE: (Made, struct.Struct(">BB"), 1),
+    TransferFrame.FILE_TABLE: (FileTable, _U32, 5),
 }
 """For each kind: its class, its fixed fields, and how many fields of bytes follow. All but the last of these begin with
 their length, in 4 bytes; the last extends to the end of the payload."""
@@ -159,6 +164,7 @@ _RANGES: Final = frozenset(
         TransferFrame.WANT,
         TransferFrame.FILE_END,
         TransferFrame.FILE_DONE,
+        TransferFrame.FILE_TABLE,
         TransferFrame.LISTED,
         TransferFrame.MADE,
         TransferFrame.SKIP,
@@ -310,12 +316,30 @@ def _problem(frame: Frame) -> str | None:
             if len(frame.blake3) != DIGEST or len(frame.sha256) not in (0, DIGEST):
                 return "FileEnd: no digest"
             return None
+        case FileTable():
+            return _table_problem(frame)
         case FileDone():
             return None if len(frame.blake3) == DIGEST else "FileDone: no digest"
         case Listed() | Walked():
             return None if frame.complete <= 1 else f"{type(frame).__name__}: neither complete nor incomplete"
         case _:
             return None
+
+
+def _table_problem(table: FileTable) -> str | None:
+    rows = len(table.modes) // 2
+    if not 0 < rows <= MAX_ROWS:
+        return f"FileTable: {rows} files; 1 to {MAX_ROWS} are allowed"
+    if (len(table.modes), len(table.sizes), len(table.mtimes)) != (2 * rows, 8 * rows, 8 * rows):
+        return "FileTable: its columns are not equally long"
+    if table.names.count(b"\0") != rows - 1:
+        return f"FileTable: no {rows} names"
+    # The first bytes of big-endian numbers.
+    if max(table.modes[::2]) > 0o7777 >> 8:
+        return "FileTable: a number that is no mode"
+    if max(table.sizes[::8]) > 0x7F:
+        return "FileTable: a size beyond 63 bits"
+    return None
 
 
 def pack_chunks(chunks: list[tuple[int, bytes]]) -> bytes:

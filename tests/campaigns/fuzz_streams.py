@@ -12,6 +12,8 @@ Check = Callable[[bytes], None]
 
 def transfer_frames() -> Check:
     from farhand_files import wire
+    from farhand_files.names import check_path
+    from farhand_files.rows import FileRows
 
     def check(data: bytes) -> None:
         with contextlib.suppress(wire.WireError):
@@ -21,6 +23,11 @@ def transfer_frames() -> Check:
             assert wire.encode(frame)[5:] == data[5:]
             if isinstance(frame, wire.Entry):
                 wire.unpack_xattrs(frame.xattrs)
+            elif isinstance(frame, wire.FileTable):
+                rows = FileRows.of(frame)
+                assert rows.table() == frame
+                if rows.plain and not rows.directory:
+                    assert all(check_path(rows.path(row)) for row in range(len(rows)))
 
     return check
 
@@ -75,6 +82,7 @@ def transfer_frame_examples() -> list[bytes]:
         wire.encode(wire.Want(0, wire.BASIS, 1, wire.pack_chunks([(5, bytes(32))]))),
         wire.encode(wire.FileEnd(0, 1, 2, 3, bytes(32))),
         wire.encode(wire.Data(0, 1, b"data")),
+        wire.encode(wire.FileTable(1, b"d", b"\x01\xa4" * 2, bytes(16), bytes(16), b"a\0b")),
     ]
 
 

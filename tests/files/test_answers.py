@@ -8,12 +8,15 @@ import threading
 import pytest
 
 from farhand_files import answers, events, wire
-from farhand_files.answers import ABORTED, QUEUED, SENDING, SENT, Answers, PendingFile, check_have
+from farhand_files.answers import Answers, check_have
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
+from farhand_files.pending import ABORTED, QUEUED, SENDING, SENT, PendingFile
+from farhand_files.steps import Pipe, Piped
 from farhand_files.stream import Cancelled, StreamEnded
-from farhand_files.walk import Pipe, Piped, Walk
+from farhand_files.walk import Walk
 from tests.support.fake_receiver import SocketStream
+from tests.support.transferring import collecting
 
 DIGEST = bytes(range(32))
 OPTIONS = TransferOptions("put", (b"/somewhere",))
@@ -30,7 +33,7 @@ class Received:
     def __init__(self, options: TransferOptions = OPTIONS) -> None:
         self.mine, self.other = socket.socketpair()
         self.events: list[events.Event] = []
-        self.answers = Answers(SocketStream(self.mine), options, self.events.append, pipes=True)
+        self.answers = Answers(SocketStream(self.mine), options, collecting(self.events), pipes=True)
         for number in range(3):
             self.answers.expect(pending(number))
         self.answers.expect_other(wire.Entry(3, wire.DIRECTORY, 0, 0, 0, 0, 0, b"directory"))

@@ -100,6 +100,7 @@ def test_a_slow_receiver_never_has_too_many_files_without_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "MAX_UNANSWERED", 10)
+    monkeypatch.setattr(wire, "MAX_ROWS", 9)
     for number in range(100):
         write(tmp_path / "t" / f"{number}", b"%d" % number)
     sending = Sending(os.fsencode(tmp_path / "t"))

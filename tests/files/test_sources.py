@@ -11,7 +11,8 @@ import pytest
 from farhand_files.opening import MAX_OPEN, Area
 from farhand_files.options import TransferOptions
 from farhand_files.sources import MAX_TREES, SourceDirectory, SourceTree, SourceTrees
-from farhand_files.walk import Readable, Walk
+from farhand_files.steps import Readable
+from farhand_files.walk import Walk
 
 
 def _area() -> Area:

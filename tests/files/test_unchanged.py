@@ -16,6 +16,7 @@ from farhand_files.names import BadName, check_path
 from farhand_files.opening import Area, OpenDirectories
 from farhand_files.options import TransferOptions
 from farhand_files.planning import Action, Existing, decide
+from farhand_files.rows import FileRows
 from farhand_files.unchanged import Unchanged
 
 LONG_AGO = 1_000_000_000_000_000_000
@@ -145,3 +146,63 @@ def test_whatever_is_skipped_would_be_skipped_by_the_long_way(
         (top / "d" / "f").unlink()
         (top / "d").rmdir()
         top.rmdir()
+
+
+def rows(directory: bytes, *names: bytes, size: int = 4, mode: int = 0o644) -> FileRows:
+    count = len(names)
+    made = FileRows(0, directory, names, [mode] * count, [size] * count, [LONG_AGO] * count)
+    return FileRows.of(made.table())
+
+
+def test_the_first_file_of_a_table_that_is_not_up_to_date_is_found(top: Path) -> None:
+    noted: list[tuple[bytes, ...]] = []
+    found = unchanged(top, noted=noted)
+    assert found.end_of(rows(b"d", b"f", b"g"), 0) == 2
+    assert found.end_of(rows(b"d", b"f", b"setuid", b"g"), 0) == 1
+    assert found.end_of(rows(b"d", b"f", b"setuid", b"g"), 1) == 1
+    assert found.end_of(rows(b"d", b"f", b"setuid", b"g"), 2) == 3
+    assert noted == [(b"d", b"f"), (b"d", b"g"), (b"d", b"f"), (b"d", b"g")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        rows(b"d", b"f", size=5),
+        rows(b"d", b"f", mode=0o600),
+        rows(b"d", b"missing"),
+        rows(b"missing", b"f"),
+        rows(b"", b"link"),
+        rows(b"to-d", b"f"),
+        rows(b"", b"d"),
+        rows(b"d", b"..", b"f"),
+        rows(b"d/..", b"f"),
+        rows(b"/", b"f"),
+    ],
+)
+def test_what_is_not_plain_in_a_table_is_left_to_the_long_way(top: Path, changed: FileRows) -> None:
+    assert unchanged(top).end_of(changed, 0) == 0
+
+
+def test_where_one_file_of_a_table_is_missing_the_others_are_not_looked_up(top: Path) -> None:
+    found = unchanged(top)
+    assert found.end_of(rows(b"d", b"f", b"missing", b"g"), 0) == 1
+    assert found.end_of(rows(b"d", b"f", b"missing", b"g"), 2) == 2
+
+
+def test_a_table_at_the_top_has_only_what_was_requested(top: Path) -> None:
+    options = TransferOptions("get", (b"/there/f",))
+    assert unchanged(top, options).end_of(rows(b"", b"f"), 0) == 1
+    assert unchanged(top, options).end_of(rows(b"", b"g", b"f"), 0) == 0
+
+
+@given(st.integers(0, 5), st.integers(LONG_AGO - 1, LONG_AGO + 1), st.sampled_from([0o644, 0o600, 0o4644]))
+def test_a_table_and_entries_are_judged_alike(
+    tmp_path_factory: pytest.TempPathFactory, size: int, mtime: int, mode: int
+) -> None:
+    top = tmp_path_factory.mktemp("top")
+    (top / "f").write_bytes(b"same")
+    (top / "f").chmod(0o644)
+    os.utime(top / "f", ns=(LONG_AGO, LONG_AGO))
+    made = FileRows.of(FileRows(0, b"", [b"f"], [mode], [size], [mtime]).table())
+    for options in (OPTIONS, OPTIONS._replace(mode=0o644)):
+        assert unchanged(top, options).end_of(made, 0) == unchanged(top, options).includes(made.entry(0))

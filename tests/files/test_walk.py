@@ -13,7 +13,8 @@ import pytest
 from farhand_files import walk, wire
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
-from farhand_files.walk import Pipe, Piped, Readable, Walk, WalkStep
+from farhand_files.steps import Pipe, Piped, Readable, ReadableRows, WalkStep
+from farhand_files.walk import Walk
 from tests.support.processes import own_descriptors
 
 OPTIONS = TransferOptions("put", (b"/somewhere",))
@@ -35,8 +36,15 @@ class Walked:
 
     @property
     def entries(self) -> list[wire.Entry]:
-        found = [step.entry if isinstance(step, Readable | Piped) else step for step in self.steps]
-        return [step for step in found if isinstance(step, wire.Entry)]
+        found: list[wire.Entry] = []
+        for step in self.steps:
+            if isinstance(step, ReadableRows):
+                found += [step.readable(row).entry for row in range(len(step.rows))]
+            elif isinstance(step, Readable | Piped):
+                found.append(step.entry)
+            elif isinstance(step, wire.Entry):
+                found.append(step)
+        return found
 
     @property
     def paths(self) -> list[bytes]:
@@ -91,7 +99,7 @@ def test_each_directory_is_listed_after_its_entries_and_before_those_below(top: 
     order = [
         step.number if isinstance(step, wire.Listed) else (step.entry if isinstance(step, Readable) else step).path
         for step in Walked(top).steps
-        if not isinstance(step, wire.Problem | Piped)
+        if not isinstance(step, wire.Problem | Piped | ReadableRows)
     ]
     assert order == [
         b"src", b"src/a", b"src/away", b"src/b", b"src/d", b"src/empty", b"src/link", 0,

@@ -13,6 +13,7 @@ from farhand_files import wire
 from tests.support.transfer_frames import ANY_FRAME, FRAMES
 
 ENTRY = wire.Entry(1, wire.REGULAR, 0o644, 2, 3, 4, 5, b"path", b"target", b"")
+TABLE = wire.FileTable(1, b"d", b"\x01\xa4" * 2, bytes(16), bytes(16), b"a\0b")
 D = b"d" * 32
 
 
@@ -95,6 +96,15 @@ def test_a_field_that_is_longer_than_its_frame_is_refused(size: int) -> None:
         (wire.FileEnd(1, 2, 3, 4, D[1:]), "no digest"),
         (wire.FileEnd(1, 2, 3, 4, D, D[1:]), "no digest"),
         (wire.FileDone(1, b""), "no digest"),
+        (TABLE._replace(modes=b"", sizes=b"", mtimes=b""), "0 files; 1 to 512 are allowed"),
+        (TABLE._replace(modes=bytes(1026)), "513 files; 1 to 512 are allowed"),
+        (TABLE._replace(modes=bytes(5)), "columns are not equally long"),
+        (TABLE._replace(sizes=bytes(24)), "columns are not equally long"),
+        (TABLE._replace(mtimes=bytes(15)), "columns are not equally long"),
+        (TABLE._replace(names=b"a"), "no 2 names"),
+        (TABLE._replace(names=b"a\0b\0"), "no 2 names"),
+        (TABLE._replace(modes=b"\x01\xa4\x10\x00"), "no mode"),
+        (TABLE._replace(sizes=bytes(8) + b"\x80" + bytes(7)), "a size beyond 63 bits"),
         (wire.Listed(1, 2), "neither complete nor incomplete"),
         (wire.Walked(1, 1, 2), "neither complete nor incomplete"),
     ],

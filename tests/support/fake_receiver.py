@@ -13,6 +13,7 @@ from blake3 import blake3
 from farhand_files import events, wire
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
+from farhand_files.rows import FileRows, each_event
 from farhand_files.sender import Pipe, Sender
 from farhand_files.stream import FrameReader, FrameWriter, StreamEnded
 
@@ -137,6 +138,10 @@ class FakeReceiver:
                         self._writer.write(answer)
                         self.unfinished -= isinstance(answer, wire.Skip | wire.Failed)
                         self.skipped += answer.files if isinstance(answer, wire.Skip) else 0
+            case wire.FileTable():
+                rows = FileRows.of(frame)
+                for row in range(len(rows)):
+                    self._take(rows.entry(row))
             case wire.Data(number, offset, data):
                 self._store(number, offset, bytes(data))
             case wire.Hole(number, offset, length):
@@ -198,7 +203,7 @@ class Sending:
             options or TransferOptions("put", (b"/somewhere",)),
             Area(roots, base),
             self.stream,
-            self.events.append,
+            lambda happened: self.events.extend(each_event(happened)),
             expand=expand,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from farhand_client import Client, connect
 from farhand_client.files.attempt import Mover
 from farhand_files import wire
-from farhand_files.events import Event, Finished, Moved, Totals
+from farhand_files.events import Finished, Moved, Totals
 from farhand_files.options import Ready, TransferOptions
+from farhand_files.rows import Report
 from farhand_files.stream import ByteStream, StreamEnded
 from farhand_protocol.features import FILES
 from tests.support.fake_service import Behaviour, FakeRun, FakeService
@@ -61,9 +62,7 @@ def echoing(count: int) -> Behaviour:
 class Exchange:
     """Our side: writes `count` bytes, reads as many, and reports that. Its methods are those of a `Sender`."""
 
-    def __init__(
-        self, count: int, options: TransferOptions, stream: ByteStream, report: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, count: int, options: TransferOptions, stream: ByteStream, report: Report) -> None:
         self.count = count
         self.options = options
         self.stream = stream
@@ -108,7 +107,7 @@ class Exchanges:
         self.made: list[Exchange] = []
         self.began = threading.Event()
 
-    def __call__(self, options: TransferOptions, stream: ByteStream, report: Callable[[Event], None]) -> Mover:
+    def __call__(self, options: TransferOptions, stream: ByteStream, report: Report) -> Mover:
         self.made.append(self.kind(self.count, options, stream, report))
         self.began.set()
         return self.made[-1]

@@ -12,8 +12,10 @@ from farhand_files import events, wire
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
 from farhand_files.receiver import Receiver, Sink
+from farhand_files.rows import Happened, each_event
 from farhand_files.sender import Pipe, Sender
 from tests.support.fake_receiver import SocketStream
+from tests.support.transferring import collecting
 
 OPTIONS = TransferOptions("put", (b"/somewhere",), sync=False)
 """Not durable: these tests are about content, and thousands of fsync(2) take long."""
@@ -103,12 +105,15 @@ class JoinedTransfer:
         self.sent: list[events.Event] = []
         self.received: list[events.Event] = []
 
-        def reported(event: events.Event) -> None:
-            self.sent.append(event)
-            report(event)
+        def reported(happened: Happened) -> None:
+            for event in each_event(happened):
+                self.sent.append(event)
+                report(event)
 
         self.sender = Sender(sources, options, Area(sources_below, b"/"), self.stream, reported, expand=expand)
-        self.receiver = Receiver(destination, options, Area(destination_below, b"/"), self._other, self.received.append)
+        self.receiver = Receiver(
+            destination, options, Area(destination_below, b"/"), self._other, collecting(self.received)
+        )
         self._sides = [Side(self.receiver.run, self._other), Side(self.sender.run, self.stream)]
 
     def wait(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from farhand_files import wire
+from farhand_files.rows import FileRows
 
 BYTES = st.binary(max_size=20)
 DIGESTS = st.binary(min_size=32, max_size=32)
@@ -32,6 +33,17 @@ def of_entry() -> st.SearchStrategy[wire.Entry]:
     return st.sampled_from([wire.REGULAR, wire.DIRECTORY, wire.SYMLINK, wire.HARDLINK]).flatmap(made)
 
 
+def of_table() -> st.SearchStrategy[wire.FileTable]:
+    """Return tables of some files, with numbers in their whole range."""
+    name = st.binary(max_size=9).map(lambda name: name.replace(b"\0", b""))
+    size = st.integers(0, (1 << 63) - 1)
+    row = st.tuples(name, st.integers(0, 0o7777), size, I64)
+    rows = st.lists(row, min_size=1, max_size=9)
+    return st.builds(
+        lambda number, path, each: FileRows(number, path, *zip(*each, strict=True)).table(), U32, BYTES, rows
+    )
+
+
 FRAMES: dict[type, st.SearchStrategy[Any]] = {
     wire.OptionsFrame: st.builds(wire.OptionsFrame, BYTES),
     wire.ReadyFrame: st.builds(wire.ReadyFrame, BYTES),
@@ -53,6 +65,7 @@ FRAMES: dict[type, st.SearchStrategy[Any]] = {
     wire.Finish: st.builds(wire.Finish),
     wire.Summary: st.builds(wire.Summary, BYTES),
     wire.Restart: st.builds(wire.Restart, U32),
+    wire.FileTable: of_table(),
 }
 """Frames of each class."""
 

@@ -13,6 +13,7 @@ from farhand_files.events import Event, Totals, Trouble
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
 from farhand_files.receiver import Receiver, Sink
+from farhand_files.rows import Happened, each_event
 from farhand_files.sender import Pipe, Sender
 from farhand_files.stream import FrameReader, FrameWriter
 
@@ -59,6 +60,11 @@ def put_options(path: object, **options: object) -> TransferOptions:
     return made._replace(**options)  # type: ignore[arg-type]  # of the fields' types
 
 
+def collecting(events: list[Event]) -> Callable[[Happened], None]:
+    """Return what adds each reported event to a list."""
+    return lambda happened: events.extend(each_event(happened))
+
+
 class Transferred:
     """What a transfer has done: the receiver's totals and events, and the sender's."""
 
@@ -85,7 +91,7 @@ def transfer(
     target = destination if isinstance(destination, Sink) else os.fsencode(destination)
     result = Transferred()
     ours, theirs = stream_pair()
-    sender = Sender(own, told, Area(None, b"/"), theirs, result.sender_events.append)
+    sender = Sender(own, told, Area(None, b"/"), theirs, collecting(result.sender_events))
 
     def send() -> None:
         with contextlib.suppress(Exception):
@@ -95,7 +101,7 @@ def transfer(
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        receiver = Receiver(target, told, Area(None, b"/"), ours, result.events.append)
+        receiver = Receiver(target, told, Area(None, b"/"), ours, collecting(result.events))
         result.totals = receiver.run()
     finally:
         ours.close()
@@ -125,7 +131,7 @@ class FakeSender:
         self._number = 0
         told = options or put_options(destination if isinstance(destination, Path) else "-")
         target = destination if isinstance(destination, Sink) else os.fsencode(destination)
-        self.receiver = make(target, told, area or Area(None, b"/"), self._theirs, self.events.append)
+        self.receiver = make(target, told, area or Area(None, b"/"), self._theirs, collecting(self.events))
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 

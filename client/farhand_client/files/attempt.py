@@ -16,8 +16,9 @@ from farhand_client.ids import new_key, uuid7
 from farhand_client.options import DEFAULT_KILL_AFTER
 from farhand_client.output import OutputCollector
 from farhand_client.results import Result, describe
-from farhand_files.events import Event, Totals
+from farhand_files.events import Totals
 from farhand_files.options import TransferOptions
+from farhand_files.rows import Report
 from farhand_files.stream import ByteStream, StreamEnded
 from farhand_files.wire import WireError
 from farhand_protocol import messages as m
@@ -57,7 +58,7 @@ class Mover(Protocol):
         """Let `run` end soon. Called in another thread."""
 
 
-MakeMover: TypeAlias = Callable[[TransferOptions, ByteStream, Callable[[Event], None]], Mover]
+MakeMover: TypeAlias = Callable[[TransferOptions, ByteStream, Report], Mover]
 """Makes what transfers, once both sides agree on the options."""
 
 
@@ -77,7 +78,7 @@ class Moving(NamedTuple):
 
     options: TransferOptions
     make: MakeMover
-    report: Callable[[Event], None]
+    report: Report
     release: Callable[[], None]
     """Lets no thread wait any longer in `report`."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from farhand_files.events import Event, Totals
+from farhand_files.events import Totals
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
+from farhand_files.rows import Report
 from farhand_files.stream import ByteStream
 
 from .attempt import MakeMover, Mover
@@ -22,7 +23,7 @@ from .places import OpenFile
 def sending(sources: Sequence[bytes | OpenFile], base: bytes) -> MakeMover:
     """Return what makes a `Sender` of the sources; relative paths begin at `base`."""
 
-    def make(options: TransferOptions, stream: ByteStream, report: Callable[[Event], None]) -> Mover:
+    def make(options: TransferOptions, stream: ByteStream, report: Report) -> Mover:
         from farhand_files.sender import Pipe, Sender
 
         with contextlib.ExitStack() as stack:
@@ -38,7 +39,7 @@ def sending(sources: Sequence[bytes | OpenFile], base: bytes) -> MakeMover:
 def receiving(destination: bytes | OpenFile, base: bytes) -> MakeMover:
     """Return what makes a `Receiver` to the destination; a relative path begins at `base`."""
 
-    def make(options: TransferOptions, stream: ByteStream, report: Callable[[Event], None]) -> Mover:
+    def make(options: TransferOptions, stream: ByteStream, report: Report) -> Mover:
         from farhand_files.receiver import Receiver, Sink
 
         with contextlib.ExitStack() as stack:

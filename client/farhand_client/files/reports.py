@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from farhand_client.transferred import Transferred
 from farhand_files.events import Begun, Event, Finished, Moved, Removed, Skipped, Totals, Trouble
 from farhand_files.names import entry_path
+from farhand_files.rows import Happened, RowEvents
 
 MAX_QUEUED_EVENTS: Final = 4096
 """Events that wait for a reader; then the transfer waits, too. About 1 MiB, and a second of many small files."""
@@ -57,19 +58,40 @@ class Reports:
 
     # For threads
 
-    def report(self, event: Event) -> None:
-        """Count an event, and queue it if anybody follows. Waits while the queue is full."""
+    def report(self, happened: Happened) -> None:
+        """Count what has happened, and queue the events of it if anybody follows. Waits while the queue is full."""
+        if not isinstance(happened, RowEvents):
+            self._report(happened)
+            return
+        with self._changed:
+            if happened.kind is Skipped:
+                self._skipped += len(happened)
+            if not self._is_followed(happened.kind):
+                return
+        for event in happened.each():
+            self._queue_up(event)
+
+    def _is_followed(self, kind: type[Event]) -> bool:
+        return self._following and (self._kinds is None or kind in self._kinds)
+
+    def _report(self, event: Event) -> None:
         with self._changed:
             self._count(event)
-            if not self._following or (self._kinds is not None and type(event) not in self._kinds):
+            if not self._is_followed(type(event)):
                 return
             if isinstance(event, Moved) and self._queue:
                 last = self._queue[-1]
                 if isinstance(last, Moved) and last.path == event.path:
                     self._queue[-1] = event
                     return
+        self._queue_up(event)
+
+    def _queue_up(self, event: Event) -> None:
+        with self._changed:
             while len(self._queue) >= MAX_QUEUED_EVENTS and self._following:
                 self._changed.wait()
+            if not self._following:
+                return
             self._queue.append(event)
             if self._called:
                 return

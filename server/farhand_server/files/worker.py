@@ -25,9 +25,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from farhand_files import delta, wire
-from farhand_files.events import Event, Finished, Removed, Skipped, Totals, Trouble
+from farhand_files.events import Finished, Removed, Skipped, Totals, Trouble
 from farhand_files.opening import Area
 from farhand_files.options import Ready, TransferOptions
+from farhand_files.rows import Happened, Report, RowEvents
 from farhand_files.selection import Selection
 from farhand_files.stream import ByteStream, Cancelled, StreamEnded, read_exactly_one
 from farhand_server.programs.start import become, readable_by_all, run_and_exit
@@ -51,7 +52,7 @@ class _Work(Protocol):
         """Let `run` raise `Cancelled` soon."""
 
 
-MakeWork: TypeAlias = Callable[[TransferOptions, Area, ByteStream, Callable[[Event], None]], _Work]
+MakeWork: TypeAlias = Callable[[TransferOptions, Area, ByteStream, Report], _Work]
 
 
 class _Refused(Exception):
@@ -230,7 +231,7 @@ class TransferWorker:
             self._stream.write(wire.encode(wire.Summary(json.dumps(totals.to_json()).encode())))
         return code
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, event: Happened) -> None:
         """Note in the order's file what was done so far: the process may be killed at any time."""
         with self._lock:
             was = self._report
@@ -245,6 +246,8 @@ class TransferWorker:
                     )
                 case Skipped():
                     self._report = was._replace(skipped=was.skipped + 1)
+                case RowEvents() if event.kind is Skipped:
+                    self._report = was._replace(skipped=was.skipped + len(event))
                 case Removed():
                     self._report = was._replace(deleted=was.deleted + 1)
                 case Trouble():

@@ -22,10 +22,11 @@ from farhand_protocol.outcome import Exited, Killed, Outcome
 from tests.support.fake_runs import STOPPED
 from tests.support.fake_service import Behaviour, FakeRun, refusing
 from tests.support.fake_transfer_worker import OPTIONS, Exchange, Exchanges, agree, echoing, received, transferring
+from tests.support.transferring import collecting
 
 
 def moving(make: Exchanges, events: list[Event] | None = None) -> Moving:
-    return Moving(OPTIONS, make, (events if events is not None else []).append, lambda: None)
+    return Moving(OPTIONS, make, collecting(events if events is not None else []), lambda: None)
 
 
 def threads() -> list[str]:

@@ -14,6 +14,7 @@ from farhand_files.events import Event, Finished, Totals
 from farhand_files.options import TransferOptions
 from farhand_files.stream import Cancelled, StreamEnded
 from tests.support.processes import own_descriptors
+from tests.support.transferring import collecting
 
 
 class End:
@@ -43,7 +44,7 @@ def transfer(
     (there, back), options = (os.pipe(), os.pipe()), TransferOptions("put", (b"x",), into=into)
     here, other = End(back[0], there[1]), End(there[0], back[1])
     events: list[Event] = []
-    sender = sending([source], os.fsencode(base))(options, here, events.append)
+    sender = sending([source], os.fsencode(base))(options, here, collecting(events))
     receiver = receiving(destination, os.fsencode(base))(options, other, lambda event: None)
     thread = threading.Thread(target=sender.run)
     thread.start()

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from farhand_files import wire
-from farhand_files.events import Event, Totals, Trouble
+from farhand_files.events import Totals, Trouble
 from farhand_files.opening import Area
 from farhand_files.options import TransferOptions
 from farhand_files.receiver import Receiver
+from farhand_files.rows import Happened
 from farhand_files.sender import Sender
 from farhand_files.stream import StreamEnded
 from farhand_server.files.order import TransferOrder
@@ -57,7 +58,7 @@ def order(home: Path, access: str, *paths: bytes, roots: tuple[Path, ...] | None
     return TransferOrder("read" if access == "read" else "write", paths, os.fsencode(home), within, None)
 
 
-def nothing(event: Event) -> None:
+def nothing(event: Happened) -> None:
     del event
 
 
@@ -227,7 +228,7 @@ def test_what_was_done_is_known_after_a_kill(start: Start, home: Path, tmp_path:
     assert isinstance(worker.offer(options), wire.ReadyFrame)
     finished = threading.Event()
 
-    def happened(event: Event) -> None:
+    def happened(event: Happened) -> None:
         if getattr(event, "path", b"") == b"notes/b.txt" and type(event).__name__ == "Finished":
             worker.process.kill()
             finished.set()
@@ -268,7 +269,7 @@ def test_a_limit_on_the_size_of_files_is_an_error_that_names_the_file(start: Sta
     options = TransferOptions("put", (b"copy",))
     assert isinstance(worker.offer(options), wire.ReadyFrame)
     resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    happened: list[Event] = []
+    happened: list[Happened] = []
     source = os.fsencode(home / "file")
     totals = Sender([source], options, Area(None, b"/"), worker, happened.append).run()
     assert (totals.files, totals.failed) == (0, 1)
