@@ -35,9 +35,15 @@ MAX_RESOLVING: Final = 32
 MAX_ADDRESSES: Final = 32
 """Addresses of a name that are tried; 31 attempts a quarter of a second apart take a quarter of `DIALLING_TIMEOUT`."""
 
-FULL_BACKLOG_DELAY: Final = 0.01
+FIRST_BACKLOG_DELAY: Final = 0.01
 """Seconds until the next attempt if too many wait to be accepted on a Unix socket: the kernel refuses the next one with
-EAGAIN (unix(7)), and does not tell when there is room."""
+EAGAIN (unix(7)), and does not tell when there is room. The delay doubles up to `MAX_BACKLOG_DELAY`."""
+
+MAX_BACKLOG_DELAY: Final = 1.0
+"""Seconds: short beside `DIALLING_TIMEOUT`, and a program that accepts nothing for so long is not in a hurry."""
+
+SHARED_BACKLOG_DELAY: Final = 0.005
+"""Seconds of delay at least for each connection that waits so: all of them together try 200 times a second at most."""
 
 _CAUSES: Final[dict[int, ForwardCause]] = {
     errno.ECONNREFUSED: "refused",
@@ -74,6 +80,8 @@ class Dialer:
         self._allowed = allowed
         self._timeout = timeout
         self._resolving = asyncio.Semaphore(MAX_RESOLVING)
+        self._backlogged = 0
+        """Connections that wait for room in the queue of a Unix socket."""
 
     async def connect(self, target: ForwardTarget) -> socket.socket:
         """Return a non-blocking socket that is connected to `target`. Raises `ForwardRefused`."""
@@ -98,6 +106,7 @@ class Dialer:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
+            delay = FIRST_BACKLOG_DELAY
             while True:
                 try:
                     sock.connect(path)
@@ -105,12 +114,20 @@ class Dialer:
                     if error.errno != errno.EAGAIN:
                         await asyncio.get_running_loop().sock_connect(sock, path)
                         return sock
-                    await asyncio.sleep(FULL_BACKLOG_DELAY)
+                    await self._wait_for_backlog(delay)
+                    delay = min(2 * delay, MAX_BACKLOG_DELAY)
                 else:
                     return sock
         except BaseException:
             sock.close()
             raise
+
+    async def _wait_for_backlog(self, delay: float) -> None:
+        self._backlogged += 1
+        try:
+            await asyncio.sleep(max(delay, self._backlogged * SHARED_BACKLOG_DELAY))
+        finally:
+            self._backlogged -= 1
 
     def _judge(self, target: ForwardTarget, address: str | None) -> None:
         denied = self._allowed(target, address)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from farhand_forwards import dialing
-from farhand_forwards.dialing import Dialer, connect_any, connect_refused
+from farhand_forwards.dialing import SHARED_BACKLOG_DELAY, Dialer, connect_any, connect_refused
 from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
 
 
@@ -200,3 +200,35 @@ def test_an_error_of_the_system_has_a_cause(number: int, cause: str) -> None:
     error = connect_refused(InetTarget("web", 80), OSError(number, os.strerror(number)))
     assert error.cause == cause
     assert str(error).startswith("cannot connect to web:80: ")
+
+
+async def test_full_queues_are_tried_ever_less_often_and_at_a_bounded_rate_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def shorter(delay: float) -> None:
+        slept.append(delay)
+        await sleep(0)
+
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as first:
+        listening.bind(os.fspath(path))
+        listening.listen(0)
+        first.connect(os.fspath(path))
+        monkeypatch.setattr(asyncio, "sleep", shorter)
+        dialer = Dialer()
+        tasks = [asyncio.ensure_future(dialer.connect(UnixTarget(os.fsencode(path))))]
+        while len(slept) < 10:
+            await sleep(0)
+        assert slept[:8] == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0]
+        assert slept[9] == 1.0
+        tasks += [asyncio.ensure_future(dialer.connect(UnixTarget(os.fsencode(path)))) for _ in range(399)]
+        while len(slept) < 1000:
+            await sleep(0)
+        assert max(slept) <= 400 * SHARED_BACKLOG_DELAY
+        assert max(slept) > 300 * SHARED_BACKLOG_DELAY
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
