@@ -21,6 +21,11 @@ SendAll: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 _Opened = TypeVar("_Opened")
 
+_NOT_SERVED: Final = {
+    "bind": "BIND, a connection from outside, which is not served",
+    "associate": "UDP ASSOCIATE, which only a SOCKS server on this side serves (-D)",
+}
+
 
 async def socks_request(receive: ReceiveSome, send: SendAll) -> SocksRequest | None:
     """Answer the greeting and return the request; None if the program has closed its side before.
@@ -59,7 +64,8 @@ async def connect_and_answer(
     """
     if request.command != "connect":
         await send(request.answer("command"))
-        raise SocksError("the program asks for BIND, a connection from outside, which is not served")
+        asked = _NOT_SERVED.get(request.command, request.command)
+        raise SocksError(f"the program asks for {asked}")
     if not request.port:
         await send(request.answer("failed"))
         raise SocksError("the program asks for port 0, to which nothing can be connected")

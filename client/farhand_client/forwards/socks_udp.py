@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,6 +14,7 @@ from farhand_forwards.datagram_listener import REFUSED_PEER_DELAY
 from farhand_forwards.datagrams import DatagramPeer
 from farhand_forwards.targets import ForwardRefused, InetTarget
 
+from .socket_owner import datagram_owners, stream_owner
 from .socks import SocksDatagram, SocksRequest, datagram_from
 
 if TYPE_CHECKING:
@@ -32,8 +34,12 @@ async def relay_datagrams(
     """Serve an association until its control connection ends, which must not block. Raises OSError."""
     loop = asyncio.get_running_loop()
     local, peer = control.getsockname(), control.getpeername()
+    owner = None
+    if not request.port and ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback:
+        # In a thread: the list is long where there are many connections.
+        owner = await asyncio.to_thread(stream_owner, peer[:2], local[:2])
     transport, association = await loop.create_datagram_endpoint(
-        partial(Association, tunnel, peer[0], request.port, origin, purpose),
+        partial(Association, tunnel, peer[0], request.port, owner, origin, purpose),
         local_addr=(local[0], 0),
         family=control.family,
     )
@@ -56,12 +62,15 @@ class _Destination:
 
 class Association(asyncio.DatagramProtocol):
     """The port of an association. It serves the host of the control connection alone: there, the port that the request
-    names, or else the first that sends."""
+    names, or else the first that sends. If the control connection's user is known, the `owner`, it must be theirs."""
 
-    def __init__(self, tunnel: ClientTunnel, host: str, port: int, origin: str, purpose: str) -> None:
+    def __init__(
+        self, tunnel: ClientTunnel, host: str, port: int, owner: int | None, origin: str, purpose: str
+    ) -> None:
         self._tunnel = tunnel
         self._host = host
         self._port = port
+        self._owner = owner
         self._origin = origin
         self._purpose = purpose
         self._loop = asyncio.get_running_loop()
@@ -79,7 +88,7 @@ class Association(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         """Send a program's datagram on."""
-        if self._program is None and addr[0] == self._host and self._port in (0, addr[1]):
+        if self._program is None and self._is_program(addr):
             self._program = addr
         datagram = datagram_from(data) if addr == self._program else None
         if datagram is None:
@@ -92,6 +101,11 @@ class Association(asyncio.DatagramProtocol):
         destination.used = now
         self._destinations[target] = destination
         destination.peer.came(datagram.data)
+
+    def _is_program(self, address: Any) -> bool:
+        if address[0] != self._host or self._port not in (0, address[1]):
+            return False
+        return self._owner is None or self._owner in datagram_owners(address[:2])
 
     def error_received(self, exc: Exception) -> None:
         """Do nothing: the program does not listen now, perhaps later."""

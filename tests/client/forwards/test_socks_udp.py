@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,6 +60,18 @@ async def test_the_first_that_sends_is_the_program_and_no_other(tmp_path: Path) 
             host, port = there.getsockname()
             stranger.sendto(SocksDatagram(host, port, b"stranger").encoded(), relay)
             assert await asked(program, relay, there, b"two") == b"two"
+
+
+async def test_on_this_machine_only_the_user_of_the_control_connection_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with udp() as program, udp() as stranger, udp() as there:
+        owners = {stranger.getsockname(): frozenset({os.getuid() + 1})}
+        monkeypatch.setattr(socks_udp, "datagram_owners", lambda address: owners.get(address, frozenset({os.getuid()})))
+        async with association(tmp_path, FakeWorkers()) as relay:
+            host, port = there.getsockname()
+            stranger.sendto(SocksDatagram(host, port, b"stranger").encoded(), relay)
+            assert await asked(program, relay, there, b"one") == b"one"
 
 
 async def test_the_target_that_was_not_used_for_the_longest_time_gives_way(
