@@ -1,29 +1,21 @@
-"""Listens at TCP addresses and Unix sockets, and accepts connections whatever happens.
-
-A Unix socket is only for its user (mode 0600). It replaces one that a program which is gone has left behind, and never
-anything else; its file is removed at the end if it is still ours.
-"""
+"""Listens at TCP addresses and Unix sockets, and accepts connections whatever happens."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
-import stat
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from .accepting import Accepted, LocalListener, Serving
 from .datagram_listener import DatagramListener
-from .targets import MAX_UNIX_PATH, ForwardCause, ForwardRefused, ForwardTarget, InetTarget, UnixTarget
+from .targets import ForwardCause, ForwardRefused, ForwardTarget, InetTarget, UnixTarget
+from .unix_sockets import LISTEN_BACKLOG, UnixPlace
 
 FORWARD_ACCEPT_BATCH: Final = 16
 """Connections accepted before other descriptors get their turn: 2 ms."""
-
-LISTEN_BACKLOG: Final = 1024
-"""Connections that may wait to be accepted; the kernel caps it at somaxconn. A thousand may begin at once."""
 
 MAX_ACCEPTED: Final = 2048
 """Connections of one listener at once; further ones wait in the kernel's queue. Twice what a tunnel is made for."""
@@ -132,10 +124,14 @@ def socket_target(listening: socket.socket) -> InetTarget:
     return InetTarget(host, port, "udp" if listening.type == socket.SOCK_DGRAM else "tcp")
 
 
-async def listen_at(where: ForwardTarget, accepted: Accepted) -> LocalListener:
-    """Listen at `where`, and call `accepted` with each connection. Raises `ForwardRefused`."""
+async def listen_at(where: ForwardTarget, accepted: Accepted, directory: int = -1) -> LocalListener:
+    """Listen at `where`, and call `accepted` with each connection. Raises `ForwardRefused`.
+
+    `directory` may be a descriptor of the directory in which a Unix socket is to be, wherever its path leads by now. It
+    is closed with the listener, or if there is none.
+    """
     if isinstance(where, UnixTarget):
-        return _listen_unix(where, accepted)
+        return _listen_unix(where, accepted, directory)
     kind = socket.SOCK_DGRAM if where.transport == "udp" else socket.SOCK_STREAM
     addresses = await _addresses(where, kind)
     for attempt in range(SAME_PORT_ATTEMPTS):
@@ -206,77 +202,19 @@ def _bind(family: socket.AddressFamily, host: str, port: int, kind: socket.Socke
     return sock
 
 
-def _listen_unix(where: UnixTarget, accepted: Accepted) -> StreamListener:
-    directory = b""
+def _listen_unix(where: UnixTarget, accepted: Accepted, directory: int) -> StreamListener:
+    place = None
     try:
         if where.path:
-            path = os.path.join(os.path.expanduser(b"~"), where.path)
+            place = UnixPlace(os.path.join(os.path.expanduser(b"~"), where.path), directory)
         else:
-            import tempfile  # 7 ms, which most never need
-
-            directory = os.fsencode(tempfile.mkdtemp(prefix="farhand-", dir=_runtime_directory()))
-            path = os.path.join(directory, b"socket")
-        if len(path) > MAX_UNIX_PATH:
-            raise OSError(errno.ENAMETOOLONG, f"the path has {len(path)} bytes; {MAX_UNIX_PATH} can be")
-        listening, ours = _bind_unix(path)
+            place = UnixPlace.in_own_directory()
+        listening = place.bind()
     except OSError as error:
-        if directory:
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
+        if place is not None:
+            place.close()
         raise _refused(where, error) from None
-
-    def closed() -> None:
-        with contextlib.suppress(OSError):
-            if _file_at(path) == ours:
-                os.unlink(path)
-            if directory:
-                os.rmdir(directory)
-
-    return StreamListener([listening], UnixTarget(path), accepted, closed)
-
-
-def _bind_unix(path: bytes) -> tuple[socket.socket, tuple[int, int]]:
-    """Return a socket that listens at `path`, only for this user, and the device and inode of its file. Raises
-    OSError."""
-    _remove_dead(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listening.setblocking(False)
-        os.fchmod(listening.fileno(), 0o600)  # Linux gives the file the mode of the socket (unix_bind)
-        listening.bind(path)
-        listening.listen(LISTEN_BACKLOG)
-        return listening, _file_at(path)
-    except BaseException:
-        listening.close()
-        raise
-
-
-def _file_at(path: bytes) -> tuple[int, int]:
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino
-
-
-def _remove_dead(path: bytes) -> None:
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise OSError(errno.EADDRINUSE, "a file that is not a socket exists there")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except OSError:
-            pass  # whatever it is, it lives: its queue is full, for instance, or this user may not connect
-    raise OSError(errno.EADDRINUSE, "another program listens there")
-
-
-def _runtime_directory() -> str:
-    found = os.environ.get("XDG_RUNTIME_DIR", "")
-    return found if os.path.isabs(found) and os.access(found, os.W_OK | os.X_OK) else "/tmp"  # nosec B108  # mkdtemp
+    return StreamListener([listening], UnixTarget(place.path), accepted, place.close)
 
 
 def _refused(where: ForwardTarget, error: OSError) -> ForwardRefused:

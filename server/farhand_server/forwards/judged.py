@@ -2,7 +2,8 @@
 
 What was judged is what is connected to. A name is resolved once, and each of its addresses is judged (`Dialer`). The
 path of a Unix socket is opened first, with all its symbolic links, and then its true path is judged; the connection
-goes to the file that was opened, whatever has been put in its place.
+goes to the file that was opened, whatever has been put in its place. A listener is made in a directory that was opened
+and judged in the same way.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class JudgedService:
     async def listen(self, where: ForwardTarget, accepted: Accepted) -> LocalListener:
         """Listen at `where`. Raises `ForwardRefused`."""
         try:
-            listener = await listen_at(await self._judged_place(where), accepted)
+            place, directory = await self._judged_place(where)
+            listener = await listen_at(place, accepted, directory)
         except ForwardRefused as error:
             self._on_listen(FlowRecord("listen", _shown(where), cause=error.cause, message=str(error)))
             raise
@@ -81,12 +83,39 @@ class JudgedService:
         finally:
             os.close(opened)
 
-    async def _judged_place(self, where: ForwardTarget) -> ForwardTarget:
-        """Return where to listen: with an address in place of a name, and a path without symbolic links."""
-        if isinstance(where, UnixTarget):
-            path = await _in_thread(self._true_place, where.path) if where.path else b""
-            _refuse(self._judge.denied_listening_path(path, self._home))
-            return UnixTarget(path)
+    async def _judged_place(self, where: ForwardTarget) -> tuple[ForwardTarget, int]:
+        """Return where to listen: with an address in place of a name, and a path without symbolic links together with a
+        descriptor of its directory, otherwise -1."""
+        if isinstance(where, InetTarget):
+            return await self._judged_address(where), -1
+        if where.path:
+            return await self._judged_path(where)
+        _refuse(self._judge.denied_listening_path(b"", self._home))
+        return where, -1
+
+    async def _judged_path(self, where: UnixTarget) -> tuple[UnixTarget, int]:
+        path = os.path.join(os.path.expanduser(b"~"), where.path)
+        parent, name = os.path.split(path)
+        if name in (b"", b".", b".."):
+            raise ForwardRefused("failed", f"cannot listen on {where}: it is a directory")
+        try:
+            directory = await _opened(parent, os.O_DIRECTORY)
+        except OSError as error:
+            # Whether there is such a directory is for those to know who may listen there.
+            _refuse(self._judge.denied_listening_path(os.path.normpath(path), self._home))
+            raise ForwardRefused("failed", f"cannot listen on {where}: {error.strerror}") from None
+        try:
+            there = os.readlink(b"/proc/self/fd/%d" % directory)
+            place = UnixTarget(os.path.join(there, name))
+            _refuse(self._judge.denied_listening_path(place.path, self._home))
+            if not await _in_thread(_is_at, directory, there):
+                raise ForwardRefused("denied", f"{where} is not in a directory of this machine that could be judged")
+        except BaseException:
+            os.close(directory)
+            raise
+        return place, directory
+
+    async def _judged_address(self, where: InetTarget) -> InetTarget:
         if where.host == "*" or where.host.lower() in _LOOPBACK:
             _refuse(self._judge.denied_listener(where, None))
             return where if where.host == "*" else where._replace(host="")
@@ -101,17 +130,11 @@ class JudgedService:
         _refuse(self._judge.denied_listener(where, address))
         return where._replace(host=address)
 
-    def _true_place(self, path: bytes) -> bytes:
-        directory, name = os.path.split(os.path.join(os.path.expanduser(b"~"), path))
-        if name in (b"", b".", b".."):
-            raise ForwardRefused("failed", f"cannot listen on {UnixTarget(path)}: it is a directory")
-        return os.path.join(os.path.realpath(directory), name)
 
-
-async def _opened(path: bytes) -> int:
-    """Return a descriptor of a file of any kind. In a thread: a file server may hang. If nobody waits any more, it is
-    closed as soon as it is open. Raises OSError and `ForwardRefused`."""
-    opening = asyncio.ensure_future(_in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC))
+async def _opened(path: bytes, flags: int = 0) -> int:
+    """Return a descriptor of a file of any kind, as far as `flags` say. In a thread: a file server may hang. If nobody
+    waits any more, it is closed as soon as it is open. Raises OSError and `ForwardRefused`."""
+    opening = asyncio.ensure_future(_in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC | flags))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:

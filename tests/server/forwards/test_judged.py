@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from farhand_forwards.accepting import Connected
+from farhand_forwards.accepting import Accepted, Connected, LocalListener
+from farhand_forwards.listening import listen_at
 from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
 from farhand_server.forwards.judged import JudgedService
 from farhand_server.forwards.records import FlowRecord
@@ -153,6 +154,47 @@ async def test_a_listening_path_is_judged_by_where_its_directory_is(home: Path) 
             await service.listen(UnixTarget(path))
     with pytest.raises(ForwardRefused, match="it is a directory"):
         await service.listen(UnixTarget(b"ok/"))
+
+
+async def test_a_listener_is_in_the_directory_that_was_judged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ok", "other"):
+        (home / name).mkdir()
+
+    async def replaced(where: ForwardTarget, accepted: Accepted, directory: int) -> LocalListener:
+        (home / "ok").rename(home / "moved")
+        (home / "ok").symlink_to(home / "other")
+        return await listen_at(where, accepted, directory)
+
+    monkeypatch.setattr("farhand_server.forwards.judged.listen_at", replaced)
+
+    async def accepted(connected: Connected, origin: str) -> None:
+        raise AssertionError("nobody connects")
+
+    service = Service(listen=("unix:~/ok/*",))
+    listener = await service.judged.listen(UnixTarget(b"ok/s"), accepted)
+    bound = list((home / "moved").iterdir())
+    listener.close()
+    assert bound == [home / "moved" / "s"]
+    assert not list((home / "other").iterdir())
+
+
+async def test_a_directory_that_is_not_there_is_for_those_to_know_who_may_listen_there(home: Path) -> None:
+    service = Service(listen=("unix:~/ok/*/*",))
+    with pytest.raises(ForwardRefused, match="No such file"):
+        await service.listen(UnixTarget(b"ok/none/s"))
+    with pytest.raises(ForwardRefused, match="the policy does not allow a listener"):
+        await service.listen(UnixTarget(b"none/s"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ForwardRefused):
+        await service.listen(UnixTarget(b"s"))
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    gone = home / "gone"
+    gone.mkdir()
+    there = os.open(gone, os.O_PATH)
+    gone.rmdir()
+    with pytest.raises(ForwardRefused, match="could be judged"):
+        await Service(listen=("unix:*",)).listen(UnixTarget(b"/proc/self/fd/%d/s" % there))
+    os.close(there)
 
 
 @pytest.mark.usefixtures("home")
