@@ -12,7 +12,7 @@ from farhand_protocol.limits import MiB
 from farhand_protocol.messages.run import request_fingerprint
 from farhand_protocol.values import bytes_to_json
 from farhand_server import policy as rules
-from farhand_server.audit.entry import MAX_ARGV, argv_sha256, argv_size
+from farhand_server.audit.entry import argv_sha256, fits
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import FilesNeeded, Lookup, NoFiles, Policy
 from farhand_server.runs.environment import EnvironmentRefused
@@ -318,8 +318,7 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
     texts = request.argv or (request.shell or b"", request.prelude or b"")
     if request.transfer is not None:
         texts = request.transfer.paths
-    size = argv_size(texts) + argv_size([name for name, _ in request.env])
-    if audit == "hash" or size > MAX_ARGV:
+    if audit == "hash" or not fits((*texts, *(name for name, _ in request.env))):
         digest = argv_sha256(argv)
         if request.transfer is not None:
             ours["transfer"] = {"access": request.transfer.access}

@@ -18,13 +18,16 @@ from farhand_protocol import messages as m
 from farhand_protocol.messages.run import OF_THE_CHANNEL, request_text
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import Policy
-from farhand_server.runs.plan import Plan
+from farhand_server.runs.plan import STRING_SIZE, USUAL_REQUEST, Plan
 
 from .caller import Caller
 
 MAX_PLANS: Final = 256
 """Plans that are remembered: more than one for each of a hundred clients that send commands one after another. A plan
 takes some 2 KiB, and none is remembered that takes more than `USUAL_REQUEST`, so all take at most 5 MiB."""
+
+MAX_ARGUMENTS: Final = USUAL_REQUEST // STRING_SIZE
+"""Arguments that a remembered plan has at most: more make the request larger than is usual."""
 
 _asked: Final = attrgetter(*(name for name in m.RunRequest.model_fields if name not in {"id", *OF_THE_CHANNEL}))
 """All that a request says, apart from its id and what belongs to its channel."""
@@ -61,8 +64,10 @@ class PlanMemo:
         if config is not self._config or policy is not self._policy:
             self._plans.clear()
             self._config, self._policy = config, policy
+        if len(plan.argv) > MAX_ARGUMENTS or plan.request_size:
+            return  # before the text of a large request is made
         before, found, after = request_text(request).partition(request.id.encode())
-        if plan.request_size or not found:
+        if not found:
             return
         if len(self._plans) >= MAX_PLANS:
             del self._plans[next(iter(self._plans))]  # the oldest one: a plan that is still used is soon added again

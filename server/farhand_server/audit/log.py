@@ -30,7 +30,7 @@ from .chain import (
     ChainHead,
     parse_line,
 )
-from .entry import AuditEntry, AuditEvent, timestamp
+from .entry import MAX_ARGV, AuditEntry, AuditEvent, timestamp
 
 MAX_PENDING_BYTES: Final = 8 << 20
 """Maximum bytes of entries kept while they cannot be written: about 16,000 of the usual size. Each user may use as much
@@ -198,7 +198,8 @@ class AuditLog:
             if counts:
                 self._budget.count(entry, now)
             return None
-        length = sum(map(len, entry.argv or ()))
+        argv = entry.argv or ()
+        length = sum(map(len, argv)) if len(argv) <= MAX_ARGV else 0  # of more, only a hash is written
         hidden = shown == "short" and length > LONG_ARGV
         return self._append(entry, "hash" if hidden else self._settings.commands, 0 if hidden else length)
 

@@ -56,6 +56,8 @@ def _compiled_together(patterns: tuple[str, ...]) -> re.Pattern[str]:
 def unmatched_name(patterns: Sequence[str], names: Iterable[bytes]) -> bytes | None:
     """Return the first of `names`, such as those of environment variables, that none of `patterns` matches; None if
     there is none. There may be tens of thousands of names."""
+    if "*" in patterns:
+        return None
     matches = _compiled_together(tuple(patterns)).match
     return next((name for name in names if not matches(text(name))), None)
 

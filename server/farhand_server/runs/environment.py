@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -81,7 +81,7 @@ class Home:
         self,
         *,
         requested: Iterable[tuple[bytes, bytes]],
-        admitted: Iterable[str],
+        admitted: Collection[str],
         added: Mapping[bytes, bytes],
     ) -> dict[bytes, bytes]:
         """Return the whole environment of a program.
@@ -92,11 +92,14 @@ class Home:
         """
         environment = dict(self.environment)
         # A request may have tens of thousands of variables.
-        admits = _compiled(tuple(admitted)).match
-        for name, value in requested:
-            if not admits(text := os.fsdecode(name)):
-                raise EnvironmentRefused(f"a request may not set the environment variable {text[:255]!a} here")
-            environment[name] = value
+        if "*" in admitted:
+            environment.update(requested)
+        else:
+            admits = _compiled(tuple(admitted)).match
+            for name, value in requested:
+                if not admits(text := os.fsdecode(name)):
+                    raise EnvironmentRefused(f"a request may not set the environment variable {text[:255]!a} here")
+                environment[name] = value
         environment.update(added)
         return environment
 

@@ -176,8 +176,9 @@ class Plan:
     @property
     def request_size(self) -> int:
         """The memory that the request takes while the run is active, in bytes; 0 if it is no larger than most."""
-        strings = (*self.argv, *self.env, *self.env.values())
-        size = len(self.origin.request) + sum(map(len, strings)) + STRING_SIZE * len(strings)
+        argv, env = self.argv, self.env
+        size = len(self.origin.request) + STRING_SIZE * (len(argv) + 2 * len(env))
+        size += sum(map(len, argv)) + sum(map(len, env)) + sum(map(len, env.values()))
         return size if size > USUAL_REQUEST else 0
 
     def without_request(self) -> Plan:

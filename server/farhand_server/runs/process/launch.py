@@ -26,10 +26,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from farhand_server.credentials import Credentials
 
+from .packed import EXECUTE_PACKED
 from .usage import ResourceLimits
 
 BASH: Final = b"/bin/bash"
@@ -72,6 +73,9 @@ _SHELLS_OWN: Final = (b"PWD", b"OLDPWD", b"SHLVL", b"_")
 
 PYTHON: Final = b"/usr/bin/python3"
 """Used if the user may not execute the service's own Python."""
+
+_ISOLATED: Final = (b"-I", b"-S", b"-B", b"-c")
+"""Options of a Python that executes a text and nothing that the user has put anywhere."""
 
 _EXECUTE: Final = b"""\
 import _signal, os, sys
@@ -118,6 +122,7 @@ def launch(
     argv0: bytes | None = None,
     directory: int | None = None,
     by_shell: bool = False,
+    arguments: int | None = None,
 ) -> LaunchCommand:
     """Return a command that runs `argv` with exactly `env`, as the user of `credentials`, under `limits`, in `cgroup`.
 
@@ -132,7 +137,8 @@ def launch(
     `directory` is a descriptor with one digit, which the program inherits, of the directory in which it starts; without
     one, it starts in the command's. The program's own process enters it, with the user's rights. With `by_shell`, there
     is a shell in front of the program even if nothing else is requested, so that executing the command itself cannot
-    wait for anything.
+    wait for anything. `arguments` is the descriptor of a file, which the program inherits, with `argv`, `argv0` and
+    `env` in it (`packed`).
 
     `limits` are set as soft and hard rlimits (setrlimit(2)); leave out those that the cgroup enforces. No limit is
     raised above the service's hard limit. Memory is rounded up to KiB, file size to 512 bytes, and processor time to
@@ -145,18 +151,21 @@ def launch(
     """
     if credentials is not None and credentials.uid == os.geteuid():
         credentials = None
-    if argv0 is not None and not os.access(BASH, os.X_OK):
+    if argv0 is not None and arguments is None and not os.access(BASH, os.X_OK):
         argv, argv0 = (argv[0], b"-l", *argv[1:]), None
-    if credentials is None and not limits and cgroup is None and not (terminal or by_shell) and argv0 is None:
+    direct = arguments is None and not (terminal or by_shell) and argv0 is None
+    if credentials is None and not limits and cgroup is None and direct:
         return LaunchCommand(tuple(argv), env)
-    prefix, packed = _pack(env)
-    if odd := _not_for_shell(env, bash=argv0 is not None or not _is_dash(SHELL)):
-        python = _python(credentials, odd)
-        memory, limits = limits.memory, replace(limits, memory=None)
-        bound = b"" if memory is None else b"%d" % (_bounded(memory, resource.RLIMIT_AS, unit=1024) << 10)
+    prefix, packed = _pack({} if arguments is not None else env)
+    if arguments is not None:
+        python = python_for(credentials) or PYTHON
+        argv = (python, *_ISOLATED, EXECUTE_PACKED, b"%d" % arguments, _memory(limits))
+        setting = [*_limit_lines(replace(limits, memory=None)), 'exec "$@"']
+    elif odd := _not_for_shell(env, bash=argv0 is not None or not _is_dash(SHELL)):
+        python = python_for(credentials) or _no_python(odd)
         name = argv[0] if argv0 is None else argv0
-        setting = [*_limit_lines(limits), 'exec "$@"']
-        options = (b"-I", b"-S", b"-B", b"-c", _EXECUTE, prefix, b"%d" % len(env), bound)
+        setting = [*_limit_lines(replace(limits, memory=None)), 'exec "$@"']
+        options = (*_ISOLATED, _EXECUTE, prefix, b"%d" % len(env), _memory(limits))
         argv = (python, *options, argv[0], name, *argv[1:])
     else:
         setting, argv = _by_shell(argv, prefix, env, limits, argv0)
@@ -206,14 +215,15 @@ def _not_for_shell(env: Mapping[bytes, bytes], *, bash: bool) -> bytes | None:
     return next(filter(pattern.match, env), None)
 
 
-def _python(credentials: Credentials | None, name: bytes) -> bytes:
-    """Return a Python that the user may execute. Raises `NoLauncher`, which says that it is needed for `name`."""
+def python_for(credentials: Credentials | None) -> bytes | None:
+    """Return a Python that the user may execute, if there is one. None as `credentials` is the service's account."""
     own = os.path.realpath(os.fsencode(sys.executable))
     if credentials is None:
         return own
-    for python in (own, PYTHON):
-        if _for_everybody(python):
-            return python
+    return next((python for python in (own, PYTHON) if _for_everybody(python)), None)
+
+
+def _no_python(name: bytes) -> NoReturn:
     raise NoLauncher(
         f"the environment variable {os.fsdecode(name)[:255]!r} can only be set by a Python that the user may execute; "
         f"install {PYTHON.decode()}, or leave the variable out"
@@ -265,6 +275,11 @@ def _pack(env: Mapping[bytes, bytes]) -> tuple[bytes, dict[bytes, bytes]]:
     while any(name.startswith(prefix) and name[len(prefix) :].isdigit() for name in env):
         prefix += b"_"
     return prefix, {b"%s%d" % (prefix, number): name + b"=" + value for number, (name, value) in enumerate(env.items())}
+
+
+def _memory(limits: ResourceLimits) -> bytes:
+    """Return the limit on memory for a Python that sets it, in bytes, or nothing."""
+    return b"" if limits.memory is None else b"%d" % (_bounded(limits.memory, resource.RLIMIT_AS, unit=1024) << 10)
 
 
 def _limit_lines(limits: ResourceLimits) -> list[str]:

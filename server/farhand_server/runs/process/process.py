@@ -15,9 +15,10 @@ from farhand_server.worker.steady import steady_paths
 
 from . import slot, subreaper
 from .cgroup import RunCgroup
-from .launch import LaunchCommand, NoLauncher, launch
+from .launch import LaunchCommand, NoLauncher, launch, python_for
 from .left import LeftTree, others
 from .meter import MeterSnapshot
+from .packed import is_large, packed
 from .place import LaunchError, directory_error, look, program_error, shown
 from .tracked import TrackedRun
 from .tree import Member
@@ -111,8 +112,9 @@ class Process:
         """
         own = credentials is None or credentials.uid == os.geteuid()
         others = limits if cgroup is None else cgroup.others(limits)
+        large = is_large(argv, env) and python_for(None if own else credentials) is not None
         # Without any of these, the program is executed by the service's vfork itself, and errors are its own.
-        through = not own or bool(others) or cgroup is not None or terminal or argv0 is not None
+        through = not own or bool(others) or cgroup is not None or terminal or argv0 is not None or large
         place = await look(
             argv[0],
             search=env.get(b"PATH", os.fsencode(os.defpath)),
@@ -127,6 +129,7 @@ class Process:
             with contextlib.ExitStack() as held:
                 held.callback(place.close)
                 there, directory = place.cwd, None
+                arguments = held.enter_context(packed(argv, env, argv0)) if large else None
                 command = LaunchCommand(tuple(argv), env)
                 if through or not place.quick:
                     there, directory = held.enter_context(place.entered())
@@ -140,6 +143,7 @@ class Process:
                         argv0=argv0,
                         directory=directory,
                         by_shell=not place.quick,
+                        arguments=arguments,
                     )
                     prefix = command.argv[0] if command.argv != tuple(argv) else None
                 tracked = await subreaper.current().start(
@@ -150,7 +154,7 @@ class Process:
                     stdout=stdout,
                     stderr=stderr,
                     run_id=run_id,
-                    passed=() if directory is None else (directory,),
+                    passed=tuple(each for each in (directory, arguments) if each is not None),
                 )
         except NoLauncher as error:
             raise LaunchError(errnos.ENOENT, "process", f"cannot start {shown(argv[0])}: {error}") from None
