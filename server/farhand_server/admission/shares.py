@@ -167,7 +167,7 @@ class Shares:
         share = self._memory(uid, config)
         if share.used < share.limit:
             return
-        used = share.used - self._runs.kept.memory_of(uid)  # what is kept makes room, and does not count
+        used = share.used - self._runs.kept.memory_of(uid)  # what is kept for later readers makes room
         if used >= share.limit:
             whose = "all that the policy lets it have" if share.bounded else "its whole share of this service"
             raise ShareUsedUp(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from farhand_server.sharing import Tally
 
-from .output.spool import SpoolMemory
+from .output.spool import MIN_SPOOL, SpoolMemory
 from .run import LiveRun, RunSnapshot
 from .snapshots import Put
 
@@ -20,8 +20,8 @@ class Retention:
 
     Beyond a bound, the output is deleted of the user who has the most, that user's oldest first: nobody can push out
     what others have kept. Output in memory may use up to half of `SpoolMemory`. Output that is still being sent to
-    clients is kept until they have received it, until all of the memory is used up, or until these bounds are exceeded
-    by `unread_runs` runs or `unread_disk` bytes: clients that never read cannot keep more.
+    clients is kept until they have received it, or until these bounds are exceeded by `unread_runs` runs or
+    `unread_disk` bytes, or all of the memory by `unread_memory` bytes: clients that never read cannot keep more.
     """
 
     runs: int
@@ -31,6 +31,9 @@ class Retention:
     """As many as may be active at once, so that all of them may end at the same moment."""
     unread_disk: int = 4 << 30
     """Both streams of two runs with the largest spools that the default configuration allows."""
+    unread_memory: int = 1024 * MIN_SPOOL
+    """What as many runs keep when they end at the same moment, each with as much of one stream as it may keep although
+    the memory is used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ class KeptRuns:
         return (kept.run for kept in self._runs.values())
 
     def memory_of(self, uid: int) -> int:
-        """Return how many bytes of memory the kept output of an account takes."""
-        return sum(kept.run.size - kept.disk for kept in self._of_user.get(uid, {}).values())
+        """Return how many bytes of memory the kept output of an account takes that nobody is reading."""
+        runs = self._of_user.get(uid, {}).values()
+        return sum(kept.run.size - kept.disk for kept in runs if not kept.run.attachments)
 
     def get(self, run_id: str) -> LiveRun | None:
         """Return the run with this id, or None if it is not kept."""
@@ -126,7 +130,7 @@ class KeptRuns:
             elif self._disk.total > bounds.disk:
                 shared, bound, all_exceeded = self._disk, bounds.disk, bounds.disk + bounds.unread_disk
             elif memory.used * 2 > memory.limit:
-                shared, bound, all_exceeded = memory.by_user, memory.limit // 2, memory.limit
+                shared, bound, all_exceeded = memory.by_user, memory.limit // 2, memory.limit + bounds.unread_memory
             else:
                 return
             run_id = self._oldest_of_the_largest_user(shared, bound, read=shared.total > all_exceeded)

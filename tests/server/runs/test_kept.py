@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,11 @@ async def test_clients_that_never_read_keep_no_more_runs_and_disk_than_allowed(
     assert len(list((tmp_path / "spool").iterdir())) == 4
 
 
-async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_it(service: Service) -> None:
-    service.memory.limit = 250_000
+async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_it_and_what_may_be_unread(
+    service: Service,
+) -> None:
+    service.memory.limit = 220_000
+    service.registry.kept.retention = replace(service.registry.kept.retention, unread_memory=30_000)
     runs = []
     for _ in range(3):
         run, reading = await finished(service, *OUTPUT)
@@ -81,6 +85,19 @@ async def test_old_output_uses_half_of_the_memory_and_output_being_read_all_of_i
     for _, reading in runs:
         reading.leave()
     assert [run.size for run, _ in runs] == [0, 0, 100_000]
+
+
+async def test_clients_that_read_slowly_lose_nothing_of_many_runs_that_end_at_once(service: Service) -> None:
+    service.memory.limit = 150_000
+    runs = [await finished(service, *OUTPUT) for _ in range(5)]
+    assert [run.size for run, _ in runs] == [100_000] * 5
+    kept = service.registry.kept
+    uid = runs[0][0].plan.uid
+    assert kept.memory_of(uid) == 0, "what is being read does not make room for more"
+    for _, reading in runs:
+        reading.leave()
+    assert kept.memory_of(uid) == 0
+    assert [run.size for run, _ in runs] == [0] * 5
 
 
 async def test_output_is_deleted_at_the_end_of_its_retention(service: Service) -> None:
