@@ -7,8 +7,9 @@ alone has a quarter of the log at once, by default the entries of some 100,000 r
 become smaller, then those of the less important kinds are only counted, and at last all of them. The counts are entries
 themselves.
 
-Root and the service's own account have no limit: they could delete the log. Refused logins are charged to where they
-came from, because anybody may claim any name, and all strangers together have the share of one user.
+Root and the service's own account have no limit: they could delete the log. But connections through their tunnels may
+be anybody's who reaches a port, and are limited as those of others are. Refused logins are charged to where they came
+from, because anybody may claim any name, and all strangers together have the share of one user.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class AuditBudget:
     def admit(self, entry: AuditEntry, now: float) -> Shown | None:
         """Return how much of an entry to write; None if it is to be counted. Call `charge` for what is written."""
         user = _who(entry)
-        if user in self._unlimited:
+        if self._is_unlimited(entry, user):
             return "all"
         whole, debt = self._limit(now), self._debt(self._debts, user, now)
         limit = whole if entry.event in ("start", "end") else whole * COUNTED_PART
@@ -101,12 +102,15 @@ class AuditBudget:
     def charge(self, entry: AuditEntry, size: int, now: float) -> None:
         """Add `size` bytes to the debt of whoever has caused an entry."""
         user = _who(entry)
-        if user not in self._unlimited:
+        if not self._is_unlimited(entry, user):
             self._add(self._debts, user, size, now)
         if user == STRANGERS:
             self._add(self._sources, _source(entry.peer), size, now)
             if len(self._sources) > MAX_SOURCES:
                 del self._sources[min(self._sources, key=lambda source: self._sources[source].bytes)]
+
+    def _is_unlimited(self, entry: AuditEntry, user: str) -> bool:
+        return user in self._unlimited and entry.event != "flow"
 
     def count(self, entry: AuditEntry, now: float) -> None:
         """Count an entry instead of writing it."""

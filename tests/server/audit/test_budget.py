@@ -79,6 +79,16 @@ def test_a_user_who_comes_late_finds_room() -> None:
     assert write(budget, event("start", "ada"), 10_000) >= CAPACITY / 8
 
 
+@pytest.mark.parametrize("user", ["root", pwd.getpwuid(os.geteuid()).pw_name, "eve"])
+def test_connections_through_a_tunnel_are_limited_whoever_it_belongs_to(user: str) -> None:
+    budget = AuditBudget(CAPACITY, DAY)
+    written = write(budget, event("flow", user), 10_000)
+    assert written <= CAPACITY / 8 + SIZE
+    (counted,) = budget.counted(COUNT_EVERY, COUNT_EVERY)
+    assert counted.count == 10_000 - written // SIZE
+    assert budget.admit(event("start", user), 0.0) is not None
+
+
 @pytest.mark.parametrize("user", ["root", pwd.getpwuid(os.geteuid()).pw_name])
 def test_root_and_the_services_own_account_have_no_limit(user: str) -> None:
     budget = AuditBudget(CAPACITY, DAY)
