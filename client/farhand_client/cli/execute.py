@@ -38,7 +38,7 @@ from .status import StatusFile, detached_report, error_report, result_report
 if TYPE_CHECKING:
     from farhand_client.ui.outages import OutageNotice
 
-    from .forwarding import RequestedForwards
+    from .forwarding import OpenedForwards, RequestedForwards
     from .resume import ResumedRun
     from .terminal_view import TerminalView, ViewResult
 
@@ -52,7 +52,8 @@ class RemoteCommand:
     says what to type instead of a command that did not start; `unread_stdin` says that stdin holds data that is not
     passed on. `leave_option` is the option that keeps the processes which it leaves behind, if there is one. With
     `resumed` the run was requested before, and is resumed. With `as_ssh` the exit codes are those of ssh(1).
-    `started` is called once the command has started. `forwards` are made before that, and live as long as the command.
+    `started` is called once the command has started. `forwards` are made before that, and live as long as the command;
+    `opened` are they then. With `as_ssh` the end waits for connections through them.
     """
 
     args: Args | None
@@ -67,6 +68,7 @@ class RemoteCommand:
     as_ssh: bool = False
     started: Callable[[], None] | None = None
     forwards: RequestedForwards | None = None
+    opened: OpenedForwards | None = None
 
     def start(self, client: Client, on_gap: OnGap | None = None) -> Pending[Run]:
         """Start the run; the result is awaited or entered, as with `Client.start`."""
@@ -129,6 +131,7 @@ async def _run_and_report(
             result, broken = await _run_on_streams(client, command, signals, unread)
             assert signals.run is not None
             new = signals.run.new
+            await _unused_forwards(command)
     except Exception as error:
         run_id = None if signals.run is None else signals.run.id
         if run_id is None and isinstance(error, ValueError) and not isinstance(error, FarhandError | UnicodeError):
@@ -161,9 +164,18 @@ async def _with_forwards(client: Client, command: RemoteCommand) -> AsyncIterato
 
     # A message in the middle of a full-screen program helps nobody; who is refused learns it in any case.
     watch = print_refused if command.view is None else lambda spec, event: None
-    async with command.forwards.opened(client, watch, print_chosen_port) as variables:
-        env = {**command.options.env, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}}
-        yield replace(command, options=replace(command.options, env=env))
+    async with command.forwards.opened(client, watch, print_chosen_port) as opened:
+        added = {os.fsencode(name): os.fsencode(value) for name, value in opened.variables.items()}
+        options = replace(command.options, env={**command.options.env, **added})
+        yield replace(command, options=options, opened=opened)
+
+
+async def _unused_forwards(command: RemoteCommand) -> None:
+    """After the end of a command, wait for connections through its forwards as ssh does (ssh(1), DESCRIPTION)."""
+    if command.as_ssh and command.opened is not None and command.opened.in_use:
+        if command.view is not None:
+            print_message("waiting until connections through the forwards have ended; Ctrl-C ends them")
+        await command.opened.unused()
 
 
 def _text(error: FarhandError, command: RemoteCommand) -> str:
@@ -200,7 +212,10 @@ async def _run_in_view(client: Client, command: RemoteCommand, view: TerminalVie
         async with command.start(client, view.on_gap) as run:
             if run.new:
                 afterwards = lifetime(command.options.on_disconnect, command.options.grace)
-                return _view_report(await view.show(client, run, afterwards))
+                shown = await view.show(client, run, afterwards)
+                if shown.result is not None:
+                    await _unused_forwards(command)
+                return _view_report(shown)
             run.detach()
     except RequestRefused as error:
         # A shell is the same shell whatever terminal it was requested with.

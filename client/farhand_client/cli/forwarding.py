@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from farhand_client.errors import ForwardError
 from farhand_client.forwards.refusal import refused_forward
@@ -17,6 +17,8 @@ from farhand_client.ui.printing import print_message
 from farhand_forwards.targets import InetTarget, UnixTarget
 
 if TYPE_CHECKING:
+    import asyncio
+
     from farhand_client.client import Client
     from farhand_client.forwards.agent_forward import AgentForward
     from farhand_client.forwards.forward import Forward
@@ -33,6 +35,26 @@ _HELP: Final[dict[ForwardFlag, tuple[str, str]]] = {
     "-R": ("[BIND:]PORT:HOST:PORT", "connections to PORT there lead to HOST:PORT from here; PORT alone: as -D"),
     "-D": ("[BIND:]PORT", "PORT here is a SOCKS server, whose connections are made from there"),
 }
+
+
+class OpenedForwards(NamedTuple):
+    """Forwards that a command has: `changed` is set at each event of one of them."""
+
+    variables: Mapping[str, str]
+    """What the command needs to find the agent."""
+    forwards: Sequence[Forward]
+    changed: asyncio.Event
+
+    @property
+    def in_use(self) -> int:
+        """How many connections go through them now."""
+        return sum(len(forward.connections) for forward in self.forwards)
+
+    async def unused(self) -> None:
+        """Wait until no connection goes through them."""
+        while self.in_use:
+            self.changed.clear()
+            await self.changed.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +74,29 @@ class RequestedForwards:
     @contextlib.asynccontextmanager
     async def opened(
         self, client: Client, watch: Callable[[ForwardSpec, ForwardEvent], None], listening: Callable[[Forward], None]
-    ) -> AsyncIterator[Mapping[str, str]]:
+    ) -> AsyncIterator[OpenedForwards]:
         """Make all of them, one after the other, and end them at the end of the context. `watch` is called with each
         event, and `listening` for each once all of them listen.
 
-        The value is the variables that the command needs to find the agent. Raises `ForwardError` and what else
-        `Client.forward_local` raises if one of them cannot be made.
+        Raises `ForwardError` and what else `Client.forward_local` raises if one of them cannot be made.
         """
+        import asyncio  # not for those who only read the options
+
+        changed = asyncio.Event()
+
+        def noted(spec: ForwardSpec, event: ForwardEvent) -> None:
+            changed.set()
+            watch(spec, event)
+
         async with contextlib.AsyncExitStack() as stack:
-            forwards = [await stack.enter_async_context(await _begun(client, spec, watch)) for spec in self.specs]
+            forwards = [await stack.enter_async_context(await _begun(client, spec, noted)) for spec in self.specs]
             variables = {}
             if self.agent is not None and (agent := await self._begin_agent(client, self.agent)) is not None:
                 stack.push_async_callback(agent.close)
                 variables[AGENT_VARIABLE] = agent.path
             for forward in forwards:
                 listening(forward)
-            yield variables
+            yield OpenedForwards(variables, forwards, changed)
 
     async def _begin_agent(self, client: Client, path: str) -> AgentForward | None:
         from farhand_client.forwards.agent_forward import AgentForward

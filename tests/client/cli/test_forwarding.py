@@ -101,8 +101,8 @@ async def test_all_live_as_long_as_the_command(capsys: pytest.CaptureFixture[str
     specs = (SPEC, parse_spec("-R", "2:db:80"))
     async with RequestedForwards(specs).opened(
         cast(Any, client), lambda spec, event: events.append((spec, event)), print_chosen_port
-    ) as variables:
-        assert variables == {}
+    ) as opened:
+        assert opened.variables == {}
         assert [forward.open for forward in client.made] == [True, True]
         client.watches[1](ForwardEvent("restored"))
     assert [forward.open for forward in client.made] == [False, False]
