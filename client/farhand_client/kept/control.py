@@ -39,6 +39,7 @@ class ControlServer:
         self._path: Final = path
         self._answer = answer
         self._listening = _listener(path)
+        self._file = path.lstat()
         self._callers = asyncio.Semaphore(MAX_CONTROL_CALLERS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.ensure_future(self._accept())
@@ -46,7 +47,8 @@ class ControlServer:
     async def close(self) -> None:
         """Listen no more, and remove the socket; who is being answered gets the answer."""
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            if os.path.samestat(self._path.lstat(), self._file):  # and not that of another process
+                self._path.unlink()
         self._accepting.cancel()
         self._listening.close()
         await asyncio.wait([self._accepting, *self._tasks])

@@ -22,7 +22,8 @@ from farhand_client.forwards.connection_end import ConnectionEnd
 from .control import ControlServer
 from .holding import MAX_FORWARD_RETRY_DELAY, MIN_RETRY_DELAY, HeldForward, HeldForwards
 from .log import KeptLog
-from .place import KeptError, KeptPlace
+from .mounts import MountWatch
+from .place import KeptError, KeptPlace, kept_place
 
 if TYPE_CHECKING:
     from farhand_client.client import Client
@@ -54,21 +55,27 @@ class KeptProcess:
         self._client: Client | None = None
         self._held = HeldForwards(self._begin, log.write)
         self._stopped = asyncio.Event()
+        self._mounts_changed = asyncio.Event()
+        self._lock: int | None = None
+        """The locked lock file; None while there is none, or another process has it."""
+        self._server: ControlServer
 
     async def live(self, specs: Sequence[ForwardSpec], ready: Callable[[list[HeldForward]], None]) -> None:
         """Keep forwards until the process is told to end. `ready` is called once they are made; it leaves the terminal.
 
         Raises `KeptError`, and what else prevents the forwards from being made; later on `ConnectionLost`.
         """
-        lock = self._place.take()
-        if lock is None:
+        self._lock = self._place.take()
+        if self._lock is None:
             raise KeptError(f"another process is about to keep forwards of {self._host}; try again when it does")
         try:
             client = await self._open_client(self._watch, True)
             try:
                 self._client = client
                 begun = await self._held.add(specs)
-                server = ControlServer(self._place.socket, self._answer)
+                self._server = ControlServer(self._place.socket, self._answer)
+                mounts = MountWatch(self._mounts_changed.set)
+                finding = asyncio.ensure_future(self._stay_findable())
                 try:
                     ready(begun)
                     self._log.write(
@@ -76,18 +83,43 @@ class KeptProcess:
                     )
                     await self._keep()
                 finally:
-                    await server.close()
+                    mounts.close()
+                    finding.cancel()
+                    await asyncio.wait([finding])
+                    await self._server.close()
             finally:
                 await self._held.close()
                 if self._client is not None:
                     await self._client.close()
         finally:
-            self._place.remove()
-            os.close(lock)
+            if self._lock is not None:
+                if self._place.is_held(self._lock):
+                    self._place.remove()
+                os.close(self._lock)
 
     def stop(self) -> None:
         """End `live` in an orderly way."""
         self._stopped.set()
+
+    async def _stay_findable(self) -> None:
+        """Listen again in each new runtime directory: logind removes the old one at the user's last logout."""
+        while True:
+            await self._mounts_changed.wait()
+            self._mounts_changed.clear()
+            if self._lock is not None:
+                if self._place.is_held(self._lock):
+                    continue
+                os.close(self._lock)
+                self._lock = None
+                await self._server.close()
+            with contextlib.suppress(KeptError):  # there is none yet: its mount will be noticed
+                self._lock = kept_place(self._host).take()
+            if self._lock is not None:
+                try:
+                    self._server = ControlServer(self._place.socket, self._answer)
+                    self._log.write("can be asked again: there is a new runtime directory")
+                except OSError as error:
+                    self._log.write(f"cannot be asked any more: {self._place.socket}: {error.strerror}")
 
     async def _keep(self) -> None:
         stopping: asyncio.Future[Any] = asyncio.ensure_future(self._stopped.wait())

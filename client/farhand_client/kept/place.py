@@ -57,6 +57,13 @@ class KeptPlace(NamedTuple):
                 self.socket.unlink(missing_ok=True)
             return lock
 
+    def is_held(self, lock: int) -> bool:
+        """Return whether `lock`, from `take`, is still the lock file: not if it was removed with its directory."""
+        try:
+            return os.path.samestat(os.fstat(lock), self.lock.stat())
+        except OSError:
+            return False
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Look at the lock while nobody else does, so that looking at it keeps nobody from taking it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -157,6 +158,58 @@ async def test_it_ends_with_all_of_its_forwards() -> None:
         async with asyncio.timeout(TIMEOUT):
             await task
         assert kept.log.path.read_text().splitlines()[-1].endswith(" ends")
+
+
+@pytest.fixture
+def mounted(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What is called, first of all, when mounts change."""
+    callbacks: list[Callable[[], None]] = []
+
+    class FakeMountWatch:
+        def __init__(self, changed: Callable[[], None]) -> None:
+            callbacks.append(changed)
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    monkeypatch.setattr(life, "MountWatch", FakeMountWatch)
+    return callbacks
+
+
+async def test_it_is_found_again_after_a_logout_and_a_login(runtime: Path, mounted: list[Callable[[], None]]) -> None:
+    async with living() as (kept, _):
+        mounted[0]()  # a change elsewhere
+        assert (await kept.ask("list"))["host"] == "web"
+        shutil.rmtree(runtime)
+        mounted[0]()
+        with pytest.raises(KeptError):
+            await kept.ask("list")
+        runtime.mkdir(0o700)
+        mounted[0]()
+        async with asyncio.timeout(TIMEOUT):
+            while not kept.place.socket.exists():  # noqa: ASYNC110  # nothing tells
+                await asyncio.sleep(0.01)
+        assert kept_places() == [kept.place]
+        assert [each["forward"] for each in (await kept.ask("list"))["forwards"]] == [str(SPEC)]
+        assert "can be asked again" in kept.log.path.read_text()
+
+
+async def test_another_process_that_was_started_after_the_login_stays_the_one_that_is_found(
+    runtime: Path, mounted: list[Callable[[], None]]
+) -> None:
+    async with living() as (kept, task):
+        shutil.rmtree(runtime)
+        runtime.mkdir(0o700)
+        lock = kept_place("web").take()
+        assert lock is not None
+        kept.place.socket.touch()
+        mounted[0]()
+        kept.process.stop()
+        async with asyncio.timeout(TIMEOUT):
+            await task
+        assert kept.place.socket.exists()
+        assert kept.place.is_alive()
+        os.close(lock)
 
 
 async def test_an_outage_is_reported_while_it_lasts() -> None:
