@@ -35,8 +35,16 @@ MAX_OTHERS: Final = 2048
 class Answers:
     """Files without an answer, and what the receiver has answered. `take_all` is for a thread of its own."""
 
-    def __init__(self, stream: ByteStream, options: TransferOptions, report: Report, *, pipes: bool) -> None:
-        """`pipes`: `wait_for_pipe` will be used."""
+    def __init__(
+        self,
+        stream: ByteStream,
+        options: TransferOptions,
+        report: Report,
+        *,
+        pipes: bool,
+        source_of: Callable[[bytes], bytes] = lambda _: b"",
+    ) -> None:
+        """`pipes`: `wait_for_pipe` will be used. `source_of` returns the path on this side of an entry's path."""
         self.entries = 0
         self.files: dict[int, PendingFile] = {}
         self.jobs: deque[PendingFile] = deque()
@@ -50,6 +58,7 @@ class Answers:
         self._reader = FrameReader(stream, self._rouse)
         self._options = options
         self._report = report
+        self._source_of = source_of
         self._others: OrderedDict[int, bytes] = OrderedDict()
         self._have_kept = self._have_let_go = 0  # each is changed by one thread only
         self._broken: BaseException | None = None
@@ -270,7 +279,8 @@ class Answers:
                 return  # a Problem has told the reason for all files
         path = file.entry.path if file is not None else self._others.get(frame.number, b"")
         self.totals.failed += 1
-        self._report(events.Trouble(path, frame.errno or errno.EIO, _sentence(frame.sentence), True))
+        sentence = _sentence(frame.sentence)
+        self._report(events.Trouble(path, frame.errno or errno.EIO, sentence, True, self._source_of(path)))
 
     def _problem(self, frame: wire.Problem) -> None:
         self._report(events.Trouble(frame.path, frame.errno, _sentence(frame.sentence), True))

@@ -61,12 +61,14 @@ class Skipped(NamedTuple):
 
 class Trouble(NamedTuple):
     """Something could not be read or written; `path` names it as its own side would. `remote` says on which side.
-    `errno` is 0 for a notice: nothing has failed because of it."""
+    `errno` is 0 for a notice: nothing has failed because of it. `source` is the path on this side of what the other one
+    could not write, empty for everything else."""
 
     path: bytes
     errno: int
     sentence: str
     remote: bool
+    source: bytes = b""
 
 
 class Removed(NamedTuple):

@@ -162,7 +162,6 @@ class Receiver:
             if self._sink is not None:
                 if file is None or entry.number:
                     raise DestinationUnusable(OSError(errno.EISDIR, "only one file can be written to a pipe"))
-                self._want(file, Action.WANT_ALL)
             else:
                 place = self._destination.place(entry.kind, components)
                 self._results.destination_is_file = self._destination.is_file
@@ -174,6 +173,14 @@ class Receiver:
             self._results.fail(entry, OSError(errno.EINVAL, str(error)))
         except OSError as error:
             self._results.fail(entry, error)
+
+    def _fill_sink(self) -> None:
+        """Everything was found: request the file for a pipe if it is the only one."""
+        first = self._results.files.get(0)
+        if first is not None and self._unusable:
+            self._results.give_up(first.entry)
+        elif first is not None:
+            self._want(first, Action.WANT_ALL)
 
     def _leave(self, entry: wire.Entry, file: ArrivingFile | None, error: OSError) -> None:
         """Nothing can be placed at the destination. That is told once, and not for each of a million files."""
@@ -326,6 +333,8 @@ class Receiver:
         if self._walked is not None or frame.entries != self._entries:
             raise wire.WireError(f"{frame.entries} entries were walked, and {self._entries} sent")
         self._walked = frame
+        if self._sink is not None and self._entries:
+            self._fill_sink()
         self._report(events.FoundAll(frame.entries, frame.size))
 
     def _finish(self) -> None:

@@ -77,7 +77,7 @@ class Sender:
         self._flushed = 0.0
         self._failed = 0
         pipes = any(isinstance(source, Pipe) for source in sources)
-        self._answers = Answers(stream, options, report, pipes=pipes)
+        self._answers = Answers(stream, options, report, pipes=pipes, source_of=self._walk.source_of)
         self._rate = ContentRate(options.rate, time.monotonic, self._answers.cancelled.wait) if options.rate else None
 
     def cancel(self) -> None:

@@ -86,7 +86,7 @@ class Walk:
         self._scans = 0
         self._delete = options.delete
         self._in_range = options.in_range
-        self._names: set[bytes] = set()
+        self._names: dict[bytes, bytes] = {}
         self._pseudo: frozenset[int] | None = None
         self._found: list[WalkStep] = []
 
@@ -104,6 +104,16 @@ class Walk:
                 yield self._take()
                 if visit is not None:
                     yield from self._tree(visit)
+
+    def source_of(self, path: bytes) -> bytes:
+        """Return where on this side the entry with this path is, as the user would write it; empty where more than one
+        source could have it, and for a pipe. May be called in any thread."""
+        if b"" in self._names:
+            source = self._names[b""] if len(self._names) == 1 else b""
+            return join(source, path) if source else b""
+        top, slash, below = path.partition(b"/")
+        source = self._names.get(top, b"")
+        return source + slash + below if source else b""
 
     def close(self) -> None:
         """Close the directories of the sources: no file is read any more."""
@@ -151,7 +161,7 @@ class Walk:
         if self._delete and self._meets_another(path):
             self._add_failure(errno.EINVAL, source, _MEETS)
             return None
-        self._names.add(path)
+        self._names[path] = b"" if path in self._names else source
         xattrs = self._xattrs_of(b"/proc/self/fd/%d" % directory.fd, source, follow=True) if self._xattrs else b""
         entry = self._entry(wire.DIRECTORY, os.fstat(directory.fd), path, xattrs=xattrs)
         self._found.append(entry)
@@ -176,7 +186,7 @@ class Walk:
         elif name in self._names:
             self._add_failure(errno.EEXIST, source, "another source has the same name")
         else:
-            self._names.add(name)
+            self._names[name] = source
             place = SourceDirectory(self._trees.add(directory.path, directory), (), directory.path)
             self._add_file(place, name, real, status, directory.fd)
 

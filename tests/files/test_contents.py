@@ -343,20 +343,33 @@ def test_a_damaged_file_in_place_is_told(tmp_path: Path) -> None:
     sender.close()
 
 
+def test_of_several_files_none_is_written_to_a_sink(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    sender = FakeSender(Sink(writing))
+    first, other = sender.entry(b"a", size=1), sender.entry(b"b")
+    sender.send(wire.Walked(2, 1, 1))
+    told = sender.answer()
+    assert isinstance(told, wire.Problem)
+    assert told.sentence == b"only one file can be written to a pipe"
+    assert [sender.answer(), sender.answer()] == [wire.Failed(other, 0, b""), wire.Failed(first, 0, b"")]
+    sender.close()
+    os.close(writing)
+    assert os.read(reading, 100) == b""
+    os.close(reading)
+
+
 def test_a_sink_takes_one_file_in_order(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     sender = FakeSender(Sink(writing))
     number = sender.entry(b"some/file", size=-1)
-    other = sender.entry(b"other")
+    sender.send(wire.Walked(1, 0, 1))
     assert sender.answer() == wire.Want(number, wire.NOTHING, 1)
-    told = sender.answer()
-    assert isinstance(told, wire.Problem)
-    assert told.sentence == b"only one file can be written to a pipe"
     sender.send(wire.Data(number, 0, b"data"), wire.Hole(number, 4, 3), wire.Data(number, 7, b"end"))
     sender.end(number, b"data\0\0\0end")
-    assert sender.answer() == wire.Failed(other, 0, b"")
     assert isinstance(sender.answer(), wire.FileDone)
-    list(sender.finish())
+    sender.send(wire.Finish())
+    assert isinstance(sender.answer(), wire.Summary)
+    sender.close()
     os.close(writing)
     assert os.read(reading, 100) == b"data\0\0\0end"
     os.close(reading)
@@ -366,7 +379,9 @@ def test_a_sink_that_nobody_reads_fails(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     sender = FakeSender(Sink(writing))
-    number = wanted(sender)
+    number = sender.entry(b"f", size=4)
+    sender.send(wire.Walked(1, 4, 1))
+    assert isinstance(sender.answer(), wire.Want)
     sender.send(wire.Data(number, 0, b"data"))
     assert isinstance(failed := sender.answer(), wire.Failed)
     assert failed.errno == errno.EPIPE

@@ -228,7 +228,7 @@ def test_a_receiver_that_fails_gets_no_more_of_the_file(tmp_path: Path, large: b
     assert b"t/f" not in receiver.done
     assert len(receiver.of(wire.Data)) < 40
     assert receiver.content[b"t/g"] == b"g"
-    assert sending.of(events.Trouble) == [events.Trouble(b"t/f", errno.ENOSPC, "No space left on device", True)]
+    assert sending.of(events.Trouble) == [events.Trouble(b"t/f", errno.ENOSPC, "No space left on device", True, source)]
     assert source
 
 

@@ -21,14 +21,22 @@ DEFAULT_RECONNECT: Final = 120.0
 """Seconds; the same as in `farhand_client.connection.reconnecting`, which the parser need not import."""
 
 
-def command_parser(name: str, usage: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser for the command `name`.
+def command_parser(
+    name: str,
+    usage: str,
+    description: str,
+    epilog: str | None = None,
+    *,
+    program: str = "farhand ",
+    kind: type[CommandParser] = CommandParser,
+) -> CommandParser:
+    """Return a parser for the command `name`, which is typed directly after `program`.
 
     `usage` is what comes after the options. In `description` and `epilog`, an indented paragraph is an example.
     """
-    return CommandParser(
-        prog=f"farhand {name}",
-        usage=f"farhand {name} [OPTION…] {usage}",
+    return kind(
+        prog=f"{program}{name}",
+        usage=f"{program}{name} [OPTION…] {usage}",
         description=description,
         epilog=epilog,
         allow_abbrev=False,

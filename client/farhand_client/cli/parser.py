@@ -55,6 +55,10 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the mistake, with a similar option or value for a wrong one, and exit with 2."""
+        super().error(self.explained(message))
+
+    def explained(self, message: str) -> str:
+        """Return a mistake with a similar option or value for a wrong one."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             message += self._option_meant(unknown.partition(" ")[0].partition("=")[0])
@@ -66,7 +70,7 @@ class CommandParser(argparse.ArgumentParser):
             )
         elif choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
             message += suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
-        super().error(message)
+        return message
 
     def _option_meant(self, word: str) -> str:
         # As in ssh -p22, ssh -oPort=22 and rsync -avz.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from farhand_client.connection.reconnecting import Outage, OutageCallback
     from farhand_client.pending import Pending
     from farhand_client.repl.host_connection import AskUser, Connect, HostOpener
+    from farhand_client.repl.transfer_words import TransferWords
 
 _EPILOG: Final = """\
 Each line is a run of its own, on a terminal. The effect of cd, export and unset at the beginning of a line lasts. A
@@ -63,7 +64,13 @@ async def run_repl(
     """
     from farhand_client.repl.main import main
 
-    return await main(host, opener, escape, predict, private=private)
+    return await main(host, opener, escape, predict, private=private, parse_transfer=_parse_transfer)
+
+
+def _parse_transfer(name: str, words: Sequence[str]) -> TransferWords | None:
+    from .colon_transfer import parse_colon_transfer  # few lines need it, and none before the prompt
+
+    return parse_colon_transfer(name, words)
 
 
 def host_opener(options: argparse.Namespace) -> HostOpener:

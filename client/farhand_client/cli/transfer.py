@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+import os
+import re
+import stat
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -15,6 +18,7 @@ from farhand_client.ui.interrupts import SignalHandler
 from farhand_client.ui.outages import OutageNotice
 from farhand_client.ui.printing import print_json, print_message, require_stdin, require_stdout
 from farhand_client.ui.transfer_printer import JsonPrinter, TransferPrinter
+from farhand_protocol.sentences import shell_quoted
 from farhand_protocol.values import MAX_PATHS
 
 from .connection import run_with_client
@@ -26,6 +30,9 @@ from .transfer_options import transfer_keywords
 if TYPE_CHECKING:
     from farhand_client.client import Client
     from farhand_client.files.transfer import Transfer
+
+_NAMED_DESCRIPTORS: Final = {"stdin": 0, "stdout": 1, "stderr": 2}
+_DESCRIPTOR_PATH: Final = re.compile(r"/dev/(std(?:in|out|err))|/(?:dev|proc/self)/fd/([0-9]{1,9})")
 
 AGAIN: Final = "run the same command again; what has arrived is not sent again"
 
@@ -41,8 +48,35 @@ class TypedTransfer(NamedTuple):
 
     @property
     def is_pipe(self) -> bool:
-        """Whether it is from stdin or to stdout, and cannot be repeated."""
-        return STANDARD in self.sources if self.operation == "put" else self.destination == STANDARD
+        """Whether it is from a pipe or to one, such as stdin and stdout, and cannot be repeated."""
+        if self.operation == "put":
+            return any(source_descriptor(source) is not None for source in self.sources)
+        return destination_descriptor(self.destination) is not None
+
+
+def source_descriptor(word: str) -> int | None:
+    """Return the descriptor that SRC of a put stands for; None if it is the path of a file."""
+    return 0 if word == STANDARD else _named_descriptor(word, stat.S_ISREG)
+
+
+def destination_descriptor(word: str) -> int | None:
+    """Return the descriptor that DEST of a get stands for; None if it is a path. A file to which stdout is redirected
+    is written, and not replaced."""
+    return 1 if word == STANDARD else _named_descriptor(word, lambda _: False)
+
+
+def _named_descriptor(word: str, is_path: Callable[[int], bool]) -> int | None:
+    """Return the descriptor of a name as the shell's `<(…)` gives it, unless what is open there has this kind of mode
+    or is a directory."""
+    found = _DESCRIPTOR_PATH.fullmatch(word)
+    if found is None:
+        return None
+    number = _NAMED_DESCRIPTORS.get(found[1], -1) if found[2] is None else int(found[2])
+    try:
+        mode = os.fstat(number).st_mode
+    except (OSError, OverflowError):
+        return None
+    return None if stat.S_ISDIR(mode) or is_path(mode) else number
 
 
 def run_transfer(parser: argparse.ArgumentParser, options: argparse.Namespace, request: TypedTransfer) -> int:
@@ -61,25 +95,33 @@ def check_standard(parser: argparse.ArgumentParser, options: argparse.Namespace,
     if not request.is_pipe:
         return
     if request.operation == "put":
+        piped = next(source for source in request.sources if source_descriptor(source) is not None)
+        what = "- is stdin" if piped == STANDARD else f"{piped} is a pipe"
         if len(request.sources) > 1:
-            parser.error("- is stdin, which is one file; put it alone, without other SRC")
+            parser.error(f"{what}, which is one file; put it alone, without other SRC")
         if request.destination.endswith("/") or not request.destination:
-            parser.error("stdin has no name; write DEST as the path of a file")
+            parser.error(f"{'stdin' if piped == STANDARD else piped} has no name; write DEST as the path of a file")
         if request.destination == STANDARD:
             parser.error("SRC is stdin, and a file there is not stdout; for one that is named -, write DEST as ./-")
-        require_stdin()
+        if source_descriptor(piped) == 0:
+            require_stdin()
         return
     if len(request.sources) > 1:
-        parser.error("- is stdout, to which only one SRC can be written")
-    if options.json:
-        parser.error("--json writes events to stdout; it cannot be combined with - for DEST")
-    require_stdout("what is got would be lost")
+        from .hints import MAX_SUGGESTED
+
+        line = shell_quoted(["farhand", "run", request.host, "cat", *request.sources])
+        shown = line if len(line) <= MAX_SUGGESTED else f"farhand run {request.host} cat SRC…"
+        parser.error(f"{request.destination} is one file, to which only one SRC can be written; for several: {shown}")
+    if destination_descriptor(request.destination) == 1:
+        if options.json:
+            parser.error("--json writes events to stdout; it cannot be combined with stdout for DEST")
+        require_stdout("what is got would be lost")
 
 
 async def _transfer(options: argparse.Namespace, request: TypedTransfer, outage: OutageNotice, client: Client) -> int:
     report: TransferPrinter | JsonPrinter
     if options.json:
-        report = JsonPrinter()
+        report = JsonPrinter(dry_run=options.dry_run)
     else:
         to_stdout = request.operation == "get" and request.is_pipe
         report = TransferPrinter(
@@ -124,9 +166,11 @@ def start_transfer(client: Client, request: TypedTransfer, **keywords: Any) -> T
         destination = remote_bytes(request.destination)
         if request.sync:
             return client.sync(request.sources[0], Remote(destination), **keywords)
-        sources = [0 if source == STANDARD else source for source in request.sources]
+        opened = [(source_descriptor(source), source) for source in request.sources]
+        sources = [source if number is None else number for number, source in opened]
         return client.put(sources, destination, **keywords)
     patterns = [remote_bytes(source) for source in request.sources]
     if request.sync:
         return client.sync(Remote(patterns[0]), request.destination, **keywords)
-    return client.get(patterns, 1 if request.destination == STANDARD else request.destination, **keywords)
+    number = destination_descriptor(request.destination)
+    return client.get(patterns, request.destination if number is None else number, **keywords)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from .options import add_connection_options, add_reconnect, command_parser
@@ -13,6 +14,9 @@ from .values import file_mode, moment, size, transfer_rate
 _RESUMED: Final = "what was cut off is always continued; leave it out"
 _PROGRESS: Final = "progress is shown wherever stdout and stderr are terminals; leave it out"
 _COMPRESSION: Final = "nothing is compressed on the way"
+
+_SYMLINKS: Final = "symbolic links stay links; only one that is SRC itself is followed"
+_NO_BACKUP: Final = "no older version is kept; with -n you see what would be replaced"
 
 HABITS: Final = {
     "-o": "--owner USER:GROUP sets the owner",
@@ -27,6 +31,19 @@ HABITS: Final = {
     "--bwlimit": "write --limit-rate SIZE",
     "-u": "there is no comparison of ages; what differs in size or time is sent",
     "--update": "there is no comparison of ages; what differs in size or time is sent",
+    "-L": _SYMLINKS,
+    "--copy-links": _SYMLINKS,
+    "--backup": _NO_BACKUP,
+    "-b": _NO_BACKUP,
+    "--suffix": _NO_BACKUP,
+    "--backup-dir": _NO_BACKUP,
+    "--include-from": "write --include PATTERN; --exclude-from FILE takes lines that begin with !, too",
+    "--files-from": "name each SRC, or a pattern",
+    "--force": "sync --delete replaces what is of another kind",
+    "--delete-after": "write --delete, which deletes after all else has worked",
+    "--delete-excluded": "what is excluded is never deleted",
+    "-i": "-v prints what was done, and -n what would be",
+    "--itemize-changes": "-v prints what was done, and -n what would be",
     "-f": "files are replaced without a question; leave it out",
     "-e": "connections are Farhand's own; HOST says where to",
     "--rsh": "connections are Farhand's own; HOST says where to",
@@ -49,6 +66,7 @@ _ALWAYS_IN_SYNC: Final = ("-l", "-S", "-P")
 _NOT_IN_SYNC: Final = {
     "--delete": "farhand sync deletes",
     "-l": "write --limit-rate SIZE; links are always kept",
+    "-i": "write -I FILE for the key",
     "-S": "holes are always kept; leave it out",
     "-P": "the port is part of HOST: name:port; progress is shown on terminals, and what was cut off is continued",
 }
@@ -74,7 +92,15 @@ _NAMES: Final = (
 def transfer_parser(name: str, usage: str, description: str, epilog: str) -> argparse.ArgumentParser:
     """Return the parser of the command `name`, whose words are parsed into `options.words`."""
     parser = command_parser(name, usage, description, epilog)
-    assert isinstance(parser, CommandParser)
+    add_transfer_options(parser, name)
+    parser.add_argument("--json", action="store_true", help="print each event as a line of JSON")
+    add_reconnect(parser)
+    add_connection_options(parser)
+    return parser
+
+
+def add_transfer_options(parser: CommandParser, name: str) -> None:
+    """Add what is also understood where there is a connection already."""
     parser.habits = HABITS if name == "sync" else HABITS | _NOT_IN_SYNC
     add = parser.add_argument
     add("-n", "--dry-run", action="store_true", help="change nothing; say what would be done")
@@ -83,9 +109,18 @@ def transfer_parser(name: str, usage: str, description: str, epilog: str) -> arg
         "--exclude",
         dest="excludes",
         metavar="PATTERN",
+        type=_as_exclude,
         action="append",
         default=[],
         help="leave out what matches, in the syntax of .gitignore (repeatable)",
+    )
+    add(
+        "--exclude-from",
+        dest="excludes",
+        metavar="FILE",
+        type=_lines_of,
+        action="extend",
+        help="the same with each line of FILE, such as a .gitignore (repeatable)",
     )
     add(
         "--include",
@@ -124,13 +159,9 @@ def transfer_parser(name: str, usage: str, description: str, epilog: str) -> arg
     add("--sha256", action="store_true", help="print SHA-256 digests as sha256sum does")
     add("-v", "--verbose", action="store_true", help="print each file that is in place, with its BLAKE3 digest")
     add("-q", "--quiet", action="store_true", help="show neither progress nor a summary")
-    add("--json", action="store_true", help="print each event as a line of JSON")
     always = _ALWAYS + _ALWAYS_IN_SYNC if name == "sync" else _ALWAYS
     add(*always, dest="always", action="store_true", help=argparse.SUPPRESS)
-    add_reconnect(parser)
-    add_connection_options(parser)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    return parser
 
 
 def parse_transfer(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
@@ -141,7 +172,7 @@ def parse_transfer(parser: argparse.ArgumentParser, arguments: Sequence[str]) ->
     options.words += arguments[end + 1 :]
     if options.quiet and options.verbose:
         parser.error("-q prints less and -v more; they cannot be combined")
-    if options.json and (options.quiet or options.verbose):
+    if getattr(options, "json", False) and (options.quiet or options.verbose):
         parser.error("--json prints events instead of text; it cannot be combined with -q or -v")
     return options
 
@@ -156,7 +187,7 @@ def transfer_keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options as the keywords of `Client.put`, `get` and `sync`."""
     keywords = {name: getattr(options, name) for name in _NAMES}
     keywords["excludes"] = [
-        *map(_as_exclude, options.excludes),
+        *options.excludes,
         *("!" + _as_name(pattern) for pattern in options.includes),
     ]
     if hasattr(options, "delete"):
@@ -167,6 +198,15 @@ def transfer_keywords(options: argparse.Namespace) -> dict[str, Any]:
 def _as_exclude(pattern: str) -> str:
     # A line that begins with # is a comment in a file, and never meant as one here.
     return f"\\{pattern}" if pattern.startswith("#") else pattern
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{path}: this is no UTF-8 text") from None
 
 
 def _as_name(pattern: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .executor import LineExecutor
     from .host_connection import Connect, HostOpener
     from .session import ReplSession
+    from .transfer_words import ParseTransfer
 
 
 class AttendedRepl:
@@ -26,7 +27,7 @@ class AttendedRepl:
 
     `escape` is the character that begins keys for the REPL while a program has the terminal, or None; `predict` says
     when characters typed there are shown before the program echoes them. With `private`, the service of the first host
-    ends with the REPL, and the caller reports which runs end with it.
+    ends with the REPL, and the caller reports which runs end with it. `parse_transfer` parses what follows `:put`.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class AttendedRepl:
         predict: PredictMode = DEFAULT_PREDICT,
         *,
         private: bool = False,
+        parse_transfer: ParseTransfer,
     ) -> None:
+        self._parse_transfer = parse_transfer
         self._first: Final = first
         self._private = private
         self._opener = opener
@@ -82,7 +85,14 @@ class AttendedRepl:
         await asyncio.to_thread(_load_connecting)
         from .session import ReplSession
 
-        session = ReplSession(self._first, self._connect_to, self._signals, self._escape, predict=self._predict)
+        session = ReplSession(
+            self._first,
+            self._connect_to,
+            self._signals,
+            self._escape,
+            predict=self._predict,
+            parse_transfer=self._parse_transfer,
+        )
         session.hosts.active[0].private = self._private
         stack.push_async_callback(session.close)
         await session.hosts.switch(self._first)

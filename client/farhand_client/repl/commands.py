@@ -68,12 +68,16 @@ REPL_COMMANDS: Final = {
     "cd": ReplCommand("[DIR]", "change to DIR, taken literally; alone: print the directory", 0, 1, "directories"),
     "detach": ReplCommand("[ID]", "do not report a job's outcome; alone: how to leave a program", 0, 1, "runs"),
     "env": ReplCommand("[NAME=VALUE | -NAME]…", "set and unset variables; alone: list them", 0, None, "variables"),
-    "get": ReplCommand("SRC… [DEST]", "fetch files; alone, SRC is placed in the directory here", 1, None, "fetched"),
+    "get": ReplCommand(
+        "[OPTION…] SRC… [DEST]", "fetch files; alone, SRC is placed in the directory here", 1, None, "fetched"
+    ),
     "help": ReplCommand("[COMMAND]", "explain the commands", 0, 1, "commands"),
     "host": ReplCommand("[[+|-]HOST]", "switch to a host, add (+) or remove (-) one; alone: list them", 0, 1, "hosts"),
     "jobs": ReplCommand("[-a]", "list runs in the background; -a: also those that have ended", 0, 1),
     "kill": ReplCommand("ID…", "stop runs and everything they started", 1, None, "runs"),
-    "put": ReplCommand("SRC… [DEST]", "send files; alone, SRC is placed in the directory there", 1, None, "sent"),
+    "put": ReplCommand(
+        "[OPTION…] SRC… [DEST]", "send files; alone, SRC is placed in the directory there", 1, None, "sent"
+    ),
     "quit": ReplCommand("", "leave, with the last line's exit code, as exit and Ctrl-D do"),
 }
 

@@ -19,6 +19,7 @@ from .commands import ExitRepl
 
 if TYPE_CHECKING:
     from .host_connection import HostOpener
+    from .transfer_words import ParseTransfer
 
 
 async def main(
@@ -28,13 +29,14 @@ async def main(
     predict: PredictMode = DEFAULT_PREDICT,
     *,
     private: bool = False,
+    parse_transfer: ParseTransfer,
 ) -> int:
     """Run a REPL that begins on the host `first`; return the exit code of this process.
 
     If stdin and stdout are a terminal, lines are read with a prompt; otherwise stdin is a script. The code is that of
     the last line, that of `exit`, or 128 plus the signal that ended the REPL. `escape` is the character that begins
-    keys for the REPL while a program has the terminal; `predict` and `private` are as in `AttendedRepl`. Raises what
-    the first connection raises.
+    keys for the REPL while a program has the terminal; `predict`, `private` and `parse_transfer` are as in
+    `AttendedRepl`. Raises what the first connection raises.
     """
     # What is imported from here on is kept. To look for garbage in it would take a tenth of the time until the prompt.
     gc.disable()
@@ -43,7 +45,9 @@ async def main(
             if is_attended():
                 from .attended import AttendedRepl
 
-                await AttendedRepl(first, opener, signals, escape, predict, private=private).run()
+                await AttendedRepl(
+                    first, opener, signals, escape, predict, private=private, parse_transfer=parse_transfer
+                ).run()
             from .script import run_script
 
             return await run_script(first, opener, signals)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .interpreter import Interpreter
     from .terminal_runner import TerminalRunner
+    from .transfer_words import ParseTransfer
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class ReplSession:
 
     `opener` returns the function that connects to the host of a given name; `first` is the first active host. `escape`
     is the character that begins keys for the REPL while a program has the terminal, or None; `predict` says when
-    characters typed there are shown before the program echoes them.
+    characters typed there are shown before the program echoes them. `parse_transfer` parses what follows `:put`.
     """
 
     def __init__(
@@ -43,9 +44,12 @@ class ReplSession:
         escape: int | None,
         carrying: Carrying = "prompt",
         predict: PredictMode = DEFAULT_PREDICT,
+        *,
+        parse_transfer: ParseTransfer,
     ) -> None:
         self.hosts: Final = Hosts(opener, first, carrying)
         self.standard_output: Final = StandardOutput()
+        self.parse_transfer: Final = parse_transfer
         self._terminal: LocalTerminal | None = None
         self._signals = signals
         self._escape = escape

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.transfer_printer import TransferPrinter
@@ -24,16 +24,18 @@ STOPPED_TRANSFER: Final = "stopped; to go on, type it again: what has arrived is
 
 async def put(session: ReplSession, words: tuple[str, ...]) -> int:
     """Send files to the active hosts, one after the other, and return the exit code."""
-    sources, destination = _split("put", words)
+    if (parsed := session.parse_transfer("put", words)) is None:
+        return 0
+    sources, destination = _split("put", parsed.words)
     local = [path for word in sources for path in local_paths(word)]
     codes = []
     for host in session.hosts.active:
         there = remote_path(destination, host.state.directory)
 
         def start(client: Client, progress: OnEvent, there: bytes = there) -> Transfer:
-            return client.put(local, there, progress=progress, check=False)
+            return client.put(local, there, progress=progress, check=False, **parsed.keywords)
 
-        codes.append(await _transfer(session, host, start, there))
+        codes.append(await _transfer(session, host, start, parsed.shown, there))
     return max(codes)
 
 
@@ -41,31 +43,36 @@ async def get(session: ReplSession, words: tuple[str, ...]) -> int:
     """Fetch files from the active host, and return the exit code."""
     if session.several:
         raise ValueError("files are fetched from one host; :host NAME switches to it")
-    sources, destination = _split("get", words)
+    if (parsed := session.parse_transfer("get", words)) is None:
+        return 0
+    sources, destination = _split("get", parsed.words)
     host = session.hosts.active[0]
     there = [remote_path(word, host.state.directory) for word in sources]
     here = os.fsencode(expanded(destination))
 
     def start(client: Client, progress: OnEvent) -> Transfer:
-        return client.get(there, here, progress=progress, check=False)
+        return client.get(there, here, progress=progress, check=False, **parsed.keywords)
 
-    return await _transfer(session, host, start)
+    return await _transfer(session, host, start, parsed.shown)
 
 
 def _split(name: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """Return SRC… and DEST: of several words the last one."""
-    for word in words:
-        if word.startswith("-"):  # never a transfer for real to one who has typed -n
-            raise ValueError(f":{name} takes no options; write ./{word} for a file of that name")
+    if not words:
+        raise ValueError(f":{name} needs SRC; :{name} -h describes it")
     if any(not word for word in words):
         raise ValueError("a path is empty; . is the directory itself")
     return (words[:-1], words[-1]) if len(words) > 1 else (words, ".")
 
 
 async def _transfer(
-    session: ReplSession, host: ReplHost, start: Callable[[Client, OnEvent], Transfer], there: bytes | None = None
+    session: ReplSession,
+    host: ReplHost,
+    start: Callable[[Client, OnEvent], Transfer],
+    shown: Mapping[str, Any],
+    there: bytes | None = None,
 ) -> int:
-    report = TransferPrinter(host.name, destination=there)
+    report = TransferPrinter(host.name, destination=there, **shown)
 
     async def transferred() -> int:
         client = await host.connection.connect()

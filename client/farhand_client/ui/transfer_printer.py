@@ -176,7 +176,10 @@ class TransferPrinter:
 
 
 class JsonPrinter:
-    """Prints each event as a line of JSON on stdout."""
+    """Prints each event as a line of JSON on stdout; with `dry_run`, says with each what would be done."""
+
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self._dry_run = dry_run
 
     @contextlib.contextmanager
     def shown(self, through: Callable[[ShowNotice], AbstractContextManager[None]]) -> Iterator[None]:
@@ -185,21 +188,24 @@ class JsonPrinter:
 
     def note(self, event: Event) -> None:
         """Print one event. Raises as `print_output` does."""
-        print_json(event_report(event))
+        print_json(event_report(event, dry_run=self._dry_run))
 
     def finish(self, transferred: Transferred) -> int:
         """Print what was done, and return the exit code."""
-        print_json(transferred_report(transferred))
+        print_json(transferred_report(transferred, dry_run=self._dry_run))
         return EXIT_INCOMPLETE if transferred.failed or transferred.errors else 0
 
 
-def event_report(event: Event) -> dict[str, Any]:
+def event_report(event: Event, *, dry_run: bool = False) -> dict[str, Any]:
     """Return an event as a JSON object. Paths that are not UTF-8 are `{"base64": …}`."""
     values: dict[str, Any] = {"event": _EVENTS[type(event)], **event._asdict()}
     if isinstance(event, Trouble) and not event.errno:
         values["event"] = "notice"
-    if "path" in values:
-        values["path"] = bytes_to_json(values["path"])
+    for name in ("path", "source"):
+        if name in values:
+            values[name] = bytes_to_json(values[name])
+    if values.get("source") == "":
+        values["source"] = None
     if "kind" in values:
         values["kind"] = _KINDS[values["kind"]]
     if "change" in values:
@@ -207,14 +213,18 @@ def event_report(event: Event) -> dict[str, Any]:
     if values.get("size", 0) < 0:
         values["size"] = None
     if isinstance(event, Finished):
-        values |= {"blake3": event.blake3.hex(), "sha256": event.sha256.hex() or None}
+        digest = None if dry_run else event.blake3.hex()
+        values |= {"blake3": digest, "sha256": event.sha256.hex() or None}
+    if dry_run and isinstance(event, Finished | Placed | Removed):
+        values["dry_run"] = True
     return values
 
 
-def transferred_report(transferred: Transferred) -> dict[str, Any]:
+def transferred_report(transferred: Transferred, *, dry_run: bool = False) -> dict[str, Any]:
     """Return what a transfer has done as a JSON object."""
     names = ("files", "bytes", "sent", "kept", "skipped", "others", "deleted", "failed", "seconds")
-    return {"event": "done", **{name: getattr(transferred, name) for name in names}}
+    told = {"event": "done", **{name: getattr(transferred, name) for name in names}}
+    return told | {"dry_run": True} if dry_run else told
 
 
 def summary(transferred: Transferred) -> str:
@@ -257,7 +267,11 @@ def failure_sentence(trouble: Trouble, host: str, destination: bytes | None = No
     if trouble.remote:
         where = f"{host}:"
         if destination is not None and not path.startswith((b"/", destination)):
-            where += printable(os.fsdecode(destination)) + (": " if path else "")
+            where += printable(os.fsdecode(destination))
+            if b"/" in path or destination.endswith(b"/"):  # then it is surely below the destination
+                where = where.rstrip("/") + "/"
+            elif path:
+                where += ": "
     sentence = trouble.sentence
     if sentence[1:2].islower():  # a text of the C library, unlike EIO's
         sentence = sentence[:1].lower() + sentence[1:]

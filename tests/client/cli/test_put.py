@@ -76,8 +76,8 @@ def test_host_may_be_left_out_where_there_is_a_default(
         ("put web - f g", "- is stdin, which is one file; put it alone, without other SRC"),
         ("put web - d/", "stdin has no name; write DEST as the path of a file"),
         ("put web - -", "SRC is stdin, and a file there is not stdout; for one that is named -, write DEST as ./-"),
-        ("get web a b -", "- is stdout, to which only one SRC can be written"),
-        ("get --json web a -", "--json writes events to stdout; it cannot be combined with - for DEST"),
+        ("get web a b -", "- is one file, to which only one SRC can be written; for several: farhand run web cat a b"),
+        ("get --json web a -", "--json writes events to stdout; it cannot be combined with stdout for DEST"),
     ],
 )
 def test_what_is_typed_as_for_scp_is_answered_with_what_to_type(

@@ -11,6 +11,7 @@ from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT, Outage
 from farhand_client.errors import ConnectionLost
 from farhand_client.repl.host_connection import HostOpener
 from farhand_client.repl.script import ask_directly
+from farhand_client.repl.transfer_words import ParseTransfer
 from farhand_client.times import KEEPALIVE_INTERVAL
 from farhand_client.ui.outages import ATTENDED_KEEPALIVE, ATTENDED_RECONNECT
 from farhand_protocol.outcome import Exited
@@ -59,8 +60,19 @@ def test_options_reach_the_repl_and_each_connection(
     monkeypatch.setattr("farhand_client.connector.connect", lambda *words, **options: calls.append((words, options)))
     monkeypatch.setattr("farhand_client.repl.main.is_attended", lambda: attended)
 
-    async def main(first: str, opener: HostOpener, escape: int | None, predict: str, *, private: bool) -> int:
+    async def main(
+        first: str,
+        opener: HostOpener,
+        escape: int | None,
+        predict: str,
+        *,
+        private: bool,
+        parse_transfer: ParseTransfer,
+    ) -> int:
         assert (first, escape, predict, private) == ("web", ord("%"), "auto", False)
+        parsed = parse_transfer("put", ["-n", "a"])
+        assert parsed is not None
+        assert parsed.words == ("a",)
         opener("db", ask_directly)(outages.append)
         assert await calls[0][1]["confirm"](None) is False
         assert await calls[0][1]["passphrase"]("Passphrase: ") is None

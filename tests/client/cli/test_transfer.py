@@ -14,8 +14,8 @@ import pytest
 from farhand_client.cli.commands import run_command
 from farhand_client.errors import ConnectionLost, TransferInterrupted, TransferRefused
 from farhand_client.transferred import Transferred
-from farhand_files.events import Begun, Finished, Found, FoundAll, Moved, Removed, Skipped, Trouble
-from farhand_files.wire import REGULAR
+from farhand_files.events import Begun, Finished, Found, FoundAll, Moved, Placed, Removed, Skipped, Trouble
+from farhand_files.wire import DIRECTORY, NEW, REGULAR
 from tests.support.fake_transfers import FakeTransferClient
 
 DIGEST = bytes(range(32))
@@ -87,6 +87,71 @@ def test_a_dry_run_says_what_would_be_done(transfers: FakeTransferClient, capfd:
     assert capfd.readouterr().out == "would get a\nwould delete old\n"
 
 
+def test_the_lines_of_a_dry_run_say_that_nothing_was_done(
+    transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transfers.events = [Finished(b"a", 9, 0, 0, bytes(32)), Placed(b"b", DIRECTORY, NEW), Removed(b"c")]
+    transfers.transferred = Transferred(files=1, bytes=9)
+    assert run_command([*LINE, "--json", "-n"]) == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["finished", "placed", "deleted", "done"]
+    assert all(line["dry_run"] for line in lines)
+    assert lines[0]["blake3"] is None
+
+
+def test_the_source_of_what_could_not_be_written_is_named(
+    transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transfers.events = [Trouble(b"a", 28, "no space left on device", True, b"site/a")]
+    run_command([*LINE, "--json"])
+    failed = json.loads(capfd.readouterr().out.splitlines()[0])
+    assert (failed["event"], failed["path"], failed["source"]) == ("failed", "a", "site/a")
+
+
+def test_a_pipe_may_be_named_by_its_descriptor(transfers: FakeTransferClient) -> None:
+    reading, writing = os.pipe()
+    try:
+        assert run_command(["put", "web", f"/dev/fd/{reading}", "dump"]) == 0
+        assert run_command(["put", "web", f"/proc/self/fd/{reading}", "dump"]) == 0
+        assert run_command(["get", "web", "dump", f"/dev/fd/{writing}"]) == 0
+        assert run_command(["put", "web", "/dev/fd/999999", "dump"]) == 0
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert transfers.calls == [
+        ("put", ([reading], b"dump"), {}),
+        ("put", ([reading], b"dump"), {}),
+        ("get", ([b"dump"], writing), {}),
+        ("put", (["/dev/fd/999999"], b"dump"), {}),
+    ]
+
+
+def test_a_file_behind_a_descriptor_is_put_by_its_path_and_got_without_being_replaced(
+    transfers: FakeTransferClient, tmp_path: Path
+) -> None:
+    with (tmp_path / "file").open("w+b") as file:
+        name = f"/dev/fd/{file.fileno()}"
+        assert run_command(["put", "web", name, "dump"]) == 0
+        assert run_command(["get", "web", "dump", name]) == 0
+        number = file.fileno()
+    assert transfers.calls == [("put", ([name], b"dump"), {}), ("get", ([b"dump"], number), {})]
+
+
+@pytest.mark.usefixtures("transfers")
+def test_one_pipe_is_one_file_with_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    name = f"/dev/fd/{reading}"
+    for words, said in (
+        ([name, "b", "c/"], f"{name} is a pipe, which is one file; put it alone, without other SRC"),
+        ([name, "c/"], f"{name} has no name; write DEST as the path of a file"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            run_command(["put", "web", *words])
+        assert capsys.readouterr().err.endswith(f"{said}\n")
+    os.close(reading)
+    os.close(writing)
+
+
 def test_events_are_lines_of_json(transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]) -> None:
     transfers.events = [
         Found(b"\xff", REGULAR, -1),
@@ -110,7 +175,8 @@ def test_events_are_lines_of_json(transfers: FakeTransferClient, capfd: pytest.C
         {"event": "finished", "path": "a", "size": 9, "sent": 8, "kept": 1, "blake3": DIGEST.hex(), "sha256": None},
         {"event": "skipped", "path": "c", "size": 5},
         {"event": "deleted", "path": "d"},
-        {"event": "failed", "path": "/srv/f0", "errno": 28, "sentence": "no space left on device", "remote": True},
+        {"event": "failed", "path": "/srv/f0", "errno": 28, "sentence": "no space left on device", "remote": True}
+        | {"source": None},
         {
             "event": "done",
             "files": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,17 @@ def test_an_include_wins_over_every_exclude_and_no_pattern_is_a_comment() -> Non
     assert changed(line) == {"excludes": ["*", "\\#*#", "!b", "!*.py", "!\\!a"]}
 
 
+def test_excludes_come_from_a_file_in_their_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list").write_text("# a comment\n*.o\n\n!keep.o\n")
+    line = f"--exclude a --exclude-from {tmp_path}/list --exclude #b"
+    assert changed(line) == {"excludes": ["a", "# a comment", "*.o", "", "!keep.o", "\\#b"]}
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for name, said in (("nothing", "no such file or directory"), ("bytes", "this is no UTF-8 text")):
+        with pytest.raises(SystemExit, match="2"):
+            keywords(f"--exclude-from {tmp_path}/{name}")
+        assert capsys.readouterr().err.endswith(f"{tmp_path}/{name}: {said}\n")
+
+
 def test_what_follows_two_hyphens_is_no_option() -> None:
     parser = transfer_parser("put", "SRC DEST", "", "")
     assert parse_transfer(parser, ["a", "-n", "--", "-n", "--"]).words == ["a", "-n", "--"]
@@ -63,6 +75,9 @@ def test_what_follows_two_hyphens_is_no_option() -> None:
         ("--bwlimit=1000", "--bwlimit=1000; write --limit-rate SIZE"),
         ("-z", "-z; nothing is compressed on the way"),
         ("--exlude x", "--exlude; did you mean --exclude?"),
+        ("-L", "-L; symbolic links stay links; only one that is SRC itself is followed"),
+        ("--backup", "--backup; no older version is kept; with -n you see what would be replaced"),
+        ("-i key", "-i; write -I FILE for the key"),
         ("-q -v", "-q prints less and -v more; they cannot be combined"),
         ("--json -v", "--json prints events instead of text; it cannot be combined with -q or -v"),
         ("--mode u=rw", "argument --mode: 'u=rw' is not a mode; write it in octal, as 644 or 0755"),

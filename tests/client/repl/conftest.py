@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client.cli.colon_transfer import parse_colon_transfer
 from farhand_client.repl.host_connection import HostConnection
 from farhand_client.repl.hosts import ReplHost
 from farhand_client.repl.runner import InterruptGroup
@@ -54,7 +55,14 @@ def interrupts() -> InterruptGroup:
 @pytest.fixture
 async def session(service: FakeService, pty: Pty, interrupts: InterruptGroup) -> AsyncIterator[ReplSession]:
     """A session with ~ as escape character. All its hosts are connected to `service`; web is active."""
-    made = ReplSession("web", lambda name: connecting_to(service), interrupts, escape=ord("~"), carrying="no")
+    made = ReplSession(
+        "web",
+        lambda name: connecting_to(service),
+        interrupts,
+        escape=ord("~"),
+        carrying="no",
+        parse_transfer=parse_colon_transfer,
+    )
     await made.hosts.switch("web")
     yield made
     await made.close()

@@ -11,6 +11,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from farhand_client.cli.colon_transfer import parse_colon_transfer
 from farhand_client.errors import FarhandError
 from farhand_client.repl.attended import AttendedRepl
 from farhand_client.repl.commands import ExitRepl
@@ -49,7 +50,9 @@ async def signals() -> AsyncIterator[FakeSignals]:
 
 async def exit_code(service: FakeService, signals: SignalHandler) -> int:
     """Run the REPL until it ends."""
-    repl = AttendedRepl("web", lambda name, ask_user: connecting_to(service), signals, None)
+    repl = AttendedRepl(
+        "web", lambda name, ask_user: connecting_to(service), signals, None, parse_transfer=parse_colon_transfer
+    )
     with pytest.raises(ExitRepl) as leaving:
         await asyncio.wait_for(repl.run(), 30)
     return leaving.value.code
@@ -108,7 +111,9 @@ async def test_a_line_typed_before_the_connection_runs_once_it_is_made(
 
 async def test_a_failed_connection_is_raised(keys: PipeInput, service: FakeService, signals: FakeSignals) -> None:
     service.host = "unix:/nowhere/s"
-    repl = AttendedRepl("web", lambda name, ask_user: connecting_to(service), signals, None)
+    repl = AttendedRepl(
+        "web", lambda name, ask_user: connecting_to(service), signals, None, parse_transfer=parse_colon_transfer
+    )
     with pytest.raises(FarhandError):
         await asyncio.wait_for(repl.run(), 30)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from farhand_client.cli.colon_transfer import parse_colon_transfer
 from farhand_client.errors import FarhandError
 from farhand_client.repl.commands import ExitRepl
 from farhand_client.repl.main import is_attended, main
@@ -21,7 +22,9 @@ SCRIPT = "farhand_client.repl.script.read_chunks"
 @pytest.fixture
 def run(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Callable[[], asyncio.Future[int]]:
     monkeypatch.setattr("farhand_client.repl.main.is_attended", lambda: False)
-    return lambda: asyncio.ensure_future(main("web", lambda name, ask_user: connecting_to(service)))
+    return lambda: asyncio.ensure_future(
+        main("web", lambda name, ask_user: connecting_to(service), parse_transfer=parse_colon_transfer)
+    )
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, *chunks: bytes, error: OSError | None = None) -> None:
@@ -85,11 +88,12 @@ async def test_a_prompt_is_shown_on_a_terminal(service: FakeService, monkeypatch
     assert is_attended()
 
     class Leaving:
-        def __init__(self, first: str, *_: object, private: bool) -> None:
-            assert (first, private) == ("web", True)
+        def __init__(self, first: str, *_: object, private: bool, parse_transfer: object) -> None:
+            assert (first, private, parse_transfer) == ("web", True, parse_colon_transfer)
 
         async def run(self) -> None:
             raise ExitRepl(7)
 
     monkeypatch.setattr("farhand_client.repl.attended.AttendedRepl", Leaving)
-    assert await main("web", lambda name, ask_user: connecting_to(service), private=True) == 7
+    connected = connecting_to(service)
+    assert await main("web", lambda *_: connected, private=True, parse_transfer=parse_colon_transfer) == 7

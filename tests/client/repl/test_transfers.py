@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from farhand_client.repl.runner import Interrupted, InterruptGroup
 from farhand_client.repl.session import ReplSession
 from farhand_client.repl.transfers import STOPPED_TRANSFER
 from farhand_client.transferred import Transferred
-from farhand_files.events import Trouble
+from farhand_files.events import Finished, Trouble
 from tests.support.fake_transfers import FakeTransferClient
 
 
@@ -85,7 +86,7 @@ async def test_failures_are_named(
     assert capfd.readouterr().err == "farhand: web:/srv/a: permission denied\nfarhand: 1 file failed\n"
     transfers.events = [Trouble(b"a.log", 13, "permission denied", True)]
     assert await command(session, ":put a.log dir/") == 1
-    assert "dir/: a.log: permission denied\n" in capfd.readouterr().err
+    assert "web:dir/a.log: permission denied\n" in capfd.readouterr().err
 
 
 async def test_an_error_of_this_machine_leaves_the_repl(session: ReplSession, transfers: FakeTransferClient) -> None:
@@ -96,14 +97,51 @@ async def test_an_error_of_this_machine_leaves_the_repl(session: ReplSession, tr
         await command(session, ":get ''")
 
 
-@pytest.mark.parametrize("line", ["put -n a.log", "put a.log -n", "get -n a.log ."])
-async def test_an_option_is_refused_before_anything_is_sent(
-    line: str, session: ReplSession, transfers: FakeTransferClient
+@pytest.mark.parametrize(
+    "line", ["put -n --exclude *.o a.log", "put a.log --exclude *.o -n", "get -n --exclude *.o a ."]
+)
+async def test_the_options_are_those_of_the_command_line(
+    line: str, session: ReplSession, transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ValueError, match=r":[gp][eu]t takes no options; write \./-n for a file of that name"):
+    transfers.events = [Finished(b"a.log", 5, 0, 0, bytes(32))]
+    assert await command(session, f":{line}") == 0
+    assert capfd.readouterr().out == f"would {'send' if 'put' in line else 'get'} a.log\n"
+    ((_, _, keywords),) = transfers.calls
+    assert (keywords["dry_run"], keywords["excludes"]) == (True, ["*.o"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("put --dryrun a.log", ":put: unrecognized arguments: --dryrun; did you mean --dry-run?"),
+        ("put -j a.log", ":put: unrecognized arguments: -j"),
+        ("put -q -v a.log", ":put: -q prints less and -v more; they cannot be combined"),
+        ("get --reconnect 5m a.log", ":get: unrecognized arguments: --reconnect"),
+        ("get -n", ":get needs SRC; :get -h describes it"),
+    ],
+)
+async def test_a_wrong_option_is_refused_before_anything_is_sent(
+    line: str, said: str, session: ReplSession, transfers: FakeTransferClient
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
         await command(session, f":{line}")
     assert not transfers.calls
+
+
+async def test_a_file_whose_name_begins_with_a_hyphen_is_sent(
+    session: ReplSession, transfers: FakeTransferClient
+) -> None:
     assert await command(session, ":put ./-n") == 0
+    assert await command(session, ":put -- -n .") == 0
+    assert [call[1][0] for call in transfers.calls] == [[b"./-n"], [b"-n"]]
+
+
+async def test_help_describes_the_options(
+    session: ReplSession, transfers: FakeTransferClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert await command(session, ":put -h") == 0
+    assert capfd.readouterr().out.startswith("usage: :put [OPTION…] SRC… [DEST]")
+    assert not transfers.calls
 
 
 async def test_ctrl_c_stops_the_transfer_only(
