@@ -16,10 +16,14 @@ from .mux import Mux
 from .relay import SocketEnd, reset_socket
 from .targets import ForwardCause, ForwardRefused, ForwardTarget, InetTarget
 from .unread import UnreadBytes, store_unread
-from .wire import MAX_FORWARD_DATA
+from .wire import FORWARD_HEADER, MAX_FORWARD_DATA
 
 STREAM_LIMIT: Final = 64 * 1024
 """Bytes for `asyncio.StreamReader`: asyncio's own default. It stores twice as many, beside the flow's window."""
+
+MAX_TURN_DATA: Final = MAX_FORWARD_DATA - FORWARD_HEADER.size
+"""Bytes that a flow sends in its turn: with their header they fill whole data frames of the connection, and reads of a
+pipe. Nine bytes more would be one more of each, on the whole way."""
 
 FlowCause: TypeAlias = ForwardCause | Literal["ended", "reset", "cut"]
 """How a flow has ended: why it was refused; in order; reset by either end; or with its tunnel."""
@@ -154,7 +158,7 @@ class Flow:
                 self.accept()
                 end.start(self)  # first: it returns the credit of what has arrived already
                 self.attach(end)
-            await asyncio.wait([end.done])
+            await self._settled(end.done)
         finally:
             end.close()
             self.reset()
@@ -272,7 +276,7 @@ class Flow:
     def take_turn(self, limit: int) -> None:
         """Let the end send now."""
         if self._end is not None:
-            self._end.turn(min(limit, MAX_FORWARD_DATA))
+            self._end.turn(min(limit, MAX_TURN_DATA))
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Bytes, or a datagram, have arrived."""
@@ -308,6 +312,23 @@ class Flow:
             *(self._loop.time() - self.began, self.cause or "ended", self.message),
             *(self.from_listener, self.is_ours, self.dropped),
         )
+
+    async def _settled(self, future: asyncio.Future[None]) -> None:
+        """Wait until a future is done, whatever its result, and leave it alone if this call is cancelled: as
+        `asyncio.wait` does for several, at a third of the cost."""
+        if future.done():
+            return
+        waiter: asyncio.Future[None] = self._loop.create_future()
+
+        def wake(future: asyncio.Future[None]) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        future.add_done_callback(wake)
+        try:
+            await waiter
+        finally:
+            future.remove_done_callback(wake)
 
     def _deliver(self, end: FlowEnd, data: bytes | memoryview) -> None:
         try:
