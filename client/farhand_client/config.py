@@ -102,6 +102,15 @@ def load_predict(path: Path) -> PredictMode:
     return load(path).predict if is_there(path) else DEFAULT_PREDICT
 
 
+def helper_configured() -> bool:
+    """Return whether the configuration lets the helper be used, for a HOST for which nobody else reads the file."""
+    try:
+        path = config_directory() / "config.toml"
+        return not is_there(path) or load(path).mux != "off"
+    except (AddressError, ConnectError):
+        return False  # commands for other hosts say what is wrong with it
+
+
 def is_there(path: Path) -> bool:
     """Return whether the file `path` exists. Raises `AddressError` if that cannot be found out."""
     try:

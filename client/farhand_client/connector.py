@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import RemoteProtocolError
@@ -49,7 +49,7 @@ def connect(
     keepalive: float | None = KEEPALIVE_INTERVAL,
     reconnect: float | None = RECONNECT_TIMEOUT,
     watch: OutageCallback | None = None,
-    helper: bool = False,
+    helper: bool | Literal["offer"] = False,
     via: str | Sequence[str] | None = None,
     lend_terminal: LendTerminal | None = None,
     ssh: SshSource | None = None,
@@ -73,7 +73,8 @@ def connect(
     then continue. `watch` is called with an `Outage` when the connection is lost, and with None when it is back.
 
     With `helper` the connection may be one that the user's helper keeps ready, as for the `farhand` command, unless the
-    configuration says `mux = "off"`; and if it is not, the helper is started and keeps one for the next caller.
+    configuration says `mux = "off"`; and if it is not, the helper is started and keeps one for the next caller. With
+    `"offer"` it only does the latter.
 
     `ssh` is where names are looked up that `config.toml` lacks: by default the files that ssh reads.
 
@@ -123,7 +124,7 @@ def connect(
         keepalive=keepalive,
         reconnect=reconnect,
         watch=watch,
-        helper=helper,
+        helper="offer" if helper == "offer" else "borrow" if helper else "no",
         lend_terminal=lend_terminal,
     )
 

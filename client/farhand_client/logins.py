@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from .config import config_directory, home_directory, state_directory
 from .connection.attempts import Attempts
 from .connection.deadline import ConnectDeadline, connect_deadline
 from .connection.dial import DialledSession, Passage, dial_socket, dial_tls, record_host_key
-from .connection.helper_use import borrowed_login, connection_request, offer_connection
+from .connection.helper_use import borrowed_login, connection_request, offer_connection, start_helper
 from .connection.login import LoginResult, local_user, log_in
 from .connection.reconnecting import OutageCallback
 from .connection.return_ticket import ReturnTicket
@@ -39,6 +39,10 @@ ConfirmHostKey: TypeAlias = Callable[[HostKeyUnknown], Awaitable[bool]]
 """Shows a person an unknown host key and returns whether it is the right one."""
 
 
+HelperMode: TypeAlias = Literal["no", "offer", "borrow"]
+"""What is done with the helper: nothing; it is started and told of the connection; or its connection is used, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
     """What `connect` was called with, checked. `config` is the configuration directory."""
@@ -54,7 +58,7 @@ class ConnectOptions:
     keepalive: float | None = None
     reconnect: float | None = None
     watch: OutageCallback | None = None
-    helper: bool = False
+    helper: HelperMode = "no"
     lend_terminal: LendTerminal | None = None
 
     def without_asking(self) -> ConnectOptions:
@@ -73,35 +77,44 @@ async def first_login(
     address: Address, options: ConnectOptions, deadline: ConnectDeadline, passage: Passage | None
 ) -> FirstLogin:
     """Connect and log in, by `passage` if the address is reached through other hosts. Raises as `connect`."""
+    # Through other hosts nothing is lent: the helper connects to no others for a connection.
+    wanted = options.helper != "no" and passage is None and not address.family
     if address.socket is not None:
         again: LogInAgain = partial(_socket_login, address, options, passage)
         keepalive = None if passage is None else options.keepalive
-        return FirstLogin(
-            await log_in(await dial_socket(address, keepalive, deadline, passage), address, None, deadline), again
-        )
+        dialled = await dial_socket(address, keepalive, deadline, passage)
+        login = await log_in(dialled, address, None, deadline)
+        if wanted:
+            start_helper(address)
+        return FirstLogin(login, again)
     if address.ssh:
         from .connection.dial_ssh import dial_ssh
 
         dialled = await dial_ssh(address, options.keepalive, deadline, options.lend_terminal)
-        return FirstLogin(await log_in(dialled, address, None, deadline), _ssh_login_again(address, options))
-    # Through other hosts nothing is lent: the helper connects to no others for a connection.
-    wanted = options.helper and passage is None and not address.family
+        login = await log_in(dialled, address, None, deadline)
+        if wanted:
+            start_helper(address)
+        return FirstLogin(login, _ssh_login_again(address, options))
     place = helper_place() if wanted and mux_allowed(address.mux) else None
     files = options.named or address.identities
-    login = None
+    found = None
     if place is not None:
         path = options.known_hosts or (options.config and options.config / "known_hosts")
         request = connection_request(address, files, options.config, path)
-        login = await borrowed_login(place, request, address, options.keepalive, deadline)
-    borrowed = login is not None
+        if options.helper == "borrow":
+            found = await borrowed_login(place, request, address, options.keepalive, deadline)
     record, ticket = _trusted(options.known_hosts, address)
     keys = _identities(address, options, deadline)
-    if login is None:
+    if found is None:
         dial = partial(_dial, address, record, options, deadline, ticket, passage)
         login = await _first_login(dial, address, keys, deadline, options.touch)
         await ticket.renew(login.accepted)
-    if place is not None and not borrowed:
-        offer_connection(place, request, login)
+        if place is not None:
+            offer_connection(place, request, login)
+    else:
+        login = found
+    if passage is not None and options.helper != "no":
+        start_helper(address)
     again = partial(_tls_login, address, record, keys.for_reconnect(login.identity), options, ticket, passage)
     return FirstLogin(login, again)
 

@@ -11,6 +11,7 @@ from farhand_client.config import (
     ClientConfig,
     HostEntry,
     config_directory,
+    helper_configured,
     load,
     load_default_host,
     load_hosts,
@@ -186,3 +187,16 @@ def test_directories_follow_the_xdg_variables(monkeypatch: pytest.MonkeyPatch) -
     assert state_directory() == Path("/home/ann/.local/state/farhand")
     monkeypatch.delenv("XDG_CONFIG_HOME")
     assert config_directory() == Path("/home/ann/.config/farhand")
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"), [(None, True), ("", True), ('mux = "auto"', True), ('mux = "off"', False), ("mux = 1", False)]
+)
+def test_the_file_may_say_that_there_is_no_helper(
+    text: str | None, allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    if text is not None:
+        (tmp_path / "farhand").mkdir()
+        (tmp_path / "farhand/config.toml").write_text(text)
+    assert helper_configured() is allowed

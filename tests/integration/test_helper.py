@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +122,25 @@ async def test_a_command_starts_the_helper_and_the_next_ones_use_it(reachable: R
     assert (await farhand("run", reachable.host, "true", env=off)).code == 0
     assert await reachable.served() == before + 3
     assert reachable.pid() == pid
+
+
+@pytest.mark.parametrize("command", ["run", "ps"])
+async def test_a_command_for_a_socket_starts_the_helper_for_its_processes(
+    command: str, reachable: Reachable, tmp_path: Path
+) -> None:
+    place = HelperPlace(bytes(tmp_path / "farhand"), program_directory())
+    there = replace(reachable, place=place, env=reachable.env | {"XDG_RUNTIME_DIR": str(tmp_path)})
+    words = ["true"] if command == "run" else []
+    off = there.env | {"FARHAND_MUX": "off"}
+    assert (await farhand(command, there.service.host, *words, env=off)).code == 0
+    assert there.pid() is None
+    async with asyncio.timeout(TIMEOUT):
+        while there.pid() is None:
+            assert (await farhand(command, there.service.host, *words, env=there.env)).code == 0
+    report = there.report()
+    assert report is not None
+    assert report["connections"] == []
+    there.kill()
 
 
 SCRIPT = """

@@ -53,8 +53,8 @@ def open_connection(
         keepalive=keepalive,
         reconnect=reconnect,
         watch=watch,
-        # Not where somebody types: each key would take one step more.
-        helper=not options.no_mux and keepalive >= KEEPALIVE_INTERVAL,
+        # Where somebody types it lends nothing: each key would take one step more.
+        helper=not options.no_mux and (True if keepalive >= KEEPALIVE_INTERVAL else "offer"),
         lend_terminal=lend_terminal,
     )
 

@@ -118,8 +118,8 @@ class _Session:
             keepalive=keepalive,
             reconnect=ATTENDED_RECONNECT if attended else DEFAULT_RECONNECT,
             watch=self._outage,
-            # Not where somebody types: each key would take one step more.
-            helper=not attended and keepalive >= KEEPALIVE_INTERVAL,
+            # Where somebody types it lends nothing: each key would take one step more.
+            helper=True if not attended and keepalive >= KEEPALIVE_INTERVAL else "offer",
             ssh=session.source,
             lend_terminal=None if session.in_batch else lend_terminal,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from farhand_client.blocking import run_blocking
-from farhand_client.config import home_directory, state_directory
+from farhand_client.config import helper_configured, home_directory, state_directory
 from farhand_client.errors import FarhandError
 from farhand_client.mux import ask, start
-from farhand_client.mux.place import HelperPlace
+from farhand_client.mux.place import HelperPlace, helper_place, mux_allowed
 from farhand_client.mux.request import ConnectionRequest, absolute
 from farhand_client.times import MAX_SIGNING_TIME
 
@@ -82,6 +83,16 @@ def offer_connection(place: HelperPlace, request: ConnectionRequest, login: Logi
         threading.Thread(target=start.offer_or_start, args=(place, request), name="farhand helper").start()
     except RuntimeError:
         return  # no more threads: then without the helper
+
+
+def start_helper(address: Address) -> None:
+    """Start the helper in the background, if there is none, for its processes alone: for an address at which it keeps
+    no connection ready."""
+    place = helper_place() if mux_allowed(address.mux) else None
+    configured = helper_configured if address.socket is not None else lambda: True
+    if place is not None:
+        with contextlib.suppress(RuntimeError):  # no more threads: then without the helper
+            threading.Thread(target=start.start_if_none, args=(place, configured), name="farhand helper").start()
 
 
 def _usable_unasked(identity: Identity | None) -> bytes | None:

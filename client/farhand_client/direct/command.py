@@ -7,6 +7,7 @@ from functools import partial
 
 from farhand_client.directories import STATE_DIRECTORY, directory, home
 from farhand_client.errors import ConnectError
+from farhand_client.mux.place import helper_place, mux_allowed
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import LocalError, print_message, require_stdin, require_stdout
 from farhand_client.ui.unread_stdin import UNREAD, UnreadStdin
@@ -81,7 +82,8 @@ def _run(command: DirectCommand, route: Route, signals: CollectedSignals) -> int
 
     unread = UnreadStdin(None if command.stdin or not command.says_unread else UNREAD)
     deadline = DirectDeadline(command.connect_timeout, signals)
-    connected = _local(route, deadline) if route.socket is not None else _borrowed_or_made(command, route, deadline)
+    connect = _local if route.socket is not None else _borrowed_or_made
+    connected = connect(command, route, deadline)
     wire, welcome, accepted = connected.wire, connected.welcome, connected.accepted
     try:
         if command.request.get("leave_processes") and "left-processes" not in welcome.get("features", ()):
@@ -114,7 +116,7 @@ class _Connected(NamedTuple):
     borrowed: bool = False
 
 
-def _local(route: Route, deadline: DirectDeadline) -> _Connected:
+def _local(command: DirectCommand, route: Route, deadline: DirectDeadline) -> _Connected:
     from .dialling import dial_directly
     from .logging_in import log_in_directly
 
@@ -124,7 +126,20 @@ def _local(route: Route, deadline: DirectDeadline) -> _Connected:
     except BaseException:
         dialled.wire.close()
         raise
-    return _Connected(dialled.wire, answers.welcome, answers.accepted, lambda: None)
+
+    def meanwhile() -> None:
+        if command.mux and mux_allowed(None) and (place := helper_place()) is not None:
+            from farhand_client.mux.start import start_if_none
+
+            start_if_none(place, _helper_configured)
+
+    return _Connected(dialled.wire, answers.welcome, answers.accepted, meanwhile)
+
+
+def _helper_configured() -> bool:
+    from farhand_client.config import helper_configured
+
+    return helper_configured()
 
 
 def _borrowed_or_made(command: DirectCommand, route: Route, deadline: DirectDeadline) -> _Connected:

@@ -39,6 +39,9 @@ from .zygote import run_zygote
 BACKLOG: Final = 128
 """Connections that wait to be accepted; more are refused, and their commands connect by themselves."""
 
+COMMANDS_HEARD: Final = 4096
+"""Bytes that the zygote has sent which are read at once; it sends one for each command. What is left is read next."""
+
 KILL_TIMEOUT: Final = 10.0
 """Seconds for a killed helper to end: it may be writing to a disk that hangs."""
 
@@ -95,7 +98,8 @@ class _Helper:
         self._switchboard = HelperSwitchboard(_idle_time(), UnchangedFiles(_program_files()), self._leave)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave, True)
-        loop.add_reader(self._zygote, self._zygote_ended)
+        self._zygote.setblocking(False)
+        loop.add_reader(self._zygote, self._hear_zygote)
         watch = DirectoryWatch(self._place.directory, self._directory_changed)
         try:
             (connections,) = self._listeners.values()
@@ -125,9 +129,13 @@ class _Helper:
         if now or not self._switchboard.callers:
             self._stopped.set()
 
-    def _zygote_ended(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._zygote)
-        self._leave(False)
+    def _hear_zygote(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if self._zygote.recv(COMMANDS_HEARD):
+                self._switchboard.command_begun()
+            else:
+                asyncio.get_running_loop().remove_reader(self._zygote)
+                self._leave(False)
 
     def _unlink(self) -> None:
         for path, inode in self._found.items():

@@ -81,6 +81,15 @@ class HelperSwitchboard:
         if not self.callers:
             self.on_empty()
 
+    def command_begun(self) -> None:
+        """A command has begun that asks for no connection: whoever comes again need not wait for another helper."""
+        if not self._program:
+            self._leave(False)
+        elif self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+            self._check_idle()
+
     def asked(self, caller: Borrower, kind: int, payload: bytes) -> None:
         current = bool(self._program)
         if not current:

@@ -8,6 +8,7 @@ It has one thread, no event loop and no connection to a service, so that a fork 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -49,7 +50,8 @@ _LATER: Final = (
 
 
 def run_zygote(listener: socket.socket, control: socket.socket, program: bytes) -> NoReturn:
-    """Keep children waiting on `listener`, in a process that was forked for this, until `control` is closed.
+    """Keep children waiting on `listener`, in a process that was forked for this, until `control` is closed. For each
+    command that begins, a byte is sent there.
 
     `listener` is a Unix socket in blocking mode, bound but not listening: nobody connects before a child waits. The
     children are the `farhand` in the directory `program`.
@@ -128,6 +130,8 @@ class Zygote:
                     self._waiting.add(-pid)
                 else:
                     self._waiting.discard(pid)
+                    with contextlib.suppress(OSError):  # the helper hangs: it is not kept for what it does not hear
+                        self._control.send(b".", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 self._failures = 0
         elif fd == self._listener.fileno():
             connection, _ = self._listener.accept()

@@ -6,12 +6,15 @@ import os
 import signal
 import sys
 
+from farhand_client import caller
+
 from . import ask
 from .place import HelperPlace
 from .request import OFFER, ConnectionRequest, frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing takes 5 ms
+    from collections.abc import Callable
     from typing import Final
 
 MODULE: Final = "farhand_client.helper"
@@ -46,6 +49,21 @@ def offer_or_start(place: HelperPlace, request: ConnectionRequest) -> None:
             start(place, request)
     except OSError:
         return  # there is no helper then: too many processes, or no memory
+
+
+def start_if_none(place: HelperPlace, configured: Callable[[], bool]) -> None:
+    """Start the helper for its processes, without a connection, if there is none and it is `configured`."""
+    if caller.job_of_front() is not None:
+        return  # a helper serves this command
+    connection = ask.reach(place)
+    if connection is not None:
+        connection.close()
+        return
+    try:
+        if configured():
+            start(place)
+    except OSError:
+        return
 
 
 def start(place: HelperPlace, request: ConnectionRequest | None = None) -> None:

@@ -28,6 +28,7 @@ from farhand_client.mux.request import (
 )
 from farhand_protocol.features import LOST_CHANNEL
 from tests.support.client import TIMEOUT
+from tests.support.clock import virtual_time
 from tests.support.fake_service import FakeService
 
 
@@ -146,6 +147,21 @@ async def test_a_helper_that_nobody_needs_leaves(tmp_path: Path) -> None:
     async with asyncio.timeout(TIMEOUT):
         await helper.has_left.wait()
     assert helper.left == [False]
+    helper.switchboard.stop()
+
+
+@virtual_time
+async def test_commands_that_ask_for_no_connection_keep_the_helper(tmp_path: Path) -> None:
+    helper = Helper(tmp_path, idle_time=60.0)
+    for _ in range(3):
+        await asyncio.sleep(50)
+        helper.switchboard.command_begun()
+    assert helper.left == []
+    await asyncio.sleep(61)
+    assert helper.left == [False]
+    helper.program.touch()
+    helper.switchboard.command_begun()
+    assert helper.left == [False, False]
     helper.switchboard.stop()
 
 
