@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -50,6 +51,8 @@ STARTING: Final = frozenset(
     )
 )
 """Modules that start a service, a terminal program or systemd."""
+
+PASSED: Final = pytest.StashKey[bool]()
 
 FOLDERS: Final = tuple(Path(__file__).parent / name for name in ("integration", "deploy", "benchmarks"))
 """Where every test does."""
@@ -115,6 +118,17 @@ def starts_service(module: ModuleType) -> bool:
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember for `tmp_path` whether the test has passed."""
+    report = yield
+    if call.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _needs(request: pytest.FixtureRequest) -> None:
     names = [name for mark in request.node.iter_markers("needs") for name in mark.args]
@@ -138,10 +152,28 @@ def available(name: str) -> bool:
     return shutil.which(name, path=os.environ.get("PATH", "") + ":" + SYSTEM_PATH) is not None
 
 
+@pytest.fixture(scope="session")
+def new_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes empty directories. `TempPathFactory.mktemp` would read the names of all earlier ones each time: after 4,000
+    that takes 6 ms, and some tests of hypothesis make one for each example."""
+    base, numbers = tmp_path_factory.getbasetemp(), itertools.count()
+
+    def make() -> Path:
+        directory = base / f"t{next(numbers)}"
+        directory.mkdir(0o700)
+        return directory
+
+    return make
+
+
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As pytest's, but without the test's name: sockets and prompts need short paths (`inherited.MAX_TMPDIR`)."""
-    return tmp_path_factory.mktemp("t")
+def tmp_path(new_directory: Callable[[], Path], request: pytest.FixtureRequest) -> Iterator[Path]:
+    """As pytest's, but without the test's name: sockets and prompts need short paths (`inherited.MAX_TMPDIR`). It is
+    removed at once if the test passes, so that not all of them are left to the end of the session, for one process."""
+    directory = new_directory()
+    yield directory
+    if request.node.stash.get(PASSED, False):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

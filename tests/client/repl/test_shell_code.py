@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -326,8 +326,8 @@ def test_only_plain_words_are_plain(line: bytes, name: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("bash", "zsh")])
-def test_values_of_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory, shell: str) -> None:
-    with lines_of(shell, tmp_path_factory.mktemp("t")) as run:
+def test_values_of_any_bytes_are_kept(new_directory: Callable[[], Path], shell: str) -> None:
+    with lines_of(shell, new_directory()) as run:
 
         @settings(max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(st.integers(1, 255) | st.sampled_from(b"'\"\\$`\n !~\x01\x7f\xc3\xa9"), max_size=12).map(bytes))
@@ -343,8 +343,8 @@ def test_values_of_any_bytes_are_kept(tmp_path_factory: pytest.TempPathFactory, 
 
 
 @pytest.mark.needs("fish")
-def test_values_of_any_bytes_are_kept_by_fish(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with lines_of("fish", tmp_path_factory.mktemp("t")) as run:
+def test_values_of_any_bytes_are_kept_by_fish(new_directory: Callable[[], Path]) -> None:
+    with lines_of("fish", new_directory()) as run:
 
         @settings(max_examples=15, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(st.integers(1, 255) | st.sampled_from(b"'\"\\$`\n !~\x01\x7f\xc3\xa9"), max_size=12).map(bytes))

@@ -27,9 +27,9 @@ def descriptors() -> int:
     limit=st.integers(min_value=1, max_value=60),
 )
 def test_exactly_the_last_bytes_are_kept(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int, limit: int
+    new_directory: Callable[[], Path], chunks: list[bytes], size: int, limit: int
 ) -> None:
-    spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size)
+    spool = FileSpool(new_directory() / "ring", size)
     whole = b""
     for chunk in chunks:
         spool.append(chunk)
@@ -83,9 +83,9 @@ def test_a_full_disk_is_reported_once_and_the_kept_output_can_be_read(tmp_path: 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 100))
 def test_a_whole_spool_keeps_the_first_bytes_and_reports_once_that_more_followed(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], size: int
+    new_directory: Callable[[], Path], chunks: list[bytes], size: int
 ) -> None:
-    spool, failures = FileSpool(tmp_path_factory.mktemp("spool") / "whole", size, whole=True), list[str]()
+    spool, failures = FileSpool(new_directory() / "whole", size, whole=True), list[str]()
     spool.on_failure = failures.append
     for chunk in chunks:
         spool.append(chunk)

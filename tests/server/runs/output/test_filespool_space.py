@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -35,9 +36,9 @@ class LimitedSpace(SpoolDirectory):
     room=st.integers(MIN_RING, 40_000),
 )
 def test_without_more_space_a_ring_stays_as_large_as_it_is_and_loses_exactly_the_oldest_bytes(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[int], limit: int, room: int
+    new_directory: Callable[[], Path], chunks: list[int], limit: int, room: int
 ) -> None:
-    directory, failures = tmp_path_factory.mktemp("spool"), list[str]()
+    directory, failures = new_directory(), list[str]()
     space = LimitedSpace(directory, room)
     spool = FileSpool(directory / "ring", limit, space=space)
     spool.on_failure = failures.append
@@ -89,9 +90,9 @@ def test_a_file_system_that_has_no_more_space_is_the_same_and_any_other_error_is
     quota=st.integers(MIN_RING, 60_000),
 )
 def test_a_ring_that_meets_a_quota_gives_some_back_and_keeps_exactly_the_last_bytes(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[int], limit: int, quota: int
+    new_directory: Callable[[], Path], chunks: list[int], limit: int, quota: int
 ) -> None:
-    directory, failures, pwrite = tmp_path_factory.mktemp("spool"), list[str](), os.pwrite
+    directory, failures, pwrite = new_directory(), list[str](), os.pwrite
     spool = FileSpool(directory / "ring", limit)
     spool.on_failure = failures.append
     whole = b""
@@ -130,9 +131,9 @@ def test_a_recording_that_gets_no_more_space_is_reported(tmp_path: Path) -> None
     st.integers(1, 60),
 )
 def test_a_spool_with_spare_memory_continues_in_memory_when_the_disk_fails(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], until: int, size: int, spare: int
+    new_directory: Callable[[], Path], chunks: list[bytes], until: int, size: int, spare: int
 ) -> None:
-    spool = FileSpool(tmp_path_factory.mktemp("spool") / "ring", size, spare=spare)
+    spool = FileSpool(new_directory() / "ring", size, spare=spare)
     failures = list[str]()
     spool.on_failure = failures.append
     whole = b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,10 @@ async def typing(tmp_path: Path) -> Typing:
 
 @given(data=st.binary(min_size=1, max_size=200), cuts=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200))))
 def test_input_that_is_sent_again_after_an_outage_is_typed_once(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, cuts: list[tuple[int, int]]
+    new_directory: Callable[[], Path], data: bytes, cuts: list[tuple[int, int]]
 ) -> None:
     async def scenario() -> None:
-        typing = Typing(FileSpool(tmp_path_factory.mktemp("run") / "spool", 1 << 20))
+        typing = Typing(FileSpool(new_directory() / "spool", 1 << 20))
         terminal = opened(*RAW)
         typing.input.connect(terminal)
         seen = b""
