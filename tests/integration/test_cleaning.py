@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import sys
 from pathlib import Path
 
-from farhand_client import connect
+import pytest
+
+from farhand_client import TransferInterrupted, connect
 from farhand_files.events import Event, Moved
 from farhand_files.names import is_temporary
 from farhand_files.temporary import temporary_name
@@ -44,15 +45,14 @@ async def test_leftovers_of_a_service_that_was_killed_are_removed_when_they_are_
         if isinstance(event, Moved) and event.done > CHUNK:
             moving.set()
 
-    async with running_service(tmp_path) as service, connect(service.host) as client:
+    async with running_service(tmp_path) as service, connect(service.host, reconnect=None) as client:
         put = asyncio.ensure_future(client.put(tmp_path / "big", str(target), progress=progress, rate=CHUNK))
         async with asyncio.timeout(TIMEOUT):
             await moving.wait()
             [run] = await client.runs()
         service.process.send_signal(signal.SIGKILL)
         await service.process.wait()
-        put.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with pytest.raises(TransferInterrupted):
             await put
         assert run.pid is not None
         await end_of(run.pid)

@@ -37,7 +37,8 @@ class Far:
 @pytest.fixture
 async def far(tmp_path: Path) -> AsyncIterator[Far]:
     async with contextlib.AsyncExitStack() as stack:
-        service = await stack.enter_async_context(running_service(tmp_path))
+        config = "[drain]\ngrace = 0.2\n"  # for the run of a client that was killed
+        service = await stack.enter_async_context(running_service(tmp_path, config=config))
         programs = tmp_path / "bin"
         programs.mkdir()
         farhandd = programs / "farhandd"
