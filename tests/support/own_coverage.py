@@ -1,9 +1,11 @@
-"""Checks that each module is covered by its own tests: `python -m tests.support.own_coverage [pytest's options]`.
+"""Checks that each module is covered by its own tests: `python -m tests.support.own_coverage [pytest's options]`, or
+`tests/run --own-coverage`.
 
-A line that happens to run in the tests of another module proves nothing. So all unit tests run once; coverage.py
-records for each line the test modules in which it ran (a dynamic context); of each source module, only the lines that
-ran in its own tests count: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in the folder of the
-package's tests. The model is `maxi_cov.py` of websockets, which starts a process for each module instead.
+A line that happens to run in the tests of another module proves nothing. So the whole suite runs once. During the unit
+tests coverage.py records for each line the test modules in which it ran (a dynamic context); of each source module,
+only the lines that ran in its own tests count: `a/b.py` of a package is tested by `a/test_b.py` and `a/test_b_*.py` in
+the folder of the package's tests. The model is `maxi_cov.py` of websockets, which starts a process for each module
+instead.
 
 This module is also the pytest plugin that the command loads into the workers.
 """
@@ -201,19 +203,18 @@ def sources() -> Iterator[tuple[Path, list[Path]]]:
             yield source, sorted(own | {Path(name) for name in ALSO_BY.get(str(source), ())})
 
 
-def measure(arguments: list[str]) -> coverage.CoverageData:
-    """Run the tests and return the coverage data."""
+def measure(arguments: list[str]) -> tuple[int, coverage.CoverageData]:
+    """Run the tests; return pytest's exit code and the coverage data."""
     with tempfile.TemporaryDirectory(prefix="own-") as directory:
         command = [sys.executable, "-m", "pytest", "-p", "tests.support.own_coverage"]
-        options = ["--numprocesses=logical", "--maxprocesses=8", "--dist=loadgroup", *arguments, *PACKAGES.values()]
-        # Failing tests are reported by tests/run.
-        subprocess.run([*command, *options], cwd=ROOT, env=os.environ | {_DATA: directory}, check=False)
+        env = os.environ | {_DATA: directory}
+        code = subprocess.run([*command, *arguments], cwd=ROOT, env=env, check=False).returncode
         data = coverage.CoverageData(no_disk=True)
         for file in Path(directory).iterdir():
             part = coverage.CoverageData(str(file))
             part.read()
             data.update(part)
-        return data
+        return code, data
 
 
 def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tuple[int, list[int]]:
@@ -230,8 +231,9 @@ def percentage(data: coverage.CoverageData, source: Path, own: list[Path]) -> tu
 
 
 def main() -> int:
-    """Measure and print the modules below the minimum. Return 1 if one is no exception, or an exception is stale."""
-    data = measure(sys.argv[1:])
+    """Measure and print the modules below the minimum. Return 1 if one is no exception, an exception is stale, or a
+    test has failed."""
+    code, data = measure(sys.argv[1:])
     failed = 0
     for source, own in sources():
         percent, missing = percentage(data, source, own)
@@ -246,7 +248,12 @@ def main() -> int:
     print(
         f"{failed} modules are not covered by their own tests" if failed else "each module is covered by its own tests"
     )
-    return 1 if failed else 0
+    return 1 if failed or code else 0
+
+
+def is_measured(test_module: str) -> bool:
+    """Return whether a test module, relative to the root, is that of a package: the others count for no module."""
+    return any(test_module.startswith(f"{folder}/") for folder in PACKAGES.values())
 
 
 def _ranges(lines: list[int]) -> str:
@@ -269,17 +276,29 @@ class Contexts:
         )
         self._coverage.start()
         preload()  # lines that run at import count for all tests
+        self._measuring = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._coverage.switch_context(str(item.path.relative_to(ROOT)))
+        module = str(item.path.relative_to(ROOT))
+        self._measure(is_measured(module))
+        if not self._measuring:
+            return (yield)
+        self._coverage.switch_context(module)
         result = yield
         self._coverage.switch_context("")
         return result
 
     def pytest_unconfigure(self) -> None:
-        self._coverage.stop()
+        self._measure(False)
         self._coverage.save()
+
+    def _measure(self, wanted: bool) -> None:
+        if wanted and not self._measuring:
+            self._coverage.start()
+        if self._measuring and not wanted:
+            self._coverage.stop()
+        self._measuring = wanted
 
 
 # Now, before conftest.py imports a module of Farhand.

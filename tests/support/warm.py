@@ -69,7 +69,12 @@ def _starting_with(prefixes: tuple[str, ...], env: Mapping[str, str]) -> dict[st
 def _coverage() -> tuple[str, str] | None:
     """Return the directory and the context for coverage data, if `tests.support.own_coverage` runs these tests."""
     directory = os.environ.get("FARHAND_OWN_COVERAGE")
-    return None if directory is None else (directory, os.environ["PYTEST_CURRENT_TEST"].partition("::")[0])
+    if directory is None:
+        return None
+    from tests.support import own_coverage
+
+    module = os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]
+    return (directory, module) if own_coverage.is_measured(module) else None
 
 
 class WarmPopen(subprocess.Popen[bytes]):
