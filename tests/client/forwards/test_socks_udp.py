@@ -125,3 +125,23 @@ async def test_a_target_that_is_refused_is_asked_for_once_in_a_while_whatever_is
                 program.sendto(SocksDatagram("127.0.0.1", 53, b"x").encoded(), relay)
                 assert await asked(program, relay, there, b"x") == b"x"
     assert asked_for == [53]
+
+
+async def test_an_association_lasts_as_long_as_its_control_connection_whatever_that_says(tmp_path: Path) -> None:
+    workers = FakeWorkers()
+    with udp() as program, udp() as there:
+        async with (
+            forwarding_client(tmp_path, workers.behave) as client,
+            client.forward_socks(listen_host="127.0.0.1") as forward,
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", forward.port)
+            writer.write(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+            answer = await reader.readexactly(12)
+            relay = socket.inet_ntoa(answer[6:10]), int.from_bytes(answer[10:])
+            writer.write(b"nothing has a meaning here")
+            for _ in range(3):
+                assert await asked(program, relay, there, b"x") == b"x"
+            writer.close()
+            async with asyncio.timeout(20):
+                while workers.tunnels[0].reports():  # noqa: ASYNC110  # the tunnel has no event for it
+                    await asyncio.sleep(0.01)

@@ -152,6 +152,9 @@ async def test_the_numbers_are_those_of_all_connections(held: HeldForwards, begi
         "refused": 1,
     }
     assert (report["sent"], report["received"]) == (11, 202)
+    forward.watch(ForwardEvent("refused", going_on, ForwardError("refused", "Connection refused")))
+    report = held.report()[0]
+    assert (report["connections"], report["refused"]) == (3, 2), "one that was opened and then refused is one"
 
 
 async def test_the_log_names_what_goes_wrong(held: HeldForwards, beginning: Beginning, log: list[str]) -> None:
@@ -181,6 +184,7 @@ async def test_a_forward_that_fails_is_begun_again_on_the_same_port(
     beginning.refused[f"{CHOSEN_PORT}:db:80"] = ForwardError("busy", "in use")
     beginning.begun[0].watch(ForwardEvent("failed", error=ConnectionLost("the worker is gone")))
     assert held.report()[0]["error"] == "the worker is gone"
+    assert log == ["-L 0:db:80: failed: the worker is gone"]
     beginning.changed.clear()
     await until(lambda: any("still not listening: in use" in line for line in log), beginning.changed)
     beginning.refused.clear()
@@ -210,6 +214,16 @@ async def test_during_a_pause_none_listens_and_afterwards_all_do(held: HeldForwa
     await until(lambda: len(beginning.begun) == 4, beginning.changed)
     assert not any("error" in each for each in held.report())
     await held.close()
+
+
+async def test_during_a_pause_a_forward_that_had_failed_is_not_begun_again(
+    held: HeldForwards, beginning: Beginning
+) -> None:
+    await held.add([local("1:db:80")])
+    beginning.begun[0].watch(ForwardEvent("failed", error=ConnectionLost("gone")))
+    await held.pause(ConnectionLost("the login was refused"))
+    assert len(asyncio.all_tasks()) == 1
+    assert len(beginning.begun) == 1
 
 
 async def test_what_is_ended_during_a_pause_stays_ended(
