@@ -164,7 +164,8 @@ async def _with_forwards(client: Client, command: RemoteCommand) -> AsyncIterato
 
     # A message in the middle of a full-screen program helps nobody; who is refused learns it in any case.
     watch = print_refused if command.view is None else lambda spec, event: None
-    async with command.forwards.opened(client, watch, print_chosen_port) as opened:
+    listening = command.forwards.listening or print_chosen_port
+    async with command.forwards.opened(client, watch, listening) as opened:
         added = {os.fsencode(name): os.fsencode(value) for name, value in opened.variables.items()}
         options = replace(command.options, env={**command.options.env, **added})
         yield replace(command, options=options, opened=opened)

@@ -67,6 +67,8 @@ class RequestedForwards:
     specs: tuple[ForwardSpec, ...] = ()
     agent: str | None = None
     agent_is_needed: bool = True
+    listening: Callable[[Forward], None] | None = None
+    """Says where one listens, once all of them do; None: as `print_chosen_port`."""
 
     def __bool__(self) -> bool:
         return bool(self.specs) or self.agent is not None

@@ -11,13 +11,14 @@ from farhand_client.forwards.specs import ForwardFlag, ForwardSpec, parse_spec, 
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.failures import unforeseen
 from farhand_client.ui.interrupts import SignalHandler
-from farhand_client.ui.printing import print_message
-from farhand_forwards.targets import InetTarget
+from farhand_client.ui.printing import print_message, print_usage
+from farhand_forwards.targets import InetTarget, UnixTarget
 
-from .forwarding import RequestedForwards, print_chosen_port, print_refused
+from .forwarding import RequestedForwards, asks_for_any_port, print_chosen_port, print_refused
 
 if TYPE_CHECKING:
     from farhand_client.client import Client
+    from farhand_client.forwards.forward import Forward
     from farhand_client.pending import Pending
     from farhand_client.sshconfig.session import SshSession
     from farhand_client.ui.outages import OutageNotice
@@ -28,7 +29,22 @@ def ssh_forwards(session: SshSession) -> RequestedForwards:
     everywhere = session.values.get("gatewayports", "no") == "yes"
     specs = tuple(_spec(flag, text, everywhere=everywhere) for flag, text in session.forwards())
     agent = None if session.without_command else session.agent_to_forward
-    return RequestedForwards(specs, agent, agent_is_needed=False)
+    say = (lambda forward: None) if session.quiet else _print_allocated_port
+    return RequestedForwards(specs, agent, agent_is_needed=False, listening=say)
+
+
+def _print_allocated_port(forward: Forward) -> None:
+    """Say which port was chosen for `-R 0:…`, in the words of ssh, which programs look for."""
+    if not asks_for_any_port(forward.spec):
+        return
+    match forward.spec.connect:
+        case None:
+            where = "socks:0"
+        case InetTarget(host, port):
+            where = f"{host}:{port}"
+        case UnixTarget() as path:
+            where = f"{path}:-2"
+    print_usage(f"Allocated port {forward.port} for remote forward to {where}")
 
 
 def _spec(flag: ForwardFlag, text: str, *, everywhere: bool) -> ForwardSpec:
@@ -79,7 +95,8 @@ async def _act(session: SshSession, client: Client, started: Callable[[], None] 
 
         await join_stdio(client, parse_stdio(session.line.stdio_forward))
         return
-    async with ssh_forwards(session).opened(client, print_refused, print_chosen_port):
+    requested = ssh_forwards(session)
+    async with requested.opened(client, print_refused, requested.listening or print_chosen_port):
         if started is not None:
             started()
         end = ConnectionEnd(client.tunnel().connection)

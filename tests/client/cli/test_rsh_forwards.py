@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -117,3 +118,30 @@ async def test_at_a_terminal_it_is_said_and_ctrl_c_ends_the_waiting(
             pty.type(b"\x03")
             assert await process.wait() == 255
             writer.close()
+
+
+@pytest.mark.parametrize("words", [["-N"], []], ids=["-N", "command"])
+async def test_the_ports_that_were_chosen_there_are_said_as_by_ssh(service: FakeService, words: list[str]) -> None:
+    workers = FakeWorkers()
+
+    async def behave(run: FakeRun) -> None:
+        if run.request.forward is not None:
+            await workers.behave(run)
+        else:
+            run.started()
+            run.ended()
+
+    service.behave = behave
+    service.features = (FORWARDS, "left-processes")
+    env = {**os.environ, "FARHAND_SSH_CONFIG": "none"}
+    forwards = ["-R", "127.0.0.1:0:localhost:80", "-R", "127.0.0.1:0", "-R", "127.0.0.1:0:/tmp/x"]
+    command = [] if words else ["true"]
+    async with running("rsh", *words, *forwards, service.host, *command, env=env) as process:
+        assert process.stderr is not None
+        for where in (b"localhost:80", b"socks:0", b"/tmp/x:-2"):
+            said = await asyncio.wait_for(process.stderr.readline(), TIMEOUT)
+            assert re.fullmatch(rb"Allocated port \d+ for remote forward to " + where + b"\n", said)
+        if words:
+            process.terminate()
+    async with running("rsh", "-q", *forwards, service.host, "true", env=env) as process:
+        assert (await process.communicate())[1] == b""
