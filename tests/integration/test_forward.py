@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from farhand_client import connect
 from tests.support.command import farhand, json_lines, running
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.forward_targets import (
@@ -28,6 +30,7 @@ from tests.support.forward_targets import (
 )
 from tests.support.openssh import running_agent
 from tests.support.service import Service, running_service
+from tests.support.shells import new_run_id
 
 TIMEOUT = 40.0
 
@@ -216,9 +219,60 @@ async def test_a_forwarded_agent_is_used_by_the_command_alone(service: Service, 
         assert [mode.partition(" ")[0] for mode in modes] == ["600", "700"]
         assert not Path(there).exists()
         assert (await farhand("run", service.host, "ssh-add", "-l", env=env)).code == 2
+        once = ("run", "-A", "--id", new_run_id(), service.host, "true")
+        assert (await farhand(*once, env=env)).code == 0
+        again = await farhand(*once, env=env)
+        assert again.code == 255
+        assert b"With -A, each request is a different one" in again.stderr
     done = await farhand("run", "-A", service.host, "true", env=env)
     assert done.code == 255
     assert f"-A: cannot reach the ssh-agent at {path}".encode() in done.stderr
+
+
+async def test_a_side_whose_descriptors_run_out_serves_those_that_it_has_and_others_later(
+    service: Service,
+) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async def connected(port: int, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        return [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+
+    async def answered(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> bool:
+        try:
+            return await streams[0].readexactly(5) == b"hello"
+        except (OSError, EOFError):
+            return False
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    words = ["-L", f"0:127.0.0.1:{server.sockets[0].getsockname()[1]}"]
+    async with forwarding(service, *words) as (process, (port,)), connect(service.host) as client:
+        [worker] = [run.pid for run in await client.runs() if run.outcome is None]
+        assert worker is not None
+        for pid, count in ((worker, 40), (process.pid, 80)):
+            limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 10, limits[1]))  # noqa: PTH208  # only names
+            many = await connected(port, count)
+            waiting = [asyncio.ensure_future(answered(streams)) for streams in many]
+            # The worker refuses what it cannot serve; the client leaves it in the kernel's queue.
+            first = {await each for each in waiting[:5]}
+            assert first == {True}
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+            async with asyncio.timeout(TIMEOUT):
+                done = [await each for each in waiting]
+            assert sum(done) >= 5
+            assert pid == worker or all(done)
+            later = await connected(port, 3)
+            async with asyncio.timeout(TIMEOUT):
+                assert all([await answered(streams) for streams in later])
+            for _, writer in (*many, *later):
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+    server.close()
 
 
 async def kept(service: Service, *arguments: str) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import random
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ import pytest
 import farhand_client
 from farhand_client import ConnectError, HostKeyUnknown
 from tests.support.command import farhand
-from tests.support.faulty_proxy import LOGGED_IN, Fault, faulty_proxy, network_service
+from tests.support.faulty_proxy import LOGGED_IN, Fault, Kind, faulty_proxy, kill_edge, network_service, random_faults
 from tests.support.openssh import running_agent
 from tests.support.service import Service, environment
 
@@ -164,6 +166,55 @@ async def test_rsh_jumps_and_takes_the_agent_along_and_git_goes_the_same_way(net
     assert (tmp_path / "near/.git").is_dir()
     audit = (network.gate.directory / "state/farhand/audit.jsonl").read_text()
     assert (audit.count('"event":"login"'), network.middle.connections) == (3, 3)
+
+
+async def test_a_host_between_that_dies_in_the_middle_is_only_a_pause(network: Network) -> None:
+    async with (
+        farhand_client.connect("inner", reconnect=60) as client,
+        farhand_client.connect(network.gate.host) as gate,
+        client.start(["cat"], stdin=asyncio.subprocess.PIPE) as run,
+    ):
+        answers = run.stdout.lines()
+        for number in range(4):
+            assert run.stdin is not None
+            run.stdin.write(b"line %d\n" % number)
+            assert await anext(answers) == b"line %d\n" % number
+            if number % 2:
+                kill_edge(network.gate)
+            else:  # what connects from there to inner
+                [worker] = [each.pid for each in await gate.runs() if each.outcome is None]
+                assert worker is not None
+                os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_fifty_cuts_on_either_side_of_the_host_between_are_fifty_pauses(network: Network) -> None:
+    blocks = 64
+    kinds: dict[Kind, int] = {"fin": 2, "rst": 2, "edge": 1}
+    before, behind = (random_faults(seed, 40, (blocks << 20) // 25, kinds) for seed in (1, 2))
+    script = (
+        "import random, sys; r = random.Random(3); "
+        f"[sys.stdout.buffer.write(r.randbytes(1 << 20)) for _ in range({blocks})]"
+    )
+    chance, expected = random.Random(3), hashlib.sha256()
+    for _ in range(blocks):
+        expected.update(chance.randbytes(1 << 20))
+    digest = hashlib.sha256()
+    async with (
+        faulty_proxy(network.gate, iter(before)) as to_gate,
+        faulty_proxy(network.inner, iter(behind)) as to_inner,
+    ):
+        network.configure(gate=to_gate.port, inner=to_inner.port)
+        async with (
+            farhand_client.connect("inner", reconnect=120) as client,
+            client.start(["python3", "-c", script]) as run,
+        ):
+            while chunk := await run.stdout.read(1 << 20):
+                digest.update(chunk)
+            await run.wait()
+        assert digest.digest() == expected.digest()
+        assert len(to_gate.made) + len(to_inner.made) >= 50
 
 
 async def test_a_dead_host_between_is_named(network: Network) -> None:

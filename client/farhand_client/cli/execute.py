@@ -180,6 +180,9 @@ async def _unused_forwards(command: RemoteCommand) -> None:
 
 
 def _text(error: FarhandError, command: RemoteCommand) -> str:
+    agent = command.opened is not None and bool(command.opened.variables)
+    if agent and isinstance(error, RequestRefused) and error.code is ErrorCode.CONFLICT:
+        return f"{error}. With -A, each request is a different one: SSH_AUTH_SOCK names a new socket every time"
     if not isinstance(error, SpawnError):
         return str(error)
     advice = "" if command.advice is None else command.advice(error)
