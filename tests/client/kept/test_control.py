@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -122,6 +123,42 @@ async def test_the_socket_is_for_its_user_alone(place: KeptPlace, answering: Ans
     assert stat.S_IMODE(place.socket.stat().st_mode) == 0o600
 
 
+async def test_the_mask_of_new_files_stays_and_the_socket_goes_with_the_server(place: KeptPlace) -> None:
+    before = os.umask(0o027)
+    try:
+        server = ControlServer(place.socket, Answering())
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert place.socket.exists()
+    await server.close()
+    assert not place.socket.exists()
+
+
+async def test_no_more_callers_are_answered_at_once_than_the_bound(
+    place: KeptPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_CONTROL_CALLERS", 2)
+    began: asyncio.Queue[None] = asyncio.Queue()
+    go_on = asyncio.Event()
+
+    async def slow(request: ControlRequest) -> dict[str, Any]:
+        began.put_nowait(None)
+        await go_on.wait()
+        return {"slow": True}
+
+    server = ControlServer(place.socket, slow)
+    asked = [asyncio.ensure_future(raw(place, ControlRequest("list").encode())) for _ in range(3)]
+    for _ in range(2):
+        await began.get()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert began.empty()
+    go_on.set()
+    assert await asyncio.gather(*asked) == [b'{"ok": {"slow": true}}\n'] * 3
+    await server.close()
+
+
 async def test_more_callers_than_are_served_at_once_all_get_an_answer(place: KeptPlace, answering: Answering) -> None:
     idle = [await asyncio.open_unix_connection(place.socket) for _ in range(control.MAX_CONTROL_CALLERS)]
     asked = asyncio.ensure_future(asyncio.to_thread(ask, place, ControlRequest("list"), TIMEOUT))
@@ -142,6 +179,9 @@ async def test_who_is_being_answered_gets_the_answer_at_the_end(place: KeptPlace
     asked = asyncio.ensure_future(asyncio.to_thread(ask, place, ControlRequest("end"), TIMEOUT))
     await began.wait()
     closing = asyncio.ensure_future(server.close())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not closing.done()
     go_on.set()
     await closing
     assert await asked == {"slow": True}
@@ -183,6 +223,7 @@ async def test_it_answers_again_after_descriptors_had_run_out(
     place: KeptPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "CONTROL_RETRY_DELAY", 0.001)
+    monkeypatch.setattr(control, "MAX_CONTROL_CALLERS", 1)
     loop = asyncio.get_running_loop()
     real, failures = loop.sock_accept, [OSError(24, "Too many open files")] * 2
 
