@@ -216,6 +216,8 @@ class Contents:
         if frame.size < wire.CHUNK and readable and not self._in_place:
             temporary.close()
         file.release()
+        if self._options.delete:
+            temporary.let_replace(self._placing.moved, file.place)
         self.committer.put(Received(frame.number, temporary, self._in_place, frame.size, frame.blake3, frame.sha256))
 
     def _compared(self, file: ArrivingFile, content: ArrivingContent, frame: wire.FileEnd) -> None:

@@ -88,7 +88,11 @@ class Names:
 class Listings:
     """Notes what the sources have, and so what is to be deleted."""
 
-    def __init__(self, selection: Selection, spill: Spill) -> None:
+    def __init__(
+        self, selection: Selection, spill: Spill, was_moved: Callable[[bytes], bool] = lambda _: False
+    ) -> None:
+        """`was_moved` tells the names of directories that were replaced, and are noted by others."""
+        self._was_moved = was_moved
         self._selection = selection
         self._spill = spill
         self._begun: dict[int, tuple[bytes, ...]] = {}
@@ -129,11 +133,31 @@ class Listings:
             with os.scandir(fd) as entries:
                 there = ((os.fsencode(each.name), each.is_dir(follow_symlinks=False)) for each in entries)
                 for name, is_directory in surplus(path, there, names, self._selection.excludes):
-                    if names.has_spelling(name) and _is_folded(fd, name):
+                    if self._was_moved(name) or (names.has_spelling(name) and _is_folded(fd, name)):
                         continue  # it is what the sources have: its name here is spelled otherwise
                     self._spill.append((b"d" if is_directory else b"f") + b"/".join((*components, name)))
         finally:
             os.close(fd)
+
+
+def holds_excluded(selection: Selection, directories: OpenDirectories, top: tuple[bytes, ...]) -> bool:
+    """Return whether a directory or something below it is excluded, or is a temporary file. Raises OSError."""
+    if selection.excludes(b"/".join(top), True):
+        return True
+    stack = [top]
+    while stack:
+        components = stack.pop()
+        fd = directories.get(components).readable()
+        try:
+            with os.scandir(fd) as entries:
+                there = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False)) for each in entries]
+        finally:
+            os.close(fd)
+        surplus_there = list(surplus(b"/".join(components), there, (), selection.excludes))
+        if len(surplus_there) < len(there):
+            return True
+        stack += [(*components, name) for name, is_directory in surplus_there if is_directory]
+    return False
 
 
 def _memory(components: tuple[bytes, ...]) -> int:
@@ -170,15 +194,27 @@ class Deleter:
         self._removed = removed
         self._failed = failed
         self._dry_run = dry_run
+        self._now: tuple[bytes, ...] = ()
+        self._before: tuple[bytes, ...] = ()
 
     def run(self, spill: Spill) -> None:
         """Remove everything. Raises OSError if what was noted cannot be read."""
         for record in spill.forwards():
+            self._now = self._before = ()
+            if record[:1] == b"m":
+                now, _, before = record[1:].partition(b"\0")
+                self._now, self._before = tuple(now.split(b"/")), tuple(before.split(b"/"))
+                self._tree(self._now)
+                continue
             components = tuple(record[1:].split(b"/"))
             if record[:1] == b"d":
                 self._tree(components)
             else:
                 self._remove(components, False)
+
+    def _path(self, components: tuple[bytes, ...]) -> bytes:
+        """Return the path of something in the transfer: in a directory that was moved, the one that it had before."""
+        return b"/".join((*self._before, *components[len(self._now) :]))
 
     def _tree(self, top: tuple[bytes, ...]) -> None:
         """Remove a directory, what is in it first. What is excluded stays, and so do the directories above it."""
@@ -216,15 +252,15 @@ class Deleter:
                     there = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False)) for each in entries]
             finally:
                 os.close(fd)
-            names = list(surplus(b"/".join(components), there, (), self._selection.excludes))
+            names = list(surplus(self._path(components), there, (), self._selection.excludes))
             kept = len(there) - len(names)
         except OSError as error:
             kept = 1
-            self._failed(b"/".join(components), error)
+            self._failed(self._path(components), error)
         stack.append((components, iter(names), kept))
 
     def _remove(self, components: tuple[bytes, ...], is_directory: bool) -> bool:
-        path = b"/".join(components)
+        path = self._path(components)
         if not self._dry_run:
             try:
                 directory = self._directories.get(components[:-1])

@@ -24,6 +24,7 @@ from .names import folded
 from .opening import MAX_OPEN, Directory, OpenDirectories, join
 from .options import TransferOptions
 from .planning import DEVICE, SPECIAL, Existing, mode_of
+from .replacing import MovedDirectories
 from .spill import Spill
 from .temporary import Leftovers, Temporary, create, temporary_name
 from .writing import MAX_OFFSET_IN_FILE
@@ -58,6 +59,7 @@ class Placing:
         self._finals: Spill | None = None
         self._known: OrderedDict[tuple[bytes, ...], _Known] = OrderedDict()
         self._made = 0
+        self.moved: Final = MovedDirectories()
 
     def begin(self, directories: OpenDirectories, finals: Spill) -> None:
         """The destination is known. `finals` is for what is done at the end."""
@@ -208,7 +210,7 @@ class Placing:
         try:
             self._check_folding(known, name, place[-1])
             self._attributes.set_for_symlink(directory, name, entry.mtime)
-            os.rename(name, place[-1], src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+            self._replace(directory, name, place)
         except OSError:
             os.unlink(name, dir_fd=directory.fd)
             raise
@@ -233,11 +235,17 @@ class Placing:
         os.link(target[-1], name, src_dir_fd=there.fd, dst_dir_fd=directory.fd, follow_symlinks=False)
         try:
             self._check_folding(known, name, place[-1])
-            os.rename(name, place[-1], src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+            self._replace(directory, name, place)
         except OSError:
             os.unlink(name, dir_fd=directory.fd)
             raise
         return directory
+
+    def _replace(self, directory: Directory, name: bytes, place: tuple[bytes, ...]) -> None:
+        if self._options.delete:
+            self.moved.replace(directory, name, place)
+        else:
+            os.rename(name, place[-1], src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
 
     # The end
 

@@ -1,7 +1,7 @@
 """What the receiver decides for each entry, and what it deletes. No I/O: what exists comes in, and a decision goes out.
 
-An entry never replaces a directory, nor a directory anything: each of them may be a person's work. Files and symbolic
-links replace each other, because that takes one rename(2).
+Files and symbolic links replace each other. Only with `delete` they replace a directory, or a directory them: each of
+these may be a person's work.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ WANTED: Final = {
 """The field `basis` of the `Want` for each action that requests content."""
 
 
+REPLACING: Final = frozenset({Action.MAKE, *WANTED})
+"""The actions after which an entry is in its place, whatever was there."""
+
+
 class EntryDecision(NamedTuple):
     """What to do for an entry.
 
@@ -96,9 +100,9 @@ def decide(
         case wire.SYMLINK:
             if existing is not None and existing.kind == wire.SYMLINK and existing.target == entry.target:
                 return EntryDecision(Action.SKIP, attributes=existing.foreign, told=existing.foreign)
-            return _obstacle(entry, existing) or EntryDecision(Action.MAKE)
+            return _obstacle(entry, existing, options) or EntryDecision(Action.MAKE)
         case wire.HARDLINK:
-            return _obstacle(entry, existing) or EntryDecision(Action.MAKE)
+            return _obstacle(entry, existing, options) or EntryDecision(Action.MAKE)
         case _:
             return _regular(entry, existing, options, partial, delta)
 
@@ -126,7 +130,7 @@ def _regular(
         return _older(entry, existing, options, partial, delta)
     if existing is not None and existing.kind == DEVICE and options.in_place:
         return EntryDecision(Action.WANT_ALL)
-    return _obstacle(entry, existing) or EntryDecision(Action.WANT_REST if partial else Action.WANT_ALL)
+    return _obstacle(entry, existing, options) or EntryDecision(Action.WANT_REST if partial else Action.WANT_ALL)
 
 
 def _older(entry: wire.Entry, existing: Existing, options: TransferOptions, partial: int, delta: bool) -> EntryDecision:
@@ -161,9 +165,11 @@ _OBSTACLES: Final = {
 _NAMES: Final = {wire.REGULAR: "a file", wire.SYMLINK: "a symbolic link", wire.HARDLINK: "a file"}
 
 
-def _obstacle(entry: wire.Entry, existing: Existing | None) -> EntryDecision | None:
+def _obstacle(entry: wire.Entry, existing: Existing | None, options: TransferOptions) -> EntryDecision | None:
     """Return the refusal if a file or link cannot replace what exists."""
     if existing is None or existing.kind in (wire.REGULAR, wire.SYMLINK):
+        return None
+    if existing.kind == wire.DIRECTORY and options.delete and not options.in_place:
         return None
     return _refusal(_NAMES[entry.kind], existing)
 

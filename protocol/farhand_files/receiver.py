@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from . import delta, events, wire
 from .arriving import ArrivingFile, Stage
 from .contents import Contents, Sink
-from .deleting import Deleter, Listings
+from .deleting import Deleter, Listings, holds_excluded
 from .destination import Destination, DestinationUnusable, Requested
 from .durability import Durability
 from .events import Totals
@@ -29,7 +30,7 @@ from .names import BadName, check_path
 from .opening import Area, OpenDirectories
 from .options import TransferOptions
 from .placing import Placing
-from .planning import Action, EntryDecision, decide, may_delete, mode_of
+from .planning import REPLACING, Action, EntryDecision, decide, may_delete, mode_of
 from .preparing import Preparer
 from .results import Results
 from .rows import FileRows, Report
@@ -202,7 +203,7 @@ class Receiver:
         self._results.note_paths(self._spill())
         if self._options.delete:
             self._candidates = self._spill()
-            self._listings = Listings(self._selection, self._candidates)
+            self._listings = Listings(self._selection, self._candidates, self._placing.moved.has)
         if self._destination.is_directory and Unchanged.applies_to(self._options):
             note = self._listings.add if self._listings is not None else None
             self._unchanged = Unchanged(self._options, self._requested, self._directories, note)
@@ -230,6 +231,8 @@ class Receiver:
         partial = wire.CHUNK if file is not None and file.left else 0
         able = self._options.delta and delta.available()
         decision = decide(entry, existing, self._options, partial=partial, delta=able)
+        if existing is not None and existing.kind == wire.DIRECTORY and decision.action in REPLACING:
+            self._replace_directory(entry, place)
         match decision.action:
             case Action.REFUSE:
                 raise OSError(errno.EEXIST, decision.sentence)
@@ -244,6 +247,16 @@ class Receiver:
                 assert file is not None
                 file.told = decision.told
                 self._want(file, action)
+
+    def _replace_directory(self, entry: wire.Entry, place: tuple[bytes, ...]) -> None:
+        """A file or link is to replace a directory. Raises OSError: something in that is excluded, and so stays."""
+        if entry.kind == wire.DIRECTORY:
+            return
+        assert self._directories is not None
+        if self._options.excludes and holds_excluded(self._selection, self._directories, place):
+            raise OSError(errno.ENOTEMPTY, "there is a directory with something that is excluded, and so not deleted")
+        if self._options.dry_run and self._candidates is not None:
+            self._candidates.append(b"d" + b"/".join(place))
 
     def _keep(self, entry: wire.Entry, place: tuple[bytes, ...], decision: EntryDecision) -> None:
         changing = not self._options.dry_run
@@ -355,8 +368,13 @@ class Receiver:
         if not may_delete(self._options, bool(walked.complete), results.totals.failed):
             sentence = "nothing was deleted, because not everything could be transferred"
             results.trouble(self._destination.path, OSError(0, sentence))
+            for moved in self._placing.moved.all():
+                sentence = f"the directory that was here is now {os.fsdecode(moved.now[-1])}, and was not deleted"
+                results.trouble(results.shown(b"/".join(moved.before)), OSError(0, sentence))
             return
         assert self._directories is not None
+        for moved in self._placing.moved.all():
+            candidates.append(b"m" + b"/".join(moved.now) + b"\0" + b"/".join(moved.before))
         deleter = Deleter(
             self._selection,
             self._directories,

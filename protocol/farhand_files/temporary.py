@@ -22,6 +22,7 @@ from blake3 import blake3
 
 from .names import is_temporary
 from .opening import Directory, join
+from .replacing import MovedDirectories
 from .wire import CHUNK
 
 MAX_AGE: Final = 24 * 3600
@@ -43,13 +44,19 @@ _COPIED_AT_ONCE: Final = 64 << 20
 class Temporary:
     """A temporary file. Its descriptor is open for reading and writing until it is closed."""
 
-    __slots__ = ("directory", "fd", "name", "target")
+    __slots__ = ("directory", "fd", "moved", "name", "place", "target")
 
     def __init__(self, directory: Directory, name: bytes, target: bytes, fd: int) -> None:
         self.directory = directory
         self.name = name
         self.target = target
         self.fd = fd
+        self.moved: MovedDirectories | None = None
+        self.place: tuple[bytes, ...] = ()
+
+    def let_replace(self, moved: MovedDirectories, place: tuple[bytes, ...]) -> None:
+        """A directory may be replaced, which is noted in `moved`."""
+        self.moved, self.place = moved, place
 
     def close(self) -> None:
         """Close the descriptor, and so give up the lock. May be called twice."""
@@ -73,6 +80,9 @@ class Temporary:
 
     def replace_target(self) -> None:
         """Rename it to its target. Raises OSError."""
+        if self.moved is not None:
+            self.moved.replace(self.directory, self.name, self.place)
+            return
         os.rename(self.name, self.target, src_dir_fd=self.directory.fd, dst_dir_fd=self.directory.fd)
 
 

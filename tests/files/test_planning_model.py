@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from farhand_files import wire
+from farhand_files.names import is_temporary
 from farhand_files.options import TransferOptions
 from farhand_files.planning import Action, Existing, decide, may_delete, mode_of, surplus
 from farhand_files.selection import Selection
@@ -91,6 +92,7 @@ class Transfer:
         self.failed: set[bytes] = set()
         self.deleted: set[bytes] = set()
         self.changed: set[bytes] = set()
+        self.moved: set[bytes] = set()
         self.entries: dict[bytes, Node] = {}
         self.listed: dict[bytes, set[bytes]] = {}
         self.walked_all = True
@@ -100,6 +102,7 @@ class Transfer:
         if may_delete(options, self.walked_all, len(self.failed)):
             for directory, names in self.listed.items():
                 self._delete(directory, names)
+            self.deleted |= self.moved
 
     def _walk(self, directory: bytes) -> None:
         names = set()
@@ -145,7 +148,23 @@ class Transfer:
                     assert there is not None
                     self._change(path, there._replace(mode=made.mode, mtime=made.mtime))
             case _:
-                self._change(path, made)
+                if there is not None and there.kind == wire.DIRECTORY and node.kind != wire.DIRECTORY:
+                    self._replace(path)
+                if path not in self.failed:
+                    self._change(path, made)
+
+    def _replace(self, path: bytes) -> None:
+        """What was in a directory is elsewhere until it is deleted; if something is excluded, nothing is changed."""
+        inside = [path, *(each for each in self.target if each.startswith(path + b"/"))]
+        for each in inside:
+            name, is_directory = each.rpartition(b"/")[2], self.target[each].kind == wire.DIRECTORY
+            if is_temporary(name) or self.selection.excludes(each, is_directory):
+                self.failed.add(path)
+                return
+        self.moved.update(inside)
+        if not self.options.dry_run:
+            for each in inside[1:]:
+                del self.target[each]
 
     def _change(self, path: bytes, node: Node) -> None:
         self.changed.add(path)
@@ -226,7 +245,7 @@ def test_nothing_is_deleted_if_anything_was_unreadable(
     done = Transfer(source, target, options._replace(delete=True), frozenset({unreadable}))
     if not done.walked_all:
         assert done.deleted == set()
-        assert before.keys() <= target.keys()
+        assert before.keys() <= target.keys() | done.moved
 
 
 @given(trees(), trees((KEPT,)), OPTIONS)
