@@ -85,13 +85,15 @@ async def _keep_running(client: Client, results: Counter[str], stop: asyncio.Eve
 
 
 async def _kill_edge(service: Service, *, worker: bool) -> bool:
-    """Kill the edge, or a worker of it; wait until there is another. Return whether there was one to kill."""
-    try:
-        pid = workers_of(service)[0] if worker else edge_of(service)
-        os.kill(pid, signal.SIGKILL)
-    except (IndexError, OSError):
-        return False
+    """Kill the edge, or a worker of it, as soon as there is one; wait until there is another. Return whether it was
+    killed."""
     async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(IndexError, OSError):
+                pid = workers_of(service)[0] if worker else edge_of(service)
+                os.kill(pid, signal.SIGKILL)
+                break
+            await asyncio.sleep(0.02)
         while True:
             with contextlib.suppress(IndexError, OSError):
                 if edge_of(service) != pid and (workers := workers_of(service)) and pid not in workers:

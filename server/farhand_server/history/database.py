@@ -281,6 +281,12 @@ def is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
+def has_lost_lock(error: BaseException) -> bool:
+    """Return whether a connection does not get a lock that it has itself: fcntl(2) has failed to release one, which
+    SQLite does not notice. Each use of that connection would then wait for ten seconds; a new one has no locks."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_PROTOCOL
+
+
 def is_temporary(error: BaseException) -> bool:
     """Return whether an error may end without anybody changing the service: a full or read-only file system, a quota, a
     failing disk, or a lock."""

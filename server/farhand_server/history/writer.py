@@ -162,6 +162,8 @@ class HistoryWriter:
         self._fault = unusable_reason(self.file, error)
         if self.file is not None and isinstance(error, sqlite3.Error) and database.is_damage(error):
             self._replace(self.file, error)
+        elif self.file is not None and database.has_lost_lock(error):
+            self._reopen(self.file)
 
     def sentence(self, error: BaseException) -> str:
         """Return the sentence for an error of this database."""
@@ -217,6 +219,15 @@ class HistoryWriter:
         with contextlib.suppress(sqlite3.Error):  # it would fail again at the next write, which is logged
             retention.raise_horizon(self.db, retention.EVERYBODY, self.clock.wall())
             self._expire_ids()
+
+    def _reopen(self, file: Path) -> None:
+        self.db.close()
+        try:
+            self.db = database.connect(file)
+        except (OSError, sqlite3.Error, HistoryError) as error:
+            self.db, self.file = database.connect(None), None
+            self._log.error("history is kept only in memory until the service ends", reason=str(error))
+        self._note_files()
 
     def _succeeded(self) -> None:
         self.changes_since_checkpoint += len(self._batch)

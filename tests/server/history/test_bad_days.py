@@ -7,7 +7,9 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -342,3 +344,36 @@ def test_only_the_last_three_damaged_files_are_kept(directory: HistoryDirectory)
         directory.close(directory.open())
     kept = sorted(file.name for file in directory.state.glob("*corrupt*"))
     assert kept == [f"history.db.corrupt-{number}" for number in (3, 4, 5)]
+
+
+class LockedConnection(sqlite3.Connection):
+    """A connection that may get no lock any more, as after a failure of fcntl(2)."""
+
+    locked = False
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if self.locked:
+            error = sqlite3.OperationalError("locking protocol")
+            error.sqlite_errorcode = sqlite3.SQLITE_PROTOCOL
+            raise error
+        return super().execute(sql, *parameters)
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_connection_that_gets_no_lock_is_replaced_so_that_the_service_waits_for_it_only_once(
+    directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch, reading: bool
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=LockedConnection))
+    history = directory.open()
+    before = directory.run(history, uuid4(1))
+    locked = directory.connection(history)
+    assert isinstance(locked, LockedConnection)
+    locked.locked = True
+    if reading:
+        with pytest.raises(HistoryError, match="locking protocol"):
+            history.find(uuid4(2))
+    else:
+        assert not start(history, uuid4(2))
+    assert start(history, uuid4(3))
+    assert isinstance(history.look_up(before, "ada"), KnownRun)
+    assert history.fault is None
