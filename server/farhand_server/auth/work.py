@@ -1,7 +1,8 @@
-"""The work of logins, on a thread of its own: in turn by source, and for no more than a share of the time.
+"""The work of logins, in a thread: in turn by source, one step at a time, and for no more than a share of the time.
 
 Without this, a hundred attempts a second would cost the core's loop a tenth of each second, and everybody else with it.
-Python's threads share one lock, so it is not enough that the work is done elsewhere.
+Python's threads share one lock, so it is not enough that the work is done elsewhere. A step that waits, for a name
+service that does not answer, keeps its thread, and the others go on in another.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ LOOP_COST: Final = 0.0015
 """Seconds that an attempt costs the core's loop besides its steps: to decode it, to find its files, to log it. They
 count, too."""
 
+STEP_TIME: Final = 0.5
+"""Seconds after which a step counts as hanging: most take less than two milliseconds, and the next must not wait."""
+
+MAX_HANGING: Final = 12
+"""Steps of unknown sources that may hang at once, each in a thread of its own, with 50 KiB. Beyond this, such sources
+wait until one of them ends: anybody may ask for the names that hang."""
+
+KNOWN_HANGING: Final = 4
+"""How many more may hang when somebody logs in from a known source."""
+
 KNOWN_SOURCES: Final = 16_384
 """Sources from which somebody has logged in that are remembered, in 3 MiB. Their attempts wait in a queue of their
 own."""
@@ -44,6 +55,17 @@ class _WaitingStep(NamedTuple):
     """Seconds to count in addition to those that the step takes."""
 
 
+class _RunningStep:
+    """A step in a thread, which may turn out to hang."""
+
+    def __init__(self, waiting: _WaitingStep, thread: _Thread) -> None:
+        self.done = waiting.done
+        self.cost = waiting.cost
+        self.thread = thread
+        self.hangs = False
+        self.timer: asyncio.TimerHandle | None = None
+
+
 class LoginWork:
     """Runs the steps of login attempts, one at a time.
 
@@ -55,8 +77,10 @@ class LoginWork:
         self._known_waiting, self._others_waiting = _StepQueue(), _StepQueue()
         self._turns = deque((self._known_waiting, self._others_waiting))
         self._known: dict[Hashable, None] = {}
-        self._thread: _Thread | None = None
+        self._idle: list[_Thread] = []
         self._busy = False
+        """Whether a step runs that does not hang."""
+        self._hanging = 0
         self._timer: asyncio.TimerHandle | None = None
         self._paid_until = 0.0
         """When, by the loop's clock, the work done so far would be done if it only had its share."""
@@ -85,32 +109,50 @@ class LoginWork:
 
     def _start(self) -> None:
         """Start the next step, if it is time for it."""
-        if self._busy or self._timer is not None or not any(self._turns):
+        if self._busy or self._timer is not None or (chosen := self._next_queue()) is None:
             return
         loop = asyncio.get_running_loop()
         wait = self._paid_until - LOGIN_BURST / LOGIN_SHARE - loop.time()
         if wait > 0:
             self._timer = loop.call_later(wait, self._waited)
             return
-        first = self._turns[0] or self._turns[1]
-        if first is self._turns[0]:
+        if chosen is self._turns[0]:
             self._turns.rotate()
-        step, done, cost = first.next()
+        waiting = chosen.next()
         self._busy = True
-        if self._thread is None:
-            self._thread = _Thread(loop)
-        self._thread.run(step, functools.partial(self._finished, done, cost))
+        running = _RunningStep(waiting, self._idle.pop() if self._idle else _Thread(loop))
+        running.timer = loop.call_later(STEP_TIME, self._overdue, running)
+        running.thread.run(waiting.step, functools.partial(self._finished, running))
+
+    def _next_queue(self) -> _StepQueue | None:
+        """Return the queue whose turn it is, None if nothing may start."""
+        most = {self._others_waiting: MAX_HANGING, self._known_waiting: MAX_HANGING + KNOWN_HANGING}
+        return next((each for each in self._turns if each and self._hanging < most[each]), None)
+
+    def _overdue(self, running: _RunningStep) -> None:
+        """Let the next step start, because this one hangs."""
+        running.hangs = True
+        self._hanging += 1
+        self._busy = False
+        self._start()
 
     def _waited(self) -> None:
         self._timer = None
         self._start()
 
-    def _finished(
-        self, done: asyncio.Future[Any], cost: float, result: Any, error: BaseException | None, seconds: float
-    ) -> None:
-        self._busy = False
-        now = asyncio.get_running_loop().time()
-        self._paid_until = max(self._paid_until, now) + (cost + seconds) / LOGIN_SHARE
+    def _finished(self, running: _RunningStep, result: Any, error: BaseException | None, seconds: float) -> None:
+        assert running.timer is not None
+        running.timer.cancel()
+        if running.hangs:
+            self._hanging -= 1
+        else:
+            self._busy = False
+        if self._idle:
+            running.thread.end()
+        else:
+            self._idle.append(running.thread)
+        done, now = running.done, asyncio.get_running_loop().time()
+        self._paid_until = max(self._paid_until, now) + (running.cost + seconds) / LOGIN_SHARE
         if not done.done():
             if error is None:
                 done.set_result(result)
@@ -153,17 +195,21 @@ class _Thread:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._queue: queue.SimpleQueue[tuple[Step, Callable[[Any, BaseException | None, float], None]]]
+        self._queue: queue.SimpleQueue[tuple[Step, Callable[[Any, BaseException | None, float], None]] | None]
         self._queue = queue.SimpleQueue()
         threading.Thread(target=self._work, name="logins", daemon=True).start()
 
     def run(self, step: Step, finished: Callable[[Any, BaseException | None, float], None]) -> None:
         self._queue.put((step, finished))
 
+    def end(self) -> None:
+        """End once everything is done."""
+        self._queue.put(None)
+
     def _work(self) -> None:
         block_all_signals()
-        while True:
-            step, finished = self._queue.get()
+        while (given := self._queue.get()) is not None:
+            step, finished = given
             result, error = None, None
             began = time.thread_time()
             try:
@@ -173,4 +219,4 @@ class _Thread:
             seconds = time.thread_time() - began
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(finished, result, error, seconds)
-            del step, finished, result, error
+            del given, step, finished, result, error

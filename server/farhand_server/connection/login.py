@@ -29,7 +29,7 @@ from ..sources import source_of
 from ..tickets import TicketKey
 
 if TYPE_CHECKING:  # importing it loads the cryptography, which a service for local clients does not need
-    from ..auth.login import Authenticator, LoginRefusal
+    from ..auth.login import Authenticator, LoginRefusal, Offload
     from ..auth.work import LoginWork
 
 SERVER_SOFTWARE: Final = f"farhandd/{__version__}"
@@ -185,18 +185,27 @@ class LoginExchange:
     async def _verify(self, message: m.Login) -> None:
         """Verify one login proof, and answer. The cause of a refusal is only logged, and not sent to the client."""
         try:
-            judged = await self._authenticate(message.public_key, message.signature)
+            offload = self._session.context.login_work.of(self._source)
+            judged = await self._authenticate(message.public_key, message.signature, offload)
+            found = await self._look_up(judged, offload) if isinstance(judged, Principal) else None
             self._verifying = None
             if not self._session.connection.closed:  # the client may have violated the protocol meanwhile
-                self._answer_proof(judged)
+                self._answer_proof(judged, found)
         except Exception as error:  # noqa: BLE001  # a bug ends this connection with an error; other connections continue
             self._session.log.error("login failed because of an internal error", error=error)
             self._session.end(ErrorCode.INTERNAL, "the service failed to verify a login; its log says why")
         self._session.flush_soon()
 
-    def _answer_proof(self, judged: Principal | LoginRefusal) -> None:
+    async def _look_up(self, principal: Principal, offload: Offload[Caller]) -> Caller | OSError:
+        """Look up the account elsewhere than on the loop, because a name service may not answer."""
+        try:
+            return await offload(lambda: Caller.of(principal, self._peer))
+        except OSError as error:
+            return error
+
+    def _answer_proof(self, judged: Principal | LoginRefusal, found: Caller | OSError | None) -> None:
         if isinstance(judged, Principal):
-            self._accept(judged)
+            self._accept(judged, found)
             return
         if judged.fault is not None:
             self._report = _report_nothing  # the client's source is not charged for what is wrong here
@@ -212,7 +221,9 @@ class LoginExchange:
         sentence = f"no key offered is authorized for this user; a connection may offer {tried} (login.attempts)"
         self._session.end(ErrorCode.LOGIN_FAILED, sentence)
 
-    async def _authenticate(self, public_key: bytes, signature: bytes) -> Principal | LoginRefusal:
+    async def _authenticate(
+        self, public_key: bytes, signature: bytes, offload: Offload[object]
+    ) -> Principal | LoginRefusal:
         from ..auth.login import LoginProof
 
         session, hello = self._session, self._hello
@@ -228,12 +239,9 @@ class LoginExchange:
         )
         authenticator = session.context.authenticator
         assert authenticator is not None  # only clients of an edge get here, and an edge has a host key
-        work = session.context.login_work
-        judged = await authenticator.authenticate(
-            proof, address=self._address, now=time.time(), offload=work.of(self._source)
-        )
+        judged = await authenticator.authenticate(proof, address=self._address, now=time.time(), offload=offload)
         if isinstance(judged, Principal):
-            work.logged_in(self._source)
+            session.context.login_work.logged_in(self._source)
             return judged
         session.log.warning(
             "login refused", user=proof.user, key=judged.fingerprint, cause=judged.cause, detail=judged.detail
@@ -252,12 +260,15 @@ class LoginExchange:
         )
         return judged
 
-    def _accept(self, principal: Principal) -> None:
+    def _accept(self, principal: Principal, found: Caller | OSError | None = None) -> None:
+        """Let the client in. `found` is what was found about its account, if that was looked up already."""
         session = self._session
         self._cancel_deadline()
         self._report(True)  # the edge must not penalise a client whose key is authorized
         try:
-            caller = Caller.of(principal, self._peer)
+            if isinstance(found, OSError):
+                raise found
+            caller = found or Caller.of(principal, self._peer)
             session.context.shares.bounds.add(principal.uid, principal.user, caller.subject.groups)
             if self._local is None:  # a local client was counted when it was accepted
                 session.context.shares.check_connection(principal.uid, principal.user, session.context.config)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 import pytest
 
 from farhand_server.auth import work as module
-from farhand_server.auth.work import LOGIN_BURST, LOGIN_SHARE, LOOP_COST, LoginWork
+from farhand_server.auth.work import KNOWN_HANGING, LOGIN_BURST, LOGIN_SHARE, LOOP_COST, MAX_HANGING, LoginWork
 
 TIMEOUT = 20.0
 
@@ -106,3 +106,31 @@ async def test_a_step_that_hangs_does_not_hold_the_loop() -> None:
     assert not hanging.done()  # type: ignore[attr-defined]  # it is a future
     held.set()
     await hanging
+
+
+async def test_steps_that_hang_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STEP_TIME", 0.01)
+    work, held, hung = LoginWork(), threading.Event(), list[str]()
+    work.logged_in("known")
+
+    def hang(source: str) -> Awaitable[bool]:
+        def step() -> bool:
+            hung.append(source)
+            return held.wait()
+
+        return asyncio.ensure_future(work.of(source)(step))
+
+    async with asyncio.timeout(TIMEOUT):
+        hanging = [hang("a") for _ in range(MAX_HANGING - 1)]
+        assert await work.of("b")(lambda: 7) == 7
+        hanging.append(hang("a"))
+        while len(hung) < MAX_HANGING:  # noqa: ASYNC110  # threads tell no loop
+            await asyncio.sleep(0.01)
+        stranger = asyncio.ensure_future(work.of("b")(lambda: 8))
+        for _ in range(3):
+            assert await work.of("known")(lambda: 9) == 9
+        assert not stranger.done(), "too many steps of unknown sources hang"
+        hanging += [hang("known") for _ in range(KNOWN_HANGING)]
+        held.set()
+        assert await stranger == 8
+        assert await asyncio.gather(*hanging) == [True] * len(hanging)
