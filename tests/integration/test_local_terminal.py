@@ -185,3 +185,15 @@ class TestUnderAShell:
         await pty.shows(b"second\r\nsecond\r\n")
         pty.type(b"\x04")
         await pty.shows(b"% ")
+
+    async def test_control_c_ends_one_command_of_a_loop_as_it_does_with_ssh(
+        self, shell: Shell, core: Service, pty: Pty
+    ) -> None:
+        """ssh exits with 255, and is not ended by SIGINT either: the shell decides by that, and goes on."""
+        command = run(core, "echo be''gun; exec sleep 100").replace("run -t", "run")
+        pty.type(f"for one in 1 2; do {command}; echo co''de $?; done; echo o''ver\r".encode())
+        for _ in range(2):
+            await pty.shows(b"begun\r\n")
+            pty.type(b"\x03")
+            await pty.shows(b"code 130\r\n")
+        await pty.shows(b"over\r\n")

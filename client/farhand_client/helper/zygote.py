@@ -39,12 +39,14 @@ _NOT_SERVED: Final = ("farhand_client.repl", "farhand_client.helper", "farhand_c
 """Modules that no child needs, by the beginnings of their names."""
 
 _LATER: Final = (
+    "concurrent.futures.thread",
     "cryptography.hazmat.primitives.asymmetric.ed25519",
     "cryptography.hazmat.primitives.serialization.ssh",
     "encodings.idna",
     "pwd",
     "resource",
     "ssl",
+    "uvloop",
 )
 """What the client imports only when it needs it; a child would each time."""
 
