@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Sequence
 from typing import Any, Final
@@ -75,6 +74,7 @@ class DatagramListener:
     def _readable(self, sock: socket.socket) -> None:
         now = self._loop.time()
         number = sock.fileno()
+        before: Any = None
         for _ in range(DATAGRAM_BATCH):
             try:
                 data, address = sock.recvfrom(MAX_RECEIVED_DATAGRAM)
@@ -82,13 +82,19 @@ class DatagramListener:
                 return
             except OSError:
                 continue  # a peer that is gone (ICMP)
-            known = self._peers.pop((number, address), None)
-            if known is None or (known.peer.done.done() and now - known.began >= REFUSED_PEER_DELAY):
-                known = self._add(sock, address)
-            known.active = now
-            self._peers[number, address] = known
+            if address != before:
+                before, known = address, self._known(sock, (number, address), now)
             if not known.peer.came(data):
                 self.dropped += 1
+
+    def _known(self, sock: socket.socket, key: tuple[int, Any], now: float) -> _Known:
+        """Return a peer that is active now, a new one if need be."""
+        known = self._peers.pop(key, None)
+        if known is None or (known.peer.done.done() and now - known.began >= REFUSED_PEER_DELAY):
+            known = self._add(sock, key[1])
+        known.active = now
+        self._peers[key] = known
+        return known
 
     def _add(self, sock: socket.socket, address: Any) -> _Known:
         if len(self._peers) >= MAX_PEERS:
@@ -105,8 +111,10 @@ class DatagramListener:
         if known is not None:
             known.active = self._loop.time()
             self._peers[key] = known
-            with contextlib.suppress(OSError):  # dropped, as the network would
+            try:  # noqa: SIM105  # `suppress` costs a microsecond, for each datagram
                 sock.sendto(data, address)
+            except OSError:
+                pass  # dropped, as the network would
 
     def _expire(self) -> None:
         """Forget who was idle for too long, and wait for the next one."""

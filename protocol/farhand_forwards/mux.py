@@ -177,7 +177,7 @@ class Mux:
         if size > MAX_DATAGRAM:
             raise ValueError(f"a datagram of {size} bytes; the maximum is {MAX_DATAGRAM}")
         state = self._flows.get(flow)
-        if state is None or self.credit(flow) < size + DATAGRAM_COST or self.flooded:
+        if state is None or not state.may_send or state.credit < size + DATAGRAM_COST or self.flooded:
             self.dropped += 1
             return False
         if not state.datagrams:
