@@ -20,6 +20,7 @@ import sys
 from typing import Final, NoReturn
 
 import farhand_client
+import farhand_files
 import farhand_protocol
 
 from .child import CHILD_PID, run_child
@@ -79,7 +80,7 @@ def _reset_process() -> None:
 def load_everything() -> None:
     """Import what any served command needs, and leave it out of garbage collection."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as the program does
-    for package in (farhand_client, farhand_protocol):
+    for package in (farhand_client, farhand_files, farhand_protocol):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.startswith(_NOT_SERVED):
                 importlib.import_module(module.name)

@@ -154,3 +154,10 @@ def test_a_child_imports_nothing_when_a_command_comes(command: str, tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", _IMPORTED, *arguments], capture_output=True, text=True, timeout=60)
     assert "there is no socket" in done.stderr
     assert done.stderr.splitlines()[-1] == ""
+
+
+def test_a_child_has_loaded_what_transfers_files() -> None:
+    check = "import farhand_files.receiver, farhand_files.sender, uvloop"
+    script = _IMPORTED.partition("from farhand_client import cli")[0] + check + "\nprint(*sys.modules.keys() - loaded)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ""
