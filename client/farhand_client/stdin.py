@@ -60,6 +60,10 @@ class InputStream:
         self._sent_of_first = 0  # bytes of the first unsent chunk that were sent
         self._unacknowledged: deque[bytes | memoryview] = deque()
         self._acknowledged = offset
+        self._in_flight = 0
+        self.max_in_flight: int | None = None
+        """Bytes that may be sent and not read by the program yet; None: as many as the service's credit allows. Less is
+        lost if the program is killed, but on a slow connection it also sends less in a second."""
         self._closing = False
         self._end_sent = False
         self._over = False
@@ -145,7 +149,9 @@ class InputStream:
         """Send as much as credit allows."""
         while self._unsent and not self._over:
             room = self._channel.room()
-            if not room:
+            if self.max_in_flight is not None:
+                room = min(room, self.max_in_flight - self._in_flight)
+            if room <= 0:
                 return
             chunk = self._unsent[0]
             part: bytes | memoryview
@@ -155,6 +161,7 @@ class InputStream:
                 part = chunk
             self._channel.send(part)
             self._unacknowledged.append(part)
+            self._in_flight += len(part)
             self._sent_of_first += len(part)
             self._unsent_size -= len(part)
             if self._sent_of_first == len(chunk):
@@ -172,6 +179,7 @@ class InputStream:
             read = min(count, len(chunk))
             count -= read
             self._acknowledged += read
+            self._in_flight -= read
             if read == len(chunk):
                 self._unacknowledged.popleft()
             else:
@@ -185,6 +193,7 @@ class InputStream:
         self._unsent.extendleft(reversed(self._unacknowledged))
         self._unsent_size += sum(map(len, self._unacknowledged))
         self._unacknowledged.clear()
+        self._in_flight = 0
         self._end_sent = False
 
     def finish(self, error: Exception | None) -> None:

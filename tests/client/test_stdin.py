@@ -49,6 +49,25 @@ async def test_drain_waits_for_a_slow_program(tmp_path: Path) -> None:
         await draining
 
 
+async def test_no_more_than_the_limit_is_under_way(tmp_path: Path) -> None:
+    async with (
+        client_of(tmp_path, stoppable, takes_stdin=False) as (client, service),
+        client.start(["cat"], stdin=PIPE) as run,
+    ):
+        assert run.stdin is not None
+        run.stdin.max_in_flight = MiB
+        run.stdin.write(bytes(3 * MiB))
+        draining = asyncio.ensure_future(run.stdin.drain())
+        for received in (1, 2, 3):
+            while len(service.runs[0].stdin) < received * MiB:
+                await client.ping()
+            await client.ping()
+            assert len(service.runs[0].stdin) == received * MiB
+            service.runs[0].client.connection.acknowledge(1, "stdin", MiB)
+            service.runs[0].client.flush()
+        await draining
+
+
 async def test_writing_to_an_ended_run_is_a_broken_pipe(tmp_path: Path) -> None:
     async def behave(run: FakeRun) -> None:
         run.started()

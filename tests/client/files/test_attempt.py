@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from farhand_client import ConnectionLost, Lost, RequestRefused, Signaled, SpawnError, SpawnFailed, TimedOut
-from farhand_client.files.attempt import AttemptFailed, AttemptLost, Moving, attempt, transfer_request
+from farhand_client.files.attempt import AttemptFailed, AttemptLost, Moving, attempt, limit_in_flight, transfer_request
 from farhand_client.files.handshake import OptionsRefused
+from farhand_client.stdin import InputStream
 from farhand_files import wire
 from farhand_files.events import Event, Totals
 from farhand_files.options import TransferOptions
@@ -60,6 +61,28 @@ async def test_the_request_says_what_is_read_or_written(tmp_path: Path) -> None:
     assert (request.stdin, request.on_disconnect, request.argv) == (True, "kill", None)
     written = transfer_request(OPTIONS).transfer
     assert written == m.TransferRequest(access="write", paths=(b"there",))
+
+
+class PingedConnection:
+    """A connection whose round trip takes some seconds; None: it is lost."""
+
+    def __init__(self, round_trip: float | None) -> None:
+        self.round_trip = round_trip
+
+    async def ping(self) -> float:
+        """Answer at once."""
+        if self.round_trip is None:
+            raise ConnectionLost("cut")
+        return self.round_trip
+
+
+@pytest.mark.parametrize(("round_trip", "limit"), [(0.001, wire.CHUNK), (0.1, None), (None, None)])
+async def test_only_where_the_service_is_near_one_chunk_is_in_flight(
+    round_trip: float | None, limit: int | None
+) -> None:
+    stdin = InputStream(cast(Any, None))
+    await limit_in_flight(cast(Any, PingedConnection(round_trip)), stdin)
+    assert stdin.max_in_flight == limit
 
 
 async def test_both_directions_flow_at_once_without_a_deadlock(tmp_path: Path) -> None:
