@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -19,10 +20,11 @@ from .client import Client
 from .connection.address import Address
 from .connection.reconnecting import ReconnectingConnection
 from .errors import ConnectError, FarhandError
-from .logins import ConnectOptions, first_login
+from .logins import ConnectOptions, LogInAgain, first_login
 
 if TYPE_CHECKING:
     from .connection.deadline import ConnectDeadline
+    from .connection.login import LoginResult
 
 _Key: TypeAlias = "tuple[Address, Path | None, Path | None]"
 
@@ -39,7 +41,16 @@ class _Opened(NamedTuple):
     connection: ReconnectingConnection
 
 
-async def _open(address: Address, options: ConnectOptions, deadline: ConnectDeadline) -> _Opened:
+class OpenedLogin(NamedTuple):
+    """A login, and how to make the next one. `release` is called once no further connection is wanted."""
+
+    login: LoginResult
+    again: LogInAgain
+    release: Callable[[], Awaitable[None]] | None
+
+
+async def open_login(address: Address, options: ConnectOptions, deadline: ConnectDeadline) -> OpenedLogin:
+    """Connect and log in, through the hosts on the way if there are any. Raises as `connect`."""
     passage = HopPassage(address, options) if address.via else None
     try:
         if passage is not None:
@@ -54,9 +65,13 @@ async def _open(address: Address, options: ConnectOptions, deadline: ConnectDead
         if passage is not None:
             await passage.release()
         raise
+    return OpenedLogin(login, again, None if passage is None else passage.release)
+
+
+async def _open(address: Address, options: ConnectOptions, deadline: ConnectDeadline) -> _Opened:
+    login, again, release = await open_login(address, options, deadline)
     connection = ReconnectingConnection(login, again, options.reconnect, options.watch)
-    if passage is not None:
-        connection.after_close = passage.release
+    connection.after_close = release
     return _Opened(Client(connection, login), connection)
 
 

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "signal": "send a signal to a run",
     "kill": "stop runs: TERM, wait, then KILL",
     "repl": "type commands that another machine's shell runs",
+    "web": "show hosts and their runs in a browser, which connects with your keys",
     "ping": "measure round-trip times and show who answers",
     "status": "ask a service how it is",
     "trust": "record a service's host key",

@@ -215,3 +215,10 @@ _LIMITS: Final[dict[str, Callable[[str], int | float]]] = {
     "file-size": size,
     "output": size,
 }
+
+
+def web_port(text: str) -> int:
+    """Return a TCP port, 0 for any that is free."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; it must be 0 to 65535")
+    return int(text)

@@ -1,0 +1,192 @@
+// @ts-check
+/** The form that starts a run: a program with its arguments as they are, or a line for the shell. */
+
+import { h } from "../dom.js";
+import { t } from "../text/text.js";
+import { Attachment } from "../wire/attachment.js";
+import { commandLine, parseTime, runRequest } from "../wire/runs.js";
+import { newRunId, printable } from "../wire/values.js";
+
+/** @typedef {import("../wire/runs.js").RunForm} RunForm */
+
+export class RunFormView {
+  /** @param {import("../app.js").Context} context */
+  constructor({ host, go, query }) {
+    this._host = host;
+    this._go = go;
+    /** @type {Attachment | null} */
+    this._starting = null;
+    this._arguments = h("div", { class: "arguments" });
+    this._shell = h("textarea", { rows: 3, spellcheck: "false", "aria-label": t("shell-line"), on: { input: () => this._changed() } });
+    this._asShell = h("input", { type: "checkbox", on: { change: () => this._switch() } });
+    this._directory = h("input", { placeholder: t("directory-hint"), spellcheck: "false", list: "directories", on: { input: () => this._changed() } });
+    this._environment = h("textarea", { placeholder: t("environment-hint"), spellcheck: "false", on: { input: () => this._changed() } });
+    this._timeout = h("input", { placeholder: t("timeout-hint"), on: { input: () => this._changed() } });
+    this._terminal = h("input", { type: "checkbox", on: { change: () => this._changed() } });
+    this._wrong = h("p", { class: "wrong", role: "alert" });
+    this._line = h("pre", { tabindex: 0 });
+    this._list = h(
+      "fieldset",
+      {},
+      h("legend", {}, t("as-list")),
+      this._arguments,
+      h("button", { type: "button", on: { click: () => this._add("", true) } }, t("add-argument")),
+    );
+    this._text = h("fieldset", { hidden: true }, h("legend", {}, t("shell-line")), this._shell);
+    const copy = h("button", { type: "button", on: { click: () => this._copy(copy) } }, t("copy"));
+    this.element = h(
+      "section",
+      { "aria-label": t("new-run") },
+      h(
+        "form",
+        { class: "run-form", on: { submit: (/** @type {Event} */ event) => this._submit(event) } },
+        h("a", { href: go.url(host.name) }, `← ${t("back")}`),
+        h("h2", {}, t("new-run")),
+        h("label", { class: "check" }, this._asShell, t("as-shell")),
+        this._list,
+        this._text,
+        h("div", { class: "pair" }, h("label", {}, t("directory"), this._directory), h("label", {}, t("timeout"), this._timeout)),
+        h("label", {}, t("environment"), this._environment),
+        h("label", { class: "check" }, this._terminal, t("use-terminal")),
+        this._wrong,
+        h("div", { class: "buttons" }, h("button", { class: "primary", type: "submit" }, t("start"))),
+        h("fieldset", {}, h("legend", {}, t("as-command")), this._line, h("div", { class: "buttons" }, copy)),
+      ),
+    );
+    this._fill(query);
+  }
+
+  close() {
+    this._starting?.leave();
+  }
+
+  /** Take what the URL says, so that a form can be shared. @param {URLSearchParams} query */
+  _fill(query) {
+    for (const word of query.getAll("arg")) this._add(word);
+    const shell = query.get("shell");
+    if (shell !== null) {
+      this._shell.value = shell;
+      this._asShell.checked = true;
+    } else if (!query.has("arg")) {
+      this._add("");
+    }
+    this._directory.value = query.get("cwd") ?? "";
+    this._environment.value = query.getAll("env").join("\n");
+    this._timeout.value = query.get("timeout") ?? "";
+    this._terminal.checked = query.has("terminal");
+    this._switch();
+  }
+
+  /**
+   * @param {string} value
+   * @param {boolean} [focus]
+   */
+  _add(value, focus = false) {
+    const input = h("input", { spellcheck: "false", autocapitalize: "off", autocomplete: "off", on: { input: () => this._changed() } });
+    input.value = value;
+    const remove = h(
+      "button",
+      {
+        type: "button",
+        on: {
+          click: () => {
+            row.remove();
+            this._number();
+            this._changed();
+          },
+        },
+      },
+      "✕",
+    );
+    const row = h("div", { class: "argument" }, input, remove);
+    this._arguments.append(row);
+    this._number();
+    this._changed();
+    if (focus) input.focus();
+  }
+
+  _number() {
+    [...this._arguments.children].forEach((row, number) => {
+      const label = number === 0 ? t("program") : t("argument", { number });
+      row.querySelector("input")?.setAttribute("aria-label", label);
+      row.querySelector("input")?.setAttribute("placeholder", label);
+      row.querySelector("button")?.setAttribute("aria-label", t("remove-argument", { number }));
+    });
+  }
+
+  _switch() {
+    this._list.hidden = this._asShell.checked;
+    this._text.hidden = !this._asShell.checked;
+    if (this._arguments.childElementCount === 0) this._add("");
+    this._changed();
+  }
+
+  /** @returns {RunForm | string} what is wrong, as a sentence */
+  _form() {
+    const argv = [...this._arguments.querySelectorAll("input")].map((input) => input.value);
+    const shell = this._asShell.checked ? this._shell.value : null;
+    if (shell === null ? (argv[0] ?? "") === "" : shell.trim() === "") return t("no-program");
+    /** @type {[string, string][]} */
+    const environment = [];
+    for (const line of this._environment.value.split("\n").filter((text) => text.trim() !== "")) {
+      const at = line.indexOf("=");
+      if (at < 1) return t("wrong-environment", { text: printable(line) });
+      environment.push([line.slice(0, at), line.slice(at + 1)]);
+    }
+    const timeout = this._timeout.value.trim() === "" ? null : parseTime(this._timeout.value);
+    if (timeout === null && this._timeout.value.trim() !== "") return t("wrong-time", { text: printable(this._timeout.value) });
+    return {
+      argv,
+      shell,
+      directory: this._directory.value,
+      environment,
+      timeout,
+      terminal: this._terminal.checked,
+    };
+  }
+
+  _changed() {
+    const form = this._form();
+    this._line.textContent = typeof form === "string" ? "" : commandLine(this._host.name, form);
+    this._wrong.textContent = "";
+  }
+
+  /** @param {HTMLButtonElement} button */
+  async _copy(button) {
+    await navigator.clipboard.writeText(this._line.textContent ?? "");
+    button.textContent = t("copied");
+  }
+
+  /** @param {Event} event */
+  _submit(event) {
+    event.preventDefault();
+    const form = this._form();
+    if (typeof form === "string") {
+      this._wrong.textContent = form;
+      return;
+    }
+    if (this._starting !== null) return;
+    const id = newRunId();
+    const place = form.terminal ? [this._host.name, "runs", id, "terminal"] : [this._host.name, "runs", id];
+    // The run is started here and shown by its own page, which attaches to it: the same id is the same run.
+    this._starting = new Attachment(this._host, id, { run: runRequest(id, form, { columns: 80, rows: 24 }) }, {
+      data: () => {},
+      message: (message) => {
+        if (message.type === "started" || (message.type === "ended" && message.outcome.status !== "spawn_failed")) {
+          this._go.to(...place);
+        } else if (message.type === "ended") {
+          this._starting = null;
+          this._wrong.textContent = printable(message.outcome.message);
+        } else if (message.type === "error") {
+          this._starting = null;
+          this._wrong.textContent = printable(message.message);
+        }
+      },
+      failed: (why) => {
+        this._starting = null;
+        this._wrong.textContent = printable(why.message);
+      },
+    });
+    this._starting.begin();
+  }
+}
