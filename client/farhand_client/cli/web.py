@@ -14,6 +14,7 @@ from farhand_client.config import config_directory
 from farhand_client.errors import ConnectError, FarhandError
 from farhand_client.ui.exitcodes import EXIT_FAILURE, error_exit_code
 from farhand_client.ui.printing import flush_output, print_message, print_output
+from farhand_client.web.access import DEFAULT_IDLE_TIME, WebAccess
 
 from .default_host import default_host
 from .options import add_connection_options, add_host, command_parser
@@ -22,9 +23,6 @@ from .values import positive_duration, web_port
 if TYPE_CHECKING:
     from farhand_client.logins import ConnectOptions
     from farhand_client.web.server import WebServer
-
-DEFAULT_IDLE_TIME: Final = 12 * 3600.0
-"""Seconds; the same as in `farhand_client.web.access`, which the parser need not import."""
 
 _DESCRIPTION: Final = """\
 Show hosts and their runs in a browser: a page on this machine, which connects with your keys.
@@ -36,7 +34,7 @@ Show hosts and their runs in a browser: a page on this machine, which connects w
 """
 
 _EPILOG: Final = """\
-The page has the hosts of config.toml, and HOST. The printed link works once, within ten minutes, in one browser; press
+The page has the hosts of config.toml, and HOST. The printed URL works once, within ten minutes, in one browser; press
 Enter for another one. Only this machine can reach the page. Runs go on when it is closed, as they do for every client.
 
 Exit code: 128+N after signal N, such as 130 after Ctrl-C; 255 if the port or HOST cannot be used; 2 for wrong usage.
@@ -53,7 +51,6 @@ def web_command(arguments: Sequence[str]) -> int:
 
 async def _web(options: argparse.Namespace) -> int:
     from farhand_client.ui.interrupts import SignalHandler
-    from farhand_client.web.access import WebAccess
     from farhand_client.web.answers import WebPlace
     from farhand_client.web.hosts import web_hosts
     from farhand_client.web.server import web_server
@@ -88,30 +85,30 @@ async def _web(options: argparse.Namespace) -> int:
 
 
 def _show(web: WebServer, options: argparse.Namespace) -> None:
-    """Print the link, or open it; and another one each time Enter is pressed."""
-    link = web.new_link()
-    print_output(link)
+    """Print the URL, or open it; and another one each time Enter is pressed."""
+    url = web.new_invitation()
+    print_output(url)
     flush_output()
     if options.open:
-        _open(link)
+        _open(url)
     if os.isatty(0) and os.isatty(1):
 
         def pressed() -> None:
             if not os.read(0, 4096):
                 loop.remove_reader(0)
             else:
-                print_output(web.new_link())
+                print_output(web.new_invitation())
                 flush_output()
 
         loop = asyncio.get_running_loop()
         loop.add_reader(0, pressed)
 
 
-def _open(link: str) -> None:
+def _open(url: str) -> None:
     import webbrowser
 
-    if not webbrowser.open(link):
-        print_message("no browser could be started; open the link in one")
+    if not webbrowser.open(url):
+        print_message("no browser could be started; open the URL in one")
 
 
 def _listener(port: int) -> socket.socket:
@@ -148,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("web", "[HOST]", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("--port", metavar="PORT", type=web_port, default=0, help="listen on this port (default: one that is free)")
-    add("--open", action="store_true", help="open the link in the browser that BROWSER or the desktop names")
+    add("--open", action="store_true", help="open the URL in the browser that BROWSER or the desktop names")
     add(
         "--idle-timeout",
         metavar="TIME",

@@ -1,4 +1,4 @@
-"""Who may use the page: whoever opens a link that works once gets a cookie, and with it a session.
+"""Who may use the page: whoever opens a URL that works once, an invitation, gets a cookie, and with it a session.
 
 Has no clock of its own: the time, in seconds, comes in as an argument.
 """
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Final
 
 SECRET_SIZE: Final = 32
-"""Random bytes in a link and in a cookie: nobody guesses 256 bits, so attempts need not be counted."""
+"""Random bytes in an invitation and in a cookie: nobody guesses 256 bits, so attempts need not be counted."""
 
-LINK_TIME: Final = 600.0
-"""Seconds for which a link may be opened. What a browser or a shell has recorded of it is worth nothing afterwards."""
+INVITATION_TIME: Final = 600.0
+"""Seconds for which an invitation may be opened. What a browser has recorded of it is then worth nothing."""
 
 DEFAULT_IDLE_TIME: Final = 12 * 3600.0
 """Seconds without any use after which a session ends: a working day, and not the night after it."""
 
-MAX_LINKS: Final = 16
-"""Links that nobody has opened yet; of more the oldest is forgotten. A person makes one for each browser."""
+MAX_INVITATIONS: Final = 16
+"""Invitations that nobody has opened yet; of more the oldest is forgotten. A person makes one for each browser."""
 
 MAX_SESSIONS: Final = 64
 """Sessions at once: browsers and private windows of one user. Of more the one used least recently ends."""
@@ -49,25 +49,25 @@ class BrowserSession:
 
 
 class WebAccess:
-    """The links and sessions of one page. `idle_time` is in seconds."""
+    """The invitations and sessions of one page. `idle_time` is in seconds."""
 
     def __init__(self, idle_time: float = DEFAULT_IDLE_TIME) -> None:
         self.idle_time: Final = idle_time
-        self._links: dict[str, float] = {}
+        self._invitations: dict[str, float] = {}
         self._sessions: dict[str, BrowserSession] = {}
 
-    def new_link(self, now: float) -> str:
-        """Return the secret of another link."""
-        while len(self._links) >= MAX_LINKS:
-            del self._links[next(iter(self._links))]
+    def new_invitation(self, now: float) -> str:
+        """Return the secret of another invitation."""
+        while len(self._invitations) >= MAX_INVITATIONS:
+            del self._invitations[next(iter(self._invitations))]
         secret = secrets.token_urlsafe(SECRET_SIZE)
-        self._links[secret] = now + LINK_TIME
+        self._invitations[secret] = now + INVITATION_TIME
         return secret
 
-    def open_link(self, secret: str, now: float) -> str | None:
-        """Return the cookie of a new session; None if there is no such link, or no more."""
+    def accept_invitation(self, secret: str, now: float) -> str | None:
+        """Return the cookie of a new session; None if there is no such invitation, or no more."""
         # A look-up by a 256-bit secret: how long it takes tells nothing that helps to find one.
-        if self._links.pop(secret, now) <= now:
+        if self._invitations.pop(secret, now) <= now:
             return None
         while len(self._sessions) >= MAX_SESSIONS:
             oldest = min(self._sessions, key=lambda cookie: self._sessions[cookie].used_at)
@@ -96,8 +96,8 @@ class WebAccess:
         return min((session.used_at + self.idle_time for session in self._sessions.values()), default=None)
 
     def end_all(self) -> None:
-        """End all sessions and forget all links."""
-        self._links.clear()
+        """End all sessions and forget all invitations."""
+        self._invitations.clear()
         for session in self._sessions.values():
             session.end()
         self._sessions.clear()

@@ -1,4 +1,4 @@
-"""What an HTTP request gets: a file of the page, a session for a link, a WebSocket, or a refusal.
+"""What an HTTP request gets: a file of the page, a session for an invitation, a WebSocket, or a refusal.
 
 Pure: the headers come in, the answer goes out. Whoever can reach the port is not trusted: other users of this machine,
 and every page that a browser shows, also one whose name its owner has pointed at 127.0.0.1 (DNS rebinding).
@@ -18,14 +18,14 @@ from .pages import SAFETY_HEADERS, page_files
 COOKIE: Final = "farhand"
 """Name of the cookie; the port is added, since cookies do not tell ports apart (RFC 6265, section 8.5)."""
 
-LINK_PATH: Final = "/open"
-"""Where a link leads: `/open?link=SECRET`."""
+INVITATION_PATH: Final = "/open"
+"""Where an invitation leads: `/open?invitation=SECRET`."""
 
 _CLOSED: Final = """\
 <!doctype html><html lang="en"><meta charset="utf-8"><title>Farhand</title>
 <link rel="stylesheet" href="/style/page.css"><body class="closed"><main><h1>Farhand</h1>
-<p>This page needs a link. <code>farhand web</code> prints one when it starts; each works once, for ten minutes.</p>
-<p>此页面需要链接。<code>farhand web</code> 启动时会显示一个；每个链接只能使用一次，十分钟内有效。</p>
+<p><code>farhand web</code> prints the address of this page; each works once, within ten minutes.</p>
+<p><code>farhand web</code> 会显示此页面的地址；每个地址只能使用一次，十分钟内有效。</p>
 </main></body></html>
 """
 
@@ -74,7 +74,7 @@ def answer(
     if origin is not None and origin != place.origin_of(host):
         return _refusal(HTTPStatus.FORBIDDEN, "pages of other origins have no access")
     url = urlsplit(target)
-    if url.path == LINK_PATH:
+    if url.path == INVITATION_PATH:
         return _opened(place, access, url.query, now)
     session = access.session(_cookie(place, headers.get("cookie", "")), now)
     if headers.get("upgrade", "").lower() == "websocket":
@@ -100,8 +100,8 @@ def answer(
 
 
 def _opened(place: WebPlace, access: WebAccess, query: str, now: float) -> WebAnswer:
-    secrets = parse_qs(query, max_num_fields=4).get("link", [])
-    cookie = access.open_link(secrets[0], now) if len(secrets) == 1 else None
+    secrets = parse_qs(query, max_num_fields=4).get("invitation", [])
+    cookie = access.accept_invitation(secrets[0], now) if len(secrets) == 1 else None
     if cookie is None:
         return _with(HTTPStatus.UNAUTHORIZED, "text/html; charset=utf-8", _CLOSED.encode())
     secure = "; Secure" if place.scheme == "https" else ""

@@ -25,7 +25,7 @@ from farhand_protocol.transport import WRITE_HIGH, WRITE_LOW
 READ_SIZE: Final = 64 * KiB
 """Bytes read from the service at once: one full data frame."""
 
-MAX_UNSENT: Final = 256 * KiB
+MAX_UNSENT_TO_PAGE: Final = 256 * KiB
 """Bytes that wait until the page takes them; then nothing more is read from the service. Four full frames: what
 arrives while one message is on its way."""
 
@@ -91,7 +91,7 @@ class ServiceStream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._unsent.append(bytes(self._buffer[:nbytes]))
         self._size += nbytes
-        if self._size >= MAX_UNSENT and not self._paused and self._transport is not None:
+        if self._size >= MAX_UNSENT_TO_PAGE and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._arrived.set()

@@ -25,14 +25,14 @@ from farhand_protocol.frames import Kind, encode_frame
 from farhand_protocol.limits import MiB
 
 from .access import WebAccess
-from .answers import OpenSocket, WebPlace, answer
+from .answers import INVITATION_PATH, OpenSocket, WebPlace, answer
 from .hosts import WebHost
-from .relay import MAX_UNSENT, NoHello, check_hello, copy_both_ways
+from .relay import MAX_UNSENT_TO_PAGE, NoHello, check_hello, copy_both_ways
 
 SUBPROTOCOL: Final = Subprotocol("farhand.1")
 """What the page and this process speak (RFC 6455, section 1.9)."""
 
-MAX_MESSAGE: Final = 1 * MiB
+MAX_PAGE_MESSAGE: Final = 1 * MiB
 """Bytes of one message of a page, which cuts what is larger into such pieces."""
 
 MAX_SOCKETS: Final = 128
@@ -61,10 +61,10 @@ class WebServer:
         self._sockets = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def new_link(self) -> str:
-        """Return the URL of another link, which works once."""
-        secret = self._access.new_link(time.monotonic())
-        return f"{self._place.origin_of(self._place.first)}/open?link={secret}"
+    def new_invitation(self) -> str:
+        """Return another URL of the page, which works once."""
+        secret = self._access.new_invitation(time.monotonic())
+        return f"{self._place.origin_of(self._place.first)}{INVITATION_PATH}?invitation={secret}"
 
     def stop(self) -> None:
         """End all sessions, and with them all WebSockets."""
@@ -173,8 +173,8 @@ async def web_server(
         process_request=web.process_request,
         subprotocols=[SUBPROTOCOL],
         compression=None,  # loopback is faster than any compression
-        max_size=MAX_MESSAGE,
-        write_limit=MAX_UNSENT,
+        max_size=MAX_PAGE_MESSAGE,
+        write_limit=MAX_UNSENT_TO_PAGE,
         open_timeout=OPEN_TIMEOUT,
         server_header=None,
     )
