@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -17,6 +17,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from farhand_client.connection.login import LoginResult
+from farhand_client.errors import ConnectionLost
 from farhand_protocol import messages as m
 from farhand_protocol.frames import FRAME_HEADER, Kind, encode_frame
 from farhand_protocol.limits import FRAME_HEADER_SIZE, KiB
@@ -32,6 +33,9 @@ arrives while one message is on its way."""
 MAX_HELLO: Final = 16 * KiB
 """Bytes of the page's first message, as for a service before login."""
 
+
+MAX_LOGINS: Final = 4
+"""Logins for one page until its connection can be taken over."""
 
 _BY_ITSELF: Final = (b'{"type":"ping"', b'{"type":"pong"', b'{"type":"credit"')
 """How messages begin that a page sends without anybody at it."""
@@ -130,13 +134,33 @@ def introduction(login: LoginResult) -> bytes:
     return b"".join(encode_frame(Kind.MESSAGE, 0, m.encode(message)) for message in (welcome, accepted))
 
 
-async def copy_both_ways(page: ServerConnection, login: LoginResult, used: Callable[[], None]) -> None:
+async def log_in_for_page(log_in: Callable[[], Awaitable[LoginResult]]) -> tuple[ServiceStream, LoginResult]:
+    """Log in and take over the connection. Raises as `connect`.
+
+    A service may say more than the login's end at once, such as that it shuts down; nobody may miss that, so there is
+    another login then.
+    """
+    for left in reversed(range(MAX_LOGINS)):
+        login = await log_in()
+        stream = ServiceStream()
+        try:
+            stream.take(login.session.hand_over(stream))
+        except ConnectionLost:
+            await login.session.close()
+            if not left:
+                raise
+        else:
+            return stream, login
+    raise AssertionError("unreachable")
+
+
+async def copy_both_ways(
+    page: ServerConnection, stream: ServiceStream, login: LoginResult, used: Callable[[], None]
+) -> None:
     """Copy until the page or the service ends the connection, and close that to the service. `used` is called when the
     page sends what somebody has typed or clicked, and not for what it sends by itself."""
-    stream = ServiceStream()
-    session = login.session
+    carrier = login.session.carrier
     try:
-        stream.take(session.hand_over(stream))
         upward = asyncio.ensure_future(_upward(page, stream, used))
         downward = asyncio.ensure_future(_downward(page, stream, introduction(login)))
         try:
@@ -147,9 +171,9 @@ async def copy_both_ways(page: ServerConnection, login: LoginResult, used: Calla
             await asyncio.wait([upward, downward])
     finally:
         stream.close()
-        if session.carrier is not None:
-            session.carrier.end()
-            await session.carrier.ended()
+        if carrier is not None:
+            carrier.end()
+            await carrier.ended()
 
 
 async def _upward(page: ServerConnection, stream: ServiceStream, used: Callable[[], None]) -> None:

@@ -27,7 +27,7 @@ from farhand_protocol.limits import MiB
 from .access import WebAccess
 from .answers import INVITATION_PATH, OpenSocket, WebPlace, answer
 from .hosts import WebHost
-from .relay import MAX_UNSENT_TO_PAGE, NoHello, check_hello, copy_both_ways
+from .relay import MAX_UNSENT_TO_PAGE, NoHello, check_hello, copy_both_ways, log_in_for_page
 
 SUBPROTOCOL: Final = Subprotocol("farhand.1")
 """What the page and this process speak (RFC 6455, section 1.9)."""
@@ -136,7 +136,7 @@ async def _connect(page: ServerConnection, host: WebHost, opened: OpenSocket) ->
     try:
         async with asyncio.timeout(OPEN_TIMEOUT):
             check_hello(await page.recv())
-        login = await host.log_in()
+        stream, login = await log_in_for_page(host.log_in)
     except (NoHello, TimeoutError) as error:
         await page.close(1002, f"the first message is no hello: {error}")
     except ConnectionClosed:
@@ -146,7 +146,7 @@ async def _connect(page: ServerConnection, host: WebHost, opened: OpenSocket) ->
         await page.send(encode_frame(Kind.MESSAGE, 0, m.encode(refusal)))
         await page.close(CLOSE_SERVICE, "there is no connection to the service")
     else:
-        await copy_both_ways(page, login, opened.session.used)
+        await copy_both_ways(page, stream, login, opened.session.used)
         await page.close(CLOSE_SERVICE, "the connection to the service is lost")
 
 

@@ -86,7 +86,8 @@ async def test_runs_of_other_clients_appear_by_themselves(web: WebPage, web_serv
 
 async def test_what_a_program_writes_is_shown_as_text_with_its_colours(web: WebPage) -> None:
     page = await start(
-        web, r"printf '<b id=x>\033[31mred\033[0m\033[1;44mblue\033[0m\n\033]0;title\007\033[2Jlast\rend\n\342\200\256rtl\n'"
+        web,
+        r"printf '<b id=x>\033[31mred\033[0m\033[1;44mblue\033[0m\n\033]0;t\007\033[2Jlast\rend\n\342\200\256rtl\n'",
     )
     rows = page.locator(".output-view .row")
     await expect(rows.first).to_have_text("<b id=x>redblue")
