@@ -70,7 +70,7 @@ class TestFiles:
         assert status(get(access, target)) in (401, 404)
         assert status(get(access, target, {"cookie": f"{cookie_name(PLACE)}=guessed"})) in (401, 404)
 
-    def test_whoever_has_no_cookie_is_told_how_to_get_one(self, access: WebAccess) -> None:
+    def test_a_browser_without_a_cookie_is_told_how_to_get_one(self, access: WebAccess) -> None:
         found = get(access, "/")
         assert isinstance(found, WebAnswer)
         assert b"farhand web" in found.content

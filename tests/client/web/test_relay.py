@@ -111,7 +111,7 @@ class TestStream:
         stream.close()
         service.close()
 
-    async def test_whoever_waits_for_room_is_released_by_the_end(self) -> None:
+    async def test_a_writer_that_waits_for_room_is_released_by_the_end(self) -> None:
         stream, service = await joined()
         writing = asyncio.ensure_future(_write_much(stream))
         await asyncio.wait([writing], timeout=0.1)
