@@ -44,10 +44,6 @@ LEFT_OUT: Final = {
 TIMEOUT: Final = 30.0
 """Seconds after which a run that has no outcome counts as one that never gets one."""
 
-KNOWN: Final = {"fcntl"}
-"""Calls of which it is known that their failure is not handled well, so that the short form proves the others: SQLite
-tries for ten seconds to lock a file whose lock it could not release, and the service waits for it."""
-
 CONNECT: Final = 6.0
 """Seconds after which the client gives up a connection that the service has accepted and cannot serve."""
 
@@ -76,7 +72,7 @@ async def measure(setting: Setting) -> Sequence[Figure]:
         for call, count in sorted(calls.items())
         for error in ERRORS
         for when in range(1, min(count, setting.size(12, 30)) + 1)
-        if call not in LEFT_OUT and (setting.nightly or call not in KNOWN)
+        if call not in LEFT_OUT
     ]
     chosen = setting.chance.sample(cases, min(most, len(cases)))
     waiting = iter(chosen)
