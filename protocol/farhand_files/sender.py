@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Final
 
 from blake3 import blake3
@@ -31,7 +32,7 @@ from .pending import ABORTED, SENDING, SENT, PendingFile
 from .rate import ContentRate
 from .reading import SMALL, Changed, Content, Part, read_small
 from .rows import Report, RowEvents
-from .sources import SourceDirectory
+from .sources import SourceDirectory, source_of
 from .steps import Pipe, Piped, Readable, ReadableRows, WalkStep
 from .stream import ByteStream, FrameWriter
 from .walk import Walk
@@ -77,7 +78,7 @@ class Sender:
         self._flushed = 0.0
         self._failed = 0
         pipes = any(isinstance(source, Pipe) for source in sources)
-        self._answers = Answers(stream, options, report, pipes=pipes, source_of=self._walk.source_of)
+        self._answers = Answers(stream, options, report, pipes=pipes, source_of=partial(source_of, self._walk.names))
         self._rate = ContentRate(options.rate, time.monotonic, self._answers.cancelled.wait) if options.rate else None
 
     def cancel(self) -> None:

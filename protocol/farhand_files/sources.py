@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from .opening import Area, Directory, OpenDirectories
+from .opening import Area, Directory, OpenDirectories, join
 
 MAX_TREES: Final = 4
 """Sources whose directories stay open, up to `opening.MAX_OPEN` below each: the one that is walked, that of the file
@@ -89,3 +90,14 @@ class SourceDirectory(NamedTuple):
         """
         directory = self.tree.get(self.components)
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory.fd)
+
+
+def source_of(names: Mapping[bytes, bytes], path: bytes) -> bytes:
+    """Return where the entry with this path is, as the user would write it. `names` are the sources by the paths of
+    their own entries. Empty where more than one source could have it, and for a pipe."""
+    if b"" in names:
+        source = names[b""] if len(names) == 1 else b""
+        return join(source, path) if source else b""
+    top, slash, below = path.partition(b"/")
+    source = names.get(top, b"")
+    return source + slash + below if source else b""

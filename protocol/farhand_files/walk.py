@@ -64,7 +64,7 @@ class Walk:
     """Finds the entries of sources. `batches` yields them; the other attributes are what it has found so far.
 
     `entries` are numbered from 0, `size` is the sum of the known sizes of regular files, `complete` is whether
-    everything could be read.
+    everything could be read. `names` are the paths of the sources' own entries, and the sources: see `source_of`.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Walk:
         self._scans = 0
         self._delete = options.delete
         self._in_range = options.in_range
-        self._names: dict[bytes, bytes] = {}
+        self.names: dict[bytes, bytes] = {}
         self._pseudo: frozenset[int] | None = None
         self._found: list[WalkStep] = []
 
@@ -104,16 +104,6 @@ class Walk:
                 yield self._take()
                 if visit is not None:
                     yield from self._tree(visit)
-
-    def source_of(self, path: bytes) -> bytes:
-        """Return where on this side the entry with this path is, as the user would write it; empty where more than one
-        source could have it, and for a pipe. May be called in any thread."""
-        if b"" in self._names:
-            source = self._names[b""] if len(self._names) == 1 else b""
-            return join(source, path) if source else b""
-        top, slash, below = path.partition(b"/")
-        source = self._names.get(top, b"")
-        return source + slash + below if source else b""
 
     def close(self) -> None:
         """Close the directories of the sources: no file is read any more."""
@@ -161,7 +151,7 @@ class Walk:
         if self._delete and self._meets_another(path):
             self._add_failure(errno.EINVAL, source, _MEETS)
             return None
-        self._names[path] = b"" if path in self._names else source
+        self.names[path] = b"" if path in self.names else source
         xattrs = self._xattrs_of(b"/proc/self/fd/%d" % directory.fd, source, follow=True) if self._xattrs else b""
         entry = self._entry(wire.DIRECTORY, os.fstat(directory.fd), path, xattrs=xattrs)
         self._found.append(entry)
@@ -183,16 +173,16 @@ class Walk:
             self._add_failure(errno.ESTALE, source, "this was replaced while it was being opened")
         elif self._delete and self._meets_another(name):
             self._add_failure(errno.EINVAL, source, _MEETS)
-        elif name in self._names:
+        elif name in self.names:
             self._add_failure(errno.EEXIST, source, "another source has the same name")
         else:
-            self._names[name] = source
+            self.names[name] = source
             place = SourceDirectory(self._trees.add(directory.path, directory), (), directory.path)
             self._add_file(place, name, real, status, directory.fd)
 
     def _meets_another(self, path: bytes) -> bool:
         """Return whether another source goes to the same directory: what one of them lacks the other may have."""
-        return path in self._names or b"" in self._names or (not path and bool(self._names))
+        return path in self.names or b"" in self.names or (not path and bool(self.names))
 
     def _tree(self, top: Visit) -> Generator[list[WalkStep], None, None]:
         stack = [top]

@@ -10,7 +10,7 @@ import pytest
 
 from farhand_files.opening import MAX_OPEN, Area
 from farhand_files.options import TransferOptions
-from farhand_files.sources import MAX_TREES, SourceDirectory, SourceTree, SourceTrees
+from farhand_files.sources import MAX_TREES, SourceDirectory, SourceTree, SourceTrees, source_of
 from farhand_files.steps import Readable
 from farhand_files.walk import Walk
 
@@ -119,3 +119,12 @@ def test_a_directory_that_stays_open_is_the_same_wherever_it_goes(tmp_path: Path
     source.mkdir()
 
     assert os.path.samestat(os.fstat(tree.get(()).fd), (tmp_path / "moved").stat())
+
+
+def test_the_source_of_an_entry_is_named_as_it_was_given() -> None:
+    assert source_of({b"src": b"/top/src"}, b"src/d/g") == b"/top/src/d/g"
+    assert source_of({b"": b"/top/src/"}, b"d/g") == b"/top/src/d/g"
+    assert source_of({b"src": b"a/src", b"second": b"second"}, b"second") == b"second"
+    assert source_of({b"": b"src/", b"second": b"second"}, b"second") == b"", "both may have it"
+    assert source_of({b"src": b""}, b"src/a") == b"", "two sources have this name"
+    assert source_of({b"second": b"second"}, b"other") == b""

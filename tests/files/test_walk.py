@@ -275,17 +275,6 @@ def test_files_that_are_too_large_or_too_old_are_left_out(top: bytes) -> None:
     assert b"src/link" in found.paths
 
 
-def test_the_source_of_an_entry_is_named_as_it_was_given(top: bytes, tmp_path: Path) -> None:
-    (tmp_path / "second").touch()
-    second = os.fsencode(tmp_path / "second")
-    assert Walked(top).walk.source_of(b"src/d/g") == top + b"/d/g"
-    assert Walked(top + b"/").walk.source_of(b"d/g") == top + b"/d/g"
-    assert Walked(top, second).walk.source_of(b"second") == second
-    assert Walked(top + b"/", second).walk.source_of(b"second") == b"", "both may have it"
-    assert Walked(top, top).walk.source_of(b"src/a") == b""
-    assert Walked(second).walk.source_of(b"other") == b""
-
-
 def test_large_directories_are_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "BATCH", 4)
     top = tmp_path / "s"
