@@ -19,6 +19,8 @@ import socket
 import sys
 from typing import Final, NoReturn
 
+from pydantic import BaseModel
+
 import farhand_client
 import farhand_files
 import farhand_protocol
@@ -86,8 +88,17 @@ def load_everything() -> None:
                 importlib.import_module(module.name)
     for name in _LATER:
         importlib.import_module(name)
+    _build_models(BaseModel)
     gc.collect()
     gc.freeze()
+
+
+def _build_models(model: type[BaseModel]) -> None:
+    """Build our models, which otherwise are built when they are first used: in each child, and a third of its work."""
+    for each in model.__subclasses__():
+        _build_models(each)
+        if each.__module__.startswith("farhand_") and not each.__pydantic_complete__:
+            each.model_rebuild()
 
 
 class Zygote:

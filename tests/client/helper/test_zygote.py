@@ -161,3 +161,14 @@ def test_a_child_has_loaded_what_transfers_files() -> None:
     script = _IMPORTED.partition("from farhand_client import cli")[0] + check + "\nprint(*sys.modules.keys() - loaded)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_models_of_messages_are_built_before_any_child_is_forked() -> None:
+    script = (
+        "from farhand_client.helper.zygote import load_everything\n"
+        "from farhand_protocol.messages.codec import AnyMessage\n"
+        "load_everything()\n"
+        "print(all(model.__pydantic_complete__ for model in AnyMessage.__args__))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    assert done.stdout == b"True\n"
