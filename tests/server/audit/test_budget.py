@@ -80,7 +80,7 @@ def test_a_user_who_comes_late_finds_room() -> None:
 
 
 @pytest.mark.parametrize("user", ["root", pwd.getpwuid(os.geteuid()).pw_name, "eve"])
-def test_connections_through_a_tunnel_are_limited_whoever_it_belongs_to(user: str) -> None:
+def test_connections_through_a_tunnel_are_limited_for_root_too(user: str) -> None:
     budget = AuditBudget(CAPACITY, DAY)
     written = write(budget, event("flow", user), 10_000)
     assert written <= CAPACITY / 8 + SIZE
