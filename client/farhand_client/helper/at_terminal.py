@@ -13,7 +13,7 @@ from typing import Final
 from farhand_client import caller
 from farhand_client.errors import FarhandError
 
-from .handover import NO_STOPS, NOT_STOPPED, OWN_STOPS, STOP
+from .handover import NO_STOPS, NOT_STOPPED, OWN_STOPS, STOP_JOB
 
 _AT_A_TERMINAL: Final = frozenset({"attach", "replay", "shell"})
 """Commands that use the user's terminal if there is one."""
@@ -37,7 +37,7 @@ class ToldJob(caller.FrontJob):
         if number is not None:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._token)  # that it was continued before
-            self._tell(STOP + bytes([number]))
+            self._tell(STOP_JOB + bytes([number]))
         ready = select.poll()
         ready.register(self._token, select.POLLIN)
         ready.poll()

@@ -49,7 +49,7 @@
 
 /* What a child says: it waits for the message; it has begun; it does not serve this command; SIGTSTP is for it from now
  * on, or no longer; stop this job by the signal that follows; exit with the code that follows, or die of the signal. */
-enum { READY = 'A', BEGUN = 'B', REFUSED = 'R', OWN_STOPS = 'T', NO_STOPS = 't', STOP = 'S', EXITED = 'E', DIED = 'D' };
+enum { READY = 'A', BEGUN = 'B', REFUSED = 'R', OWN_STOPS = 'T', NO_STOPS = 't', STOP_JOB = 'S', EXITED = 'E', DIED = 'D' };
 
 /* What the token says once the child has begun: this process was continued, or was not stopped at all. */
 #define CONTINUED 1
@@ -328,7 +328,7 @@ static int obey(int helper, int token, int fatal, int *own_stops) {
         _exit(said[1]);
     if (*said == DIED)
         die_of(said[1]);
-    if (*said != STOP)
+    if (*said != STOP_JOB)
         child_is_gone(fatal);
     stop_job(token, said[1]);
     return 0;

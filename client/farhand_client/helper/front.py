@@ -26,7 +26,7 @@ _READY, _BEGUN, _REFUSED, _OWN_STOPS, _NO_STOPS = b"A", b"B", b"R", b"T", b"t"
 """What a child says: it waits for the message; it has begun; it does not serve this command; SIGTSTP is for it from now
 on, or no longer."""
 
-_STOP, _EXITED, _DIED = b"S", b"E", b"D"
+_STOP_JOB, _EXITED, _DIED = b"S", b"E", b"D"
 """With a byte: stop this job by a signal; exit with a code; die of a signal."""
 
 _CONTINUED, _NOT_STOPPED = 1, 1 << 32
@@ -237,7 +237,7 @@ class Front:
             os._exit(value)
         if said == _DIED:
             self._die_of(value)
-        if said != _STOP:
+        if said != _STOP_JOB:
             self._child_is_gone()
         os.kill(0, value)
         self._stop_here(value)

@@ -13,7 +13,7 @@ runs the command. The child answers
     BEGUN                it has emptied the token
     REFUSED              the front has to do it itself; also after BEGUN, if nothing was sent or read yet
     OWN_STOPS, NO_STOPS  SIGTSTP is for the child from now on, as it has to restore the terminal first; or no longer
-    STOP and a byte      stop this job by that signal, as the terminal would: it does not know the child
+    STOP_JOB and a byte      stop this job by that signal, as the terminal would: it does not know the child
     EXITED and a byte    the exit code
     DIED and a byte      the signal of which to die
 
@@ -43,7 +43,7 @@ BEGUN: Final = b"B"
 REFUSED: Final = b"R"
 OWN_STOPS: Final = b"T"
 NO_STOPS: Final = b"t"
-STOP: Final = b"S"
+STOP_JOB: Final = b"S"
 EXITED: Final = b"E"
 DIED: Final = b"D"
 

@@ -39,7 +39,7 @@ from .zygote import run_zygote
 BACKLOG: Final = 128
 """Connections that wait to be accepted; more are refused, and their commands connect by themselves."""
 
-COMMANDS_HEARD: Final = 4096
+BEGUN_AT_ONCE: Final = 4096
 """Bytes that the zygote has sent which are read at once; it sends one for each command. What is left is read next."""
 
 KILL_TIMEOUT: Final = 10.0
@@ -99,7 +99,7 @@ class _Helper:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, self._leave, True)
         self._zygote.setblocking(False)
-        loop.add_reader(self._zygote, self._hear_zygote)
+        loop.add_reader(self._zygote, self._receive_from_zygote)
         watch = DirectoryWatch(self._place.directory, self._directory_changed)
         try:
             (connections,) = self._listeners.values()
@@ -129,9 +129,9 @@ class _Helper:
         if now or not self._switchboard.callers:
             self._stopped.set()
 
-    def _hear_zygote(self) -> None:
+    def _receive_from_zygote(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            if self._zygote.recv(COMMANDS_HEARD):
+            if self._zygote.recv(BEGUN_AT_ONCE):
                 self._switchboard.command_begun()
             else:
                 asyncio.get_running_loop().remove_reader(self._zygote)

@@ -144,7 +144,9 @@ class Zygote:
                     self._waiting.add(-pid)
                 else:
                     self._waiting.discard(pid)
-                    with contextlib.suppress(OSError):  # the helper hangs: it is not kept for what it does not hear
+                    with contextlib.suppress(
+                        OSError
+                    ):  # the helper hangs: it it does not stay longer for what it does not receive
                         self._control.send(b".", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
                 self._failures = 0
         elif fd == self._listener.fileno():

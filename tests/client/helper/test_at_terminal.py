@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from farhand_client.helper.at_terminal import ToldJob, is_served
-from farhand_client.helper.handover import CONTINUED, NO_STOPS, NOT_STOPPED, OWN_STOPS, STOP
+from farhand_client.helper.handover import CONTINUED, NO_STOPS, NOT_STOPPED, OWN_STOPS, STOP_JOB
 from tests.support.warm import CONTROLLING
 
 
@@ -128,7 +128,7 @@ def test_a_stop_lasts_until_the_front_says_that_it_was_continued(
     stopping = threading.Thread(target=lambda: answers.append(job.stop(signal.SIGTSTP)))
     stopping.start()
     front.settimeout(30)
-    assert front.recv(9) == STOP + bytes([signal.SIGTSTP])
+    assert front.recv(9) == STOP_JOB + bytes([signal.SIGTSTP])
     assert answers == []
     os.eventfd_write(token, said)
     stopping.join(30)

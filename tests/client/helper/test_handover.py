@@ -76,7 +76,7 @@ def test_both_fronts_have_the_same_commands_served() -> None:
 
 def test_the_answers_of_a_child_are_the_same_in_c() -> None:
     source = Path(farhand_client.helper.__file__).with_name("front.c").read_text()
-    for name in ("READY", "BEGUN", "REFUSED", "OWN_STOPS", "NO_STOPS", "STOP", "EXITED", "DIED"):
+    for name in ("READY", "BEGUN", "REFUSED", "OWN_STOPS", "NO_STOPS", "STOP_JOB", "EXITED", "DIED"):
         assert f"{name} = '{getattr(handover, name).decode()}'" in source
         assert vars(front)[f"_{name}"] == getattr(handover, name)
     assert f"#define CONTINUED {handover.CONTINUED}\n" in source
