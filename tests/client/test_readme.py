@@ -57,6 +57,7 @@ async def test_readme_and_help_name_the_same_options() -> None:
 
 
 @pytest.mark.needs("bash")
+@pytest.mark.timeout(300)
 async def test_every_transcript_is_true(service: Service) -> None:
     config = service.directory / "config/farhand/config.toml"
     config.write_text(f'[hosts.web]\naddress = "{service.host}"\n')
@@ -68,7 +69,7 @@ async def test_every_transcript_is_true(service: Service) -> None:
     done = subprocess.run(
         ["bash", "-c", f"exec 2>&1\n{script}"],
         env={**service.environment, "PATH": path},
-        timeout=60,
+        timeout=240,  # a dozen commands, each started for real; a busy machine needs a minute
         capture_output=True,
         text=True,
         check=False,

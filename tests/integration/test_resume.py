@@ -95,6 +95,7 @@ async def test_stdin_and_output_are_complete_through_cuts_in_both_directions(tmp
         await check_nothing_is_left(service)
 
 
+@pytest.mark.timeout(300)  # sixteen connections, most of them after a retry delay
 @pytest.mark.parametrize("kind", ["rst", pytest.param("fin", marks=pytest.mark.long)])
 async def test_a_start_that_was_cut_off_anywhere_happens_once(tmp_path: Path, kind: Kind) -> None:
     # Alternately a cut while connecting and a later one: the retry delay is reset by a connection that worked.
