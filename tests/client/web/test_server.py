@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from farhand_client.logins import ConnectOptions
 from farhand_client.web.access import WebAccess
 from farhand_client.web.answers import WebPlace
-from farhand_client.web.hosts import WebHost, web_hosts
+from farhand_client.web.hosts import WebHost
 from farhand_client.web.server import CLOSE_ENDED, CLOSE_SERVICE, CLOSE_UNKNOWN, SUBPROTOCOL, WebServer, web_server
 from farhand_protocol.frames import Kind, encode_frame
 from tests.support.service import Service, running_service
@@ -225,12 +225,3 @@ async def test_files_are_sent_with_their_length_and_the_connection_ends(served: 
 async def test_a_repeated_header_counts_as_none(served: Served) -> None:
     host = f"{served.address}\r\nHost: {served.address}"
     assert (await served.get("/", Host=host, Cookie=served.cookie))[0] in (400, 421)
-
-
-async def test_the_hosts_are_those_of_the_configuration_and_the_named_one_first(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[hosts.a]\naddress = "a.example"\n[hosts.b]\naddress = "b.example"\n')
-    options = ConnectOptions(timeout=1.0, config=tmp_path, named=(Path("key"),))
-    assert list(web_hosts(None, options)) == ["a", "b"]
-    assert list(web_hosts("b", options)) == ["b", "a"]
-    assert list(web_hosts("c", options)) == ["c", "a", "b"]
-    assert list(web_hosts("c", ConnectOptions(timeout=1.0))) == ["c"]
