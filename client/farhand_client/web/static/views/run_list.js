@@ -39,7 +39,7 @@ export class RunList {
     const heads = ["state", "command", "owner", "began", "duration", "output", "id"];
     this.element = h(
       "section",
-      { class: "run-list", "aria-label": t("runs") },
+      { class: "run-list" },
       h(
         "div",
         { class: "tools" },
