@@ -72,6 +72,7 @@ class StartKeywords(RunKeywords, total=False):
     terminal: m.TerminalRequest | None
     record_input: bool
     internal: bool
+    ssh_variables: bool
     prelude: Argument | None
 
 
@@ -120,6 +121,8 @@ class RunOptions:
     """Whether processes that the program leaves behind when it ends on its own continue to run."""
     internal: bool = False
     """Whether a program makes the run for itself: `farhand ps` does not list it for the same user."""
+    ssh_variables: bool = False
+    """Whether the program gets SSH_CLIENT and SSH_CONNECTION, as from sshd(8), where the service knows how."""
     terminal: m.TerminalRequest | None = None
     """The terminal on which the program runs; None is no terminal."""
     record_input: bool = False
@@ -192,6 +195,7 @@ class RunOptions:
             record_input=self.record_input,
             leave_processes=self.leave_processes,
             internal=self.internal,
+            ssh_variables=self.ssh_variables,
         )
 
 
@@ -330,4 +334,5 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "record_input": bool,
     "leave_processes": bool,
     "internal": bool,
+    "ssh_variables": bool,
 }

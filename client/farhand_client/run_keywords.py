@@ -140,6 +140,7 @@ class _StartKeywords(RunKeywords, total=False):
     on_gap: OnGap | None
     record_input: bool
     internal: bool
+    ssh_variables: bool
 
 
 class StartWithStdin(_StartKeywords, total=False):

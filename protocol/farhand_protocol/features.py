@@ -41,6 +41,9 @@ SERVICE_STATUS: Final = "service-status"
 SHARES: Final = "shares"
 """What users have of that which they share: `service_status.shares`."""
 
+SSH_VARIABLES: Final = "ssh-variables"
+"""Variables as sshd(8) sets them: `run.ssh_variables`."""
+
 PRELUDE: Final = "prelude"
 """A script that the shell runs with the text of a run as its argument: `run.prelude`."""
 
@@ -55,6 +58,7 @@ FEATURES: Final = (
     RUN_DETAILS,
     SERVICE_STATUS,
     SHARES,
+    SSH_VARIABLES,
 )
 """The features of this version, as both sides announce them."""
 
@@ -73,6 +77,7 @@ _FIELDS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     RETURN_TICKET: {"accepted": ("ticket", "ticket_secret")},
     RUN_DETAILS: {"run": ("internal",), "runs": ("login", "tty", "clients", "internal")},
     SHARES: {"service_status": ("shares",)},
+    SSH_VARIABLES: {"run": ("ssh_variables",)},
 }
 """The fields of each feature, by the type of message; for `runs`, those of each run in it."""
 

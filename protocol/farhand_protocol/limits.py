@@ -66,7 +66,7 @@ class Limits:
     """Depth of arrays and objects in a message; the deepest model has 5."""
 
     keys: int = 64
-    """Members of one JSON object; the widest model has 25, and each of 50,000 unknown members would cost an error."""
+    """Members of one JSON object; the widest model has 26, and each of 50,000 unknown members would cost an error."""
 
     control: int = 256 * KiB
     """Bytes of queued answers above which no more is read from a peer that does not read them: the capacity of a write

@@ -222,7 +222,7 @@ _OWN_PROGRAMS: Final = {"transfer": "files", "forward": "connections"}
 
 _NOT_OF_OWN_PROGRAMS: Final = (
     *("prelude", "cwd", "env", "merge_stderr", "idle_timeout", "bounds", "spool"),
-    *("terminal", "record_input", "leave_processes"),
+    *("terminal", "record_input", "leave_processes", "ssh_variables"),
 )
 """Fields of a `run` that mean nothing for such a program, or would break it. It is none of the caller's that could have
 arguments, an environment or a directory, or leave processes behind. A transfer is silent for as long as it reads, and a

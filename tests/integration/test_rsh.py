@@ -62,6 +62,7 @@ CASES: Final = [
     Case(["web", "echo $0 | grep -c -- '^-'"]),
     Case(["-T", "web"], b"echo $0 | grep -c '^-'\n"),
     Case(["-T", "web"], b"shopt -q login_shell && echo login\n"),
+    Case(["web", "set -- $SSH_CLIENT; echo $1 $#; set -- $SSH_CONNECTION; echo $1 $3 $#"]),  # bash reads .bashrc then
     Case(["web", "--", "echo", "x"]),
     Case(["--", "web", "echo", "-x"]),
     Case(

@@ -79,7 +79,7 @@ RUN = (
     dict.fromkeys(
         ("argv", "shell", "prelude", "terminal", "transfer", "forward", "cwd", "idle_timeout", "bounds", "spool")
     )
-    | dict.fromkeys(("login", "stdin", "merge_stderr", "record_input", "leave_processes"), False)
+    | dict.fromkeys(("login", "stdin", "merge_stderr", "record_input", "leave_processes", "ssh_variables"), False)
     | {"env": ()}
 )
 ATTACH = dict.fromkeys(("stdin", "size")) | dict.fromkeys(("read_only", "hold", "share"), False)

@@ -165,7 +165,11 @@ class _Session:
             request = terminal_request(self._here)
         session = self._session
         return RunOptions.of(
-            shell=bool(session.command), terminal=request, env=session.environment, leave_processes=True
+            shell=bool(session.command),
+            terminal=request,
+            env=session.environment,
+            leave_processes=True,
+            ssh_variables=True,
         )
 
 

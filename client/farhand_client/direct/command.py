@@ -11,6 +11,7 @@ from farhand_client.mux.place import helper_place, mux_allowed
 from farhand_client.ui.exitcodes import EXIT_FAILURE
 from farhand_client.ui.printing import LocalError, print_message, require_stdin, require_stdout
 from farhand_client.ui.unread_stdin import UNREAD, UnreadStdin
+from farhand_protocol.features import SSH_VARIABLES
 from farhand_protocol.records import NamedTuple
 
 from .deadline import DirectDeadline, InterruptedBySignal, NotDirectError
@@ -88,6 +89,8 @@ def _run(command: DirectCommand, route: Route, signals: CollectedSignals) -> int
     try:
         if command.request.get("leave_processes") and "left-processes" not in welcome.get("features", ()):
             raise NotDirectError
+        if SSH_VARIABLES not in welcome.get("features", ()):
+            command.request.pop("ssh_variables", None)
         keepalive = None if route.socket is not None else command.keepalive
         try:
             run = DirectRun(wire, welcome, accepted, command, signals, unread, keepalive)

@@ -51,6 +51,7 @@ def plain_session(arguments: Sequence[str]) -> tuple[DirectCommand, Route]:
     if "login" not in request:
         request["kill_after"] = COMMAND_KILL_AFTER
     request["leave_processes"] = True
+    request["ssh_variables"] = True
     command = DirectCommand(session.target, request)
     command.identities = session.identities
     command.says_unread = False

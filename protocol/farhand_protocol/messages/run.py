@@ -107,6 +107,7 @@ class RunRequest(Message):
     output always goes to a spool file and blocks only for connected clients. With `record_input`, typed input is
     recorded, too. With `leave_processes`, processes that the program leaves behind are not stopped.
     A `transfer` and a `forward` have stdin, and none of the fields that are about programs.
+    With `ssh_variables` the program gets the variables by which programs find out that sshd has started them.
     `internal` marks a run that a program makes for itself and not for its user; listings show the mark.
     """
 
@@ -135,6 +136,7 @@ class RunRequest(Message):
     internal: bool = False
     transfer: TransferRequest | None = None
     forward: ForwardRequest | None = None
+    ssh_variables: bool = False
 
     @model_validator(mode="after")
     def _one_command(self) -> Self:

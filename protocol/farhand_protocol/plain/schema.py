@@ -142,6 +142,7 @@ MODELS: Final[dict[str, tuple[tuple[Any, ...], ...]]] = {
         ("internal", ("bool",), False, "default", False),
         ("transfer", ("model", "TransferRequest"), True, "default", None),
         ("forward", ("model", "ForwardRequest"), True, "default", None),
+        ("ssh_variables", ("bool",), False, "default", False),
     ),
     "Attach": (
         ("type", ("literal", ("attach",)), False, "default", "attach"),

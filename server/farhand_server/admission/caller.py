@@ -13,6 +13,8 @@ from farhand_server.descriptors import check_descriptors
 from farhand_server.policy import Subject, subject_of
 from farhand_server.runs.environment import Home
 
+_UNKNOWN: Final = "UNKNOWN:65535"
+
 _Key = TypeVar("_Key")
 _Found = TypeVar("_Found", Home, Subject)
 
@@ -21,16 +23,18 @@ _Found = TypeVar("_Found", Home, Subject)
 class Caller:
     """A principal with everything looked up about its account at login. Later changes take effect at the next login.
 
-    `peer` is the client's address as it appears in the log; None for a local client.
+    `peer` is the client's address as it appears in the log; None for a local client. `arrival` is the address and the
+    port to which it has connected.
     """
 
     principal: Principal
     home: Home
     subject: Subject
     peer: str | None = None
+    arrival: str | None = None
 
     @classmethod
-    def of(cls, principal: Principal, peer: str | None = None) -> Self:
+    def of(cls, principal: Principal, peer: str | None = None, arrival: str | None = None) -> Self:
         """Look up the account's home, shell and groups (passwd(5), group(5)).
 
         Raises OSError if the service lacks descriptors: then the account would have none of these.
@@ -38,7 +42,20 @@ class Caller:
         check_descriptors()
         home = _same(_homes, principal.uid, Home.of(principal.uid))
         subject = _same(_subjects, (principal.user, principal.fingerprint), subject_of(principal, home))
-        return cls(principal, home, subject, peer)
+        return cls(principal, home, subject, peer, arrival)
+
+    @property
+    def ssh_variables(self) -> dict[bytes, bytes]:
+        """The variables by which programs find out that sshd(8) has started them: bash then reads `~/.bashrc`.
+
+        Where an address is not known, as on a Unix socket, OpenSSH writes UNKNOWN and 65535, too (`packet.c`).
+        """
+        host, _, port = (self.peer or _UNKNOWN).rpartition(":")
+        client, arrival = f"{host.strip('[]')} {port}", self.arrival or _UNKNOWN.replace(":", " ")
+        return {
+            b"SSH_CLIENT": f"{client} {arrival.rpartition(' ')[2]}".encode(),
+            b"SSH_CONNECTION": f"{client} {arrival}".encode(),
+        }
 
     def audit_entry(
         self,

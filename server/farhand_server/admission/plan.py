@@ -72,6 +72,8 @@ def plan_run(
         # Forced commands (rrsync, gitolite, borg) expect the request in this variable, as with sshd(8). A request for a
         # login shell sets none.
         added[b"SSH_ORIGINAL_COMMAND"] = _as_text(request)
+    if request.ssh_variables:
+        added |= caller.ssh_variables
     argv, argv0 = _argv(request, caller)
     terminal = None
     if request.terminal is not None:

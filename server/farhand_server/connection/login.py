@@ -107,7 +107,8 @@ class LoginExchange:
     """Answers the messages before login. The client is the local `principal`, or must log in.
 
     Call `start` once the connection is up and `stop` once it is gone. For an edge's client, `address` is the address to
-    judge by, `peer` is the address as it is logged, and `report` tells the edge whether the login succeeded.
+    judge by, `peer` is the address as it is logged, `arrival` the one that the client has connected to, and `report`
+    tells the edge whether the login succeeded.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class LoginExchange:
         principal: Principal | None = None,
         address: IPv4Address | IPv6Address | None = None,
         peer: str | None = None,
+        arrival: str | None = None,
         report: LoginReport | None = None,
     ) -> None:
         self._session = session
@@ -124,6 +126,7 @@ class LoginExchange:
         self._address = address
         self._source = None if address is None else source_of(address)
         self._peer = peer
+        self._arrival = arrival
         self._report = report or _report_nothing
         self._remote = report is not None
         self.nonce: Final = os.urandom(NONCE_SIZE)
@@ -199,7 +202,7 @@ class LoginExchange:
     async def _look_up(self, principal: Principal, offload: Offload[Caller]) -> Caller | OSError:
         """Look up the account elsewhere than on the loop, because a name service may not answer."""
         try:
-            return await offload(lambda: Caller.of(principal, self._peer))
+            return await offload(lambda: Caller.of(principal, self._peer, self._arrival))
         except OSError as error:
             return error
 
@@ -268,7 +271,7 @@ class LoginExchange:
         try:
             if isinstance(found, OSError):
                 raise found
-            caller = found or Caller.of(principal, self._peer)
+            caller = found or Caller.of(principal, self._peer, self._arrival)
             session.context.shares.bounds.add(principal.uid, principal.user, caller.subject.groups)
             if self._local is None:  # a local client was counted when it was accepted
                 session.context.shares.check_connection(principal.uid, principal.user, session.context.config)

@@ -39,7 +39,8 @@ class ServerSession:
     """The handler of one `ConnectionTransport`: passes received events on to the dispatch and the channel handlers.
 
     A local client has a `principal`; a client of an edge must log in. For an edge's client, `address` is the address to
-    judge by, `peer` is the address as it is logged, and `report` tells the edge whether the login succeeded.
+    judge by, `peer` is the address as it is logged, `arrival` the one that the client has connected to, and `report`
+    tells the edge whether the login succeeded.
     """
 
     def __init__(
@@ -50,12 +51,15 @@ class ServerSession:
         principal: Principal | None = None,
         address: IPv4Address | IPv6Address | None = None,
         peer: str | None = None,
+        arrival: str | None = None,
         report: Callable[[bool], None] | None = None,
     ) -> None:
         self.context: Final = context
         self.log = log
         self.connection: Final = Connection(Side.SERVER)
-        self.login: Final = LoginExchange(self, principal=principal, address=address, peer=peer, report=report)
+        self.login: Final = LoginExchange(
+            self, principal=principal, address=address, peer=peer, arrival=arrival, report=report
+        )
         self.channels: Final[dict[int, ChannelHandler]] = {}
         self._gone: asyncio.Event | None = None
         self._lost = False

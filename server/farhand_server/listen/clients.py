@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from sys import intern
 from typing import cast
 
 from farhand_protocol.connection import Connection
@@ -94,15 +95,18 @@ class ProxiedConnection(asyncio.Protocol):
         if header.local:
             transport.set_protocol(self._feeds.protocol(transport, rest))
             return
-        address, peer, log = None, None, self._log
+        address, peer, arrival, log = None, None, None, self._log
         if header.source is not None:
             address, port = header.source
             peer = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
             log = log.bind(peer=peer)
+        if header.destination is not None:
+            own, port = header.destination
+            arrival = intern(f"{own} {port}")  # the same for nearly all connections
         # A client that comes while the service stops has failed at nothing, so the edge must not penalise it.
         judged = header.unique_id is not None and not self._context.stopping
         report = self._feeds.verdict(header.unique_id) if judged and header.unique_id else None
-        session = ServerSession(self._context, log, address=address, peer=peer, report=report)
+        session = ServerSession(self._context, log, address=address, peer=peer, arrival=arrival, report=report)
         carrier = _serve(session, transport)
         if rest:
             carrier.feed(rest)

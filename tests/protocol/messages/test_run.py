@@ -118,6 +118,7 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         "login": True,
         "record_input": True,
         "leave_processes": True,
+        "ssh_variables": True,
         "internal": True,
         "terminal": TERMINAL,
         "transfer": READ,

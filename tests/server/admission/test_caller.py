@@ -51,3 +51,18 @@ def test_callers_share_what_is_equal_about_their_account_and_nothing_else(monkey
     later = Caller.of(one)
     assert later.home.environment[b"LANG"] == b"xx_XX.UTF-8"
     assert first.home.environment[b"LANG"] != b"xx_XX.UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("peer", "arrival", "client", "connection"),
+    [
+        ("192.0.2.7:50214", "192.0.2.1 7022", b"192.0.2.7 50214 7022", b"192.0.2.7 50214 192.0.2.1 7022"),
+        ("[2001:db8::7]:50214", "2001:db8::1 7022", b"2001:db8::7 50214 7022", b"2001:db8::7 50214 2001:db8::1 7022"),
+        (None, None, b"UNKNOWN 65535 65535", b"UNKNOWN 65535 UNKNOWN 65535"),
+    ],
+)
+def test_its_addresses_are_in_variables_as_sshd_writes_them(
+    peer: str | None, arrival: str | None, client: bytes, connection: bytes
+) -> None:
+    caller = Caller.of(Principal(pwd.getpwuid(os.getuid()).pw_name, os.getuid(), "peer"), peer, arrival)
+    assert caller.ssh_variables == {b"SSH_CLIENT": client, b"SSH_CONNECTION": connection}

@@ -280,3 +280,20 @@ def test_a_run_that_must_be_recorded_has_the_largest_spool_whatever_was_requeste
     assert json.loads(recorded.origin.request)["recorded"] is True
     assert not plan(asked).record
     assert "recorded" not in json.loads(plan(asked).origin.request)
+
+
+class TestVariablesOfSshd:
+    """Programs find out by them that they were started as by sshd(8): bash reads `~/.bashrc` for a command."""
+
+    def test_they_are_set_on_request(self) -> None:
+        env = plan({"ssh_variables": True}).env
+        assert env[b"SSH_CLIENT"] == b"192.0.2.7 50214 65535"
+        assert env[b"SSH_CONNECTION"] == b"192.0.2.7 50214 UNKNOWN 65535"
+        assert not {name for name in plan({}).env if name.startswith(b"SSH_")}
+
+    def test_a_request_cannot_set_others(self) -> None:
+        env = plan({"ssh_variables": True, "env": [("SSH_CLIENT", "10.0.0.1 1 1")]}).env
+        assert env[b"SSH_CLIENT"] == b"192.0.2.7 50214 65535"
+
+    def test_a_forced_command_gets_them_too(self) -> None:
+        assert plan({"ssh_variables": True}, FORCED).env[b"SSH_CLIENT"] == b"192.0.2.7 50214 65535"
