@@ -172,7 +172,7 @@ async def test_rows_are_the_same_however_output_is_cut(page: Page) -> None:
 
 
 async def test_both_streams_continue_their_own_rows(page: Page) -> None:
-    pieces = [[0, b"one "], [1, b"bad "], [0, b"more\nnext"], [1, b"worse\n"], [0, b" end\n"]]
+    pieces = [(0, b"one "), (1, b"bad "), (0, b"more\nnext"), (1, b"worse\n"), (0, b" end\n")]
     rows = await call(page, "output/log.js", LOG, [(kind, list(piece)) for kind, piece in pieces])
     assert rows == [[0, "one more"], [1, "bad worse"], [0, "next end"]]
 
