@@ -33,7 +33,7 @@ SUBPROTOCOL: Final = Subprotocol("farhand.1")
 """What the page and this process speak (RFC 6455, section 1.9)."""
 
 MAX_PAGE_MESSAGE: Final = 1 * MiB
-"""Bytes of one message of a page, which cuts what is larger into such pieces."""
+"""Bytes of one message of a page, which cuts what is larger into such chunks."""
 
 MAX_SOCKETS: Final = 128
 """WebSockets at once: fifty pages with two hosts each, and some. Each has a connection to a service."""

@@ -39,8 +39,8 @@ async def call(page: Page, module: str, body: str, *values: Any) -> Any:
 READ = """
     const reader = new m.FrameReader();
     const found = [];
-    for (const piece of v[0]) {
-        for (const { kind, channel, payload } of reader.feed(Uint8Array.from(piece))) {
+    for (const chunk of v[0]) {
+        for (const { kind, channel, payload } of reader.feed(Uint8Array.from(chunk))) {
             found.push([kind, channel, Array.from(payload)]);
         }
     }
@@ -74,12 +74,12 @@ async def test_frames_are_the_same_however_they_are_cut(page: Page) -> None:
     data = b"".join(encode_frame(*frame) for frame in frames)
     whole = [[int(kind), channel, list(payload)] for kind, channel, payload in frames]
     cuts = sorted(chance.sample(range(len(data)), 200))
-    for pieces in (
+    for chunks in (
         [data],
         [bytes([byte]) for byte in data],
         [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)],
     ):
-        assert await call(page, "wire/frames.js", READ, [list(piece) for piece in pieces]) == whole
+        assert await call(page, "wire/frames.js", READ, [list(chunk) for chunk in chunks]) == whole
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ async def test_times_are_read_as_on_the_command_line(page: Page, text: str, seco
 
 LOG = """
     const log = new m.OutputLog();
-    for (const [kind, piece] of v[0]) log.add(kind, Uint8Array.from(piece));
+    for (const [kind, chunk] of v[0]) log.add(kind, Uint8Array.from(chunk));
     return Array.from({ length: log.rows }, (_, number) => [log.row(number).kind, log.row(number).text]);
 """
 
@@ -167,13 +167,13 @@ async def test_rows_are_the_same_however_output_is_cut(page: Page) -> None:
     assert [text for _, text in whole] == [re.sub(r"\x1b\[\d*m", "", line) for line in [*lines, "", "no end"]]
     for _ in range(5):
         cuts = sorted(chance.sample(range(len(data)), 300))
-        pieces = [[0, list(data[a:b])] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-        assert await call(page, "output/log.js", LOG, pieces) == whole
+        chunks = [[0, list(data[a:b])] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        assert await call(page, "output/log.js", LOG, chunks) == whole
 
 
 async def test_both_streams_continue_their_own_rows(page: Page) -> None:
-    pieces = [(0, b"one "), (1, b"bad "), (0, b"more\nnext"), (1, b"worse\n"), (0, b" end\n")]
-    rows = await call(page, "output/log.js", LOG, [(kind, list(piece)) for kind, piece in pieces])
+    chunks = [(0, b"one "), (1, b"bad "), (0, b"more\nnext"), (1, b"worse\n"), (0, b" end\n")]
+    rows = await call(page, "output/log.js", LOG, [(kind, list(chunk)) for kind, chunk in chunks])
     assert rows == [[0, "one more"], [1, "bad worse"], [0, "next end"]]
 
 

@@ -27,7 +27,7 @@ export const Row = Object.freeze({ STDOUT: 0, STDERR: 1, GAP: 2 });
  * @typedef {object} OutputRow
  * @property {number} kind
  * @property {string} text without escape sequences; empty for a gap
- * @property {{ text: string, style: number }[]} parts the text in pieces of one style
+ * @property {{ text: string, style: number }[]} parts the text in chunks of one style
  * @property {number} gap bytes that are missing
  */
 
@@ -290,7 +290,7 @@ export class OutputLog {
   }
 
   /**
-   * Return text without escape sequences, in pieces of one style. A carriage return inside writes over what was before it.
+   * Return text without escape sequences, in chunks of one style. A carriage return inside writes over what was before it.
    * @param {string} text
    * @param {number} style
    */

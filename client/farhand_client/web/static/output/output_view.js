@@ -128,9 +128,9 @@ export class OutputView {
     cancelAnimationFrame(this._frame);
   }
 
-  /** @param {{ stream: "stdout" | "stderr", bytes: Uint8Array, gap: number }} piece */
-  _queue(piece) {
-    this._arrived.push(piece);
+  /** @param {{ stream: "stdout" | "stderr", bytes: Uint8Array, gap: number }} chunk */
+  _queue(chunk) {
+    this._arrived.push(chunk);
     if (this._frame === 0) this._frame = requestAnimationFrame(() => this._take());
   }
 

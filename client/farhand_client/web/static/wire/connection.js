@@ -63,7 +63,7 @@ export class Connection {
     /** @type {Map<number, { endpoint: Endpoint, closed: boolean }>} */
     this._channels = new Map();
     this._lastChannel = 0;
-    this._heard = performance.now();
+    this._receivedAt = performance.now();
     this._pinged = false;
     this._timer = 0;
     /** @type {Map<number, { answered: () => void, lost: (why: ConnectionEnd) => void }>} */
@@ -171,7 +171,7 @@ export class Connection {
   }
 
   _opened() {
-    this._heard = performance.now();
+    this._receivedAt = performance.now();
     this._timer = setInterval(() => this._look(), 1000);
     const hello = {
       type: "hello",
@@ -185,7 +185,7 @@ export class Connection {
   }
 
   _look() {
-    const silent = performance.now() - this._heard;
+    const silent = performance.now() - this._receivedAt;
     if (silent > LOST_AFTER) {
       this._finish(new ConnectionEnd("no answer"));
       this._socket.close();
@@ -198,7 +198,7 @@ export class Connection {
   /** @param {MessageEvent} event */
   _arrived(event) {
     if (this.end !== null) return;
-    this._heard = performance.now();
+    this._receivedAt = performance.now();
     this._pinged = false;
     try {
       if (!(event.data instanceof ArrayBuffer)) throw new ProtocolError("text instead of frames");
