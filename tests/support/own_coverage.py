@@ -56,6 +56,7 @@ EXCEPTIONS: Final[dict[str, str]] = {
     "server/farhand_server/runs/process/childwatcher.py": "one half is for Python 3.14 and later",
     "client/farhand_client/cli/forward.py": "tests/integration/test_forward.py: the program, with a real service",
     "client/farhand_client/cli/forward_kept.py": "tests/integration/test_forward.py: it keeps a process of its own",
+    "client/farhand_client/kept/mounts.py": "its own tests run it in a process of its own, which is not measured",
     "client/farhand_client/cli/up.py": "tests/integration/test_up.py: the program, over a real sshd",
     "client/farhand_client/cli/rsh_forwards.py": "tests/integration/test_rsh.py: the program, with a real service",
     "client/farhand_client/up/raising.py": "tests/integration/test_up.py: it needs another machine",
@@ -97,6 +98,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
             "command_line",
             "dump",
             "forms",
+            "line",
             "matching",
             "patterns",
             "places",
@@ -109,6 +111,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
     "client/farhand_client/cli/execute.py": ("tests/client/cli/test_rsh.py", "tests/client/cli/test_run.py"),
     "client/farhand_client/direct/route.py": ("tests/client/direct/test_command.py",),
     "client/farhand_client/direct/service_message.py": ("tests/client/direct/test_running.py",),
+    "client/farhand_client/web/relay.py": ("tests/client/web/test_hosts.py", "tests/client/web/test_server.py"),
     "client/farhand_client/kept/ask.py": ("tests/client/kept/test_control.py",),
     "client/farhand_client/logins.py": (
         "tests/client/cli/test_connection.py",

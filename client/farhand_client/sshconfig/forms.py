@@ -101,7 +101,7 @@ def _agent_path(line: Line, text: str) -> str:
     except TokenError:
         raise line.error(f"Invalid environment expansion {text}.") from None
     name = text[1:]
-    if text[:1] == "$" and name[:1] != "{" and not (name.isascii() and name.isidentifier()):
+    if text[:1] == "$" and name[:1] != "{" and not (name.isascii() and name.replace("_", "x").isalnum()):
         raise line.error(f"Invalid environment name {text}.")
     return text
 

@@ -16,7 +16,7 @@ from farhand_client import Exited
 from farhand_client.direct.command import run_directly
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
-from farhand_protocol.features import FEATURES
+from farhand_protocol.features import FEATURES, SSH_VARIABLES
 from farhand_protocol.limits import KiB
 from tests.support import openssh
 from tests.support.command import farhand, running
@@ -141,6 +141,22 @@ async def test_a_refusal_is_reported_once(service: FakeService) -> None:
     done = await farhand("run", service.host, "prog")
     assert (done.code, done.stdout, done.stderr) == (255, b"", b"farhand: not here\n")
     assert len(service.connections) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_variables_of_sshd_are_asked_for_where_they_are_known(service: FakeService, known: bool) -> None:
+    service.features = FEATURES if known else tuple(each for each in FEATURES if each != SSH_VARIABLES)
+    assert (await farhand("rsh", "-n", service.host, "prog")).code == 0
+    (request,) = service.requests.values()
+    assert request.ssh_variables is known
+
+
+async def test_processes_are_left_only_by_a_service_that_knows_it(service: FakeService) -> None:
+    service.features = ()
+    done = await farhand("rsh", "-n", service.host, "prog")
+    assert done.code == 255
+    assert b"leave the processes of a run running" in done.stderr
+    assert not service.requests
 
 
 async def test_ctrl_c_while_connecting_leaves_without_a_word(tmp_path: Path) -> None:
