@@ -16,6 +16,7 @@ from farhand_client.version import SOFTWARE
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import FEATURES
+from farhand_protocol.frames import Kind, encode_frame
 
 from .address import Address
 from .attempts import ATTEMPTS_WHEN_CLOSED, ConnectionDropped
@@ -40,6 +41,15 @@ class LoginResult(NamedTuple):
     accepted: m.Accepted
     identity: Identity | None
     signing: float = 0.0
+
+
+def introduction(login: LoginResult) -> bytes:
+    """Return the frames that a client receives, to which somebody else's login is lent, as from a service that has
+    identified it by itself."""
+    welcome = login.welcome.model_copy(update={"login": False})
+    without: dict[str, None] = dict.fromkeys(("ticket", "ticket_secret"))
+    accepted = login.accepted.model_copy(update=without)
+    return b"".join(encode_frame(Kind.MESSAGE, 0, m.encode(message)) for message in (welcome, accepted))
 
 
 async def log_in(

@@ -10,7 +10,7 @@ from typing import Final
 from farhand_client.connection.address import Address
 from farhand_client.connection.deadline import connect_deadline
 from farhand_client.connection.dial import dial_socket, dial_tls
-from farhand_client.connection.login import LoginResult, log_in
+from farhand_client.connection.login import LoginResult, introduction, log_in
 from farhand_client.connection.return_ticket import ReturnTicket
 from farhand_client.errors import ConnectError
 from farhand_client.mux.request import ConnectionRequest
@@ -19,9 +19,7 @@ from farhand_client.trust.agent import Agent
 from farhand_client.trust.identities import AgentIdentity, Identities, Identity
 from farhand_client.trust.keyfile import KeyFile, read_key_file
 from farhand_client.trust.known_hosts import KnownHosts
-from farhand_protocol import messages as m
 from farhand_protocol.features import LOST_CHANNEL
-from farhand_protocol.frames import Kind, encode_frame
 
 from .proof import ConnectionProof, UnchangedFiles
 
@@ -63,7 +61,7 @@ async def dial(request: ConnectionRequest) -> Dialled:
     if LOST_CHANNEL not in login.welcome.features or login.session.going_away or login.session.end_cause is not None:
         login.session.abort()
         raise NotWithoutAsking(f"the service at {address} cannot be shared: it is older, or ends")
-    return Dialled(login, proof, _introduction(login))
+    return Dialled(login, proof, introduction(login))
 
 
 async def _identity(request: ConnectionRequest) -> tuple[Identity, ConnectionProof]:
@@ -100,11 +98,3 @@ def _blob(identity: bytes) -> bytes:
 
 def _text(user: bytes) -> str | None:
     return os.fsdecode(user) or None
-
-
-def _introduction(login: LoginResult) -> bytes:
-    """Return what a caller receives as from a service that has identified it by itself."""
-    welcome = login.welcome.model_copy(update={"login": False})
-    without: dict[str, None] = dict.fromkeys(("ticket", "ticket_secret"))
-    accepted = login.accepted.model_copy(update=without)
-    return b"".join(encode_frame(Kind.MESSAGE, 0, m.encode(message)) for message in (welcome, accepted))

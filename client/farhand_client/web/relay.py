@@ -16,10 +16,9 @@ from typing import Final
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from farhand_client.connection.login import LoginResult
+from farhand_client.connection.login import LoginResult, introduction
 from farhand_client.errors import ConnectionLost
-from farhand_protocol import messages as m
-from farhand_protocol.frames import FRAME_HEADER, Kind, encode_frame
+from farhand_protocol.frames import FRAME_HEADER, Kind
 from farhand_protocol.limits import FRAME_HEADER_SIZE, KiB
 from farhand_protocol.transport import WRITE_HIGH, WRITE_LOW
 
@@ -125,13 +124,6 @@ def check_hello(message: bytes | str) -> None:
         raise NoHello("no JSON") from None
     if not isinstance(value, dict) or value.get("type") != "hello":
         raise NoHello("another message")
-
-
-def introduction(login: LoginResult) -> bytes:
-    """Return the frames that a page receives as from a service that has identified it by itself."""
-    welcome = login.welcome.model_copy(update={"login": False})
-    accepted = login.accepted.model_copy(update={"ticket": None, "ticket_secret": None})
-    return b"".join(encode_frame(Kind.MESSAGE, 0, m.encode(message)) for message in (welcome, accepted))
 
 
 async def log_in_for_page(log_in: Callable[[], Awaitable[LoginResult]]) -> tuple[ServiceStream, LoginResult]:
