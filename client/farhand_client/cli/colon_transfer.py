@@ -22,7 +22,7 @@ class ColonParser(CommandParser):
     """A parser for a line of the REPL, which goes on after a mistake."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise ValueError."""
+        """Raise ValueError, whose text is the mistake and what was meant, as a sentence."""
         raise ValueError(f"{self.prog}: {self.explained(message)}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:

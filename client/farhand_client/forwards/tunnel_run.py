@@ -173,7 +173,7 @@ class RunFrames:
         self._paused = True
 
     def resume(self) -> None:
-        """Deliver again."""
+        """Deliver what has arrived since `pause`, soon, and go on."""
         if self._paused:
             self._paused = False
             asyncio.get_running_loop().call_soon(self._deliver)

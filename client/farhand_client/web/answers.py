@@ -73,7 +73,10 @@ def answer(
     origin = headers.get("origin")
     if origin is not None and origin != place.origin_of(host):
         return _refusal(HTTPStatus.FORBIDDEN, "pages of other origins have no access")
-    url = urlsplit(target)
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        return _refusal(HTTPStatus.NOT_FOUND, "there is no such page")
     if url.path == INVITATION_PATH:
         return _opened(place, access, url.query, now)
     session = access.session(_cookie(place, headers.get("cookie", "")), now)
@@ -100,7 +103,10 @@ def answer(
 
 
 def _opened(place: WebPlace, access: WebAccess, query: str, now: float) -> WebAnswer:
-    secrets = parse_qs(query, max_num_fields=4).get("invitation", [])
+    try:
+        secrets = parse_qs(query, max_num_fields=4).get("invitation", [])
+    except ValueError:
+        secrets = []
     cookie = access.accept_invitation(secrets[0], now) if len(secrets) == 1 else None
     if cookie is None:
         return _with(HTTPStatus.UNAUTHORIZED, "text/html; charset=utf-8", _CLOSED.encode())

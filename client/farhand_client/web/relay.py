@@ -155,12 +155,15 @@ async def copy_both_ways(
     try:
         upward = asyncio.ensure_future(_upward(page, stream, used))
         downward = asyncio.ensure_future(_downward(page, stream, introduction(login)))
+        # Both may wait for the service while the page leaves.
+        gone = asyncio.ensure_future(page.wait_closed())
+        parts = [upward, downward, gone]
         try:
-            await asyncio.wait([upward, downward], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            upward.cancel()
-            downward.cancel()
-            await asyncio.wait([upward, downward])
+            for part in parts:
+                part.cancel()
+            await asyncio.wait(parts)
     finally:
         stream.close()
         if carrier is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -57,7 +59,8 @@ class WebServer:
         self._access = access
         self._hosts = hosts
         self._about = json.dumps({"version": __version__, "hosts": list(hosts)}).encode()
-        self._opened: dict[ServerConnection, OpenSocket] = {}
+        # Weak: of a request that turns out to be no proper WebSocket nothing more is told.
+        self._opened: WeakKeyDictionary[ServerConnection, OpenSocket] = WeakKeyDictionary()
         self._sockets = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -112,6 +115,11 @@ class WebServer:
             if not session.ended:
                 raise
             await page.close(CLOSE_ENDED, "logged out")
+        except ConnectionClosed:
+            pass  # the page is gone
+        except Exception as error:  # noqa: BLE001  # one page's failure is no other's; the command says what it was
+            context = {"message": "a page failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
         finally:
             self._sockets -= 1
             session.closers.pop(cancel, None)
@@ -161,6 +169,14 @@ def _code(error: Exception) -> ErrorCode:
             return ErrorCode.UNAVAILABLE
 
 
+def _silent_logger() -> logging.Logger:
+    """Return a logger that writes nothing: the library would log each request that it does not understand, with a
+    traceback, and everybody on this machine can send some."""
+    logger = logging.getLogger("farhand.web")
+    logger.disabled = True
+    return logger
+
+
 @asynccontextmanager
 async def web_server(
     listener: socket.socket, place: WebPlace, access: WebAccess, hosts: Mapping[str, WebHost]
@@ -177,6 +193,7 @@ async def web_server(
         write_limit=MAX_UNSENT_TO_PAGE,
         open_timeout=OPEN_TIMEOUT,
         server_header=None,
+        logger=_silent_logger(),
     )
     async with serving:
         try:

@@ -48,7 +48,7 @@ class PipeFrames:
         self._unwatch()
 
     def resume(self) -> None:
-        """Read again."""
+        """Read on after `pause`."""
         self._paused = False
         self._watch()
 

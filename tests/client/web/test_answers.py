@@ -55,7 +55,17 @@ class TestInvitations:
         assert isinstance(found, WebAnswer)
         assert found.headers["Set-Cookie"].endswith("; Secure")
 
-    @pytest.mark.parametrize("query", ["", "?", "?invitation=", "?invitation=wrong", "?invitation={0}&invitation={0}"])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "",
+            "?",
+            "?invitation=",
+            "?invitation=wrong",
+            "?invitation={0}&invitation={0}",
+            "?a=1&b=2&c=3&d=4&invitation={0}",
+        ],
+    )
     def test_anything_else_gives_no_cookie(self, access: WebAccess, query: str) -> None:
         found = get(access, "/open" + query.format(access.new_invitation(0.0)))
         assert status(found) == 401
@@ -91,6 +101,7 @@ class TestFiles:
             "/%69ndex.html",
             "/vendor/xterm/xterm.d.ts",
             "/\x00",
+            "//[",
         ],
     )
     def test_what_is_not_in_the_table_does_not_exist(

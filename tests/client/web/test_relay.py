@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farhand_client.web.relay import MAX_HELLO, MAX_UNSENT_TO_PAGE, NoHello, ServiceStream, check_hello
+from farhand_client.logins import ConnectOptions
+from farhand_client.web.hosts import WebHost
+from farhand_client.web.relay import (
+    MAX_HELLO,
+    MAX_UNSENT_TO_PAGE,
+    NoHello,
+    ServiceStream,
+    check_hello,
+    copy_both_ways,
+    log_in_for_page,
+)
 from farhand_protocol.frames import Kind, encode_frame
+from tests.support.fake_service import FakeService
 
 TIMEOUT = 20.0
 
@@ -125,3 +138,36 @@ class TestStream:
 async def _write_much(stream: ServiceStream) -> Any:
     for _ in range(128):
         await stream.write(bytes(65536))
+
+
+class LeavingPage:
+    """A page that sends without end, takes nothing, and leaves when `left` is set."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            self.sent += 1
+            yield bytes(65536)
+
+    async def send(self, data: bytes) -> None:
+        """Take nothing more."""
+
+    async def wait_closed(self) -> None:
+        await self.left.wait()
+
+
+async def test_a_page_that_leaves_while_its_service_does_not_read_is_done(tmp_path: Path) -> None:
+    async with FakeService().on_socket(tmp_path) as service:
+        host = WebHost(service.host, ConnectOptions(timeout=TIMEOUT))
+        stream, login = await log_in_for_page(host.log_in)
+        service.connections[-1].fall_silent()
+        page: Any = LeavingPage()
+        copying = asyncio.ensure_future(copy_both_ways(page, stream, login, lambda: None))
+        await asyncio.wait([copying], timeout=0.5)
+        assert not copying.done()
+        assert page.sent
+        page.left.set()
+        await asyncio.wait_for(copying, TIMEOUT)

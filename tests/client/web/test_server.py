@@ -225,3 +225,12 @@ async def test_files_are_sent_with_their_length_and_the_connection_ends(served: 
 async def test_a_repeated_header_counts_as_none(served: Served) -> None:
     host = f"{served.address}\r\nHost: {served.address}"
     assert (await served.get("/", Host=host, Cookie=served.cookie))[0] in (400, 421)
+
+
+@pytest.mark.parametrize("target", ["/open?a&b=1&c=2&d=3&e=4&f=5", "//[", "/\x7f", "/open?" + "a" * 7000])
+async def test_a_request_of_a_stranger_is_refused_without_a_word_on_the_terminal(
+    served: Served, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    status, _, _ = await served.get(target)
+    assert status in (401, 404)
+    assert caplog.records == []
