@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 import uuid
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from farhand_files.temporary import MAX_AGE
 from farhand_protocol.errors import ErrorCode
@@ -22,7 +22,7 @@ from farhand_protocol.outcome import Outcome
 from .admission.caller import Caller
 from .admission.shares import Shares, ShareUsedUp
 from .admission.sweep import SWEEP_TIMEOUT, plan_sweep
-from .auth.accounts import Principal, user_name
+from .auth.accounts import LoginMethod, Principal, user_name
 from .config import ServiceConfig
 from .descriptors import check_descriptors
 from .history import UnfinishedTransfer
@@ -151,7 +151,8 @@ def caller_of(transfer: UnfinishedTransfer) -> Caller | None:
     own = os.geteuid()
     if own not in (0, transfer.uid) or user_name(transfer.uid) != transfer.owner:
         return None
-    how: Literal["key", "peer"] = "key" if transfer.how == "key" else "peer"
+    methods: tuple[LoginMethod, ...] = ("key", "passkey", "peer")
+    how: LoginMethod = next((each for each in methods if each == transfer.how), "peer")
     principal = Principal(transfer.owner, transfer.uid, how, transfer.fingerprint)
     home = Home.of(transfer.uid)
     return Caller(principal, home, subject_of(principal, home))

@@ -131,3 +131,55 @@ class SoftwareSecurityKey:
         key = self.public_key
         signature = pack_string(key.type.encode()) + pack_string(value) + bytes([flags]) + pack_u32(counter)
         return login.encode_sshsig(key.blob, namespace, signature)
+
+
+@dataclass(frozen=True)
+class SoftwarePasskey:
+    """A passkey and the browser that it is used in, in software."""
+
+    private: ec.EllipticCurvePrivateKey
+    origin: str = "https://farhand.example.net"
+    site: str = "farhand.example.net"
+
+    @classmethod
+    def generate(cls, origin: str = "https://farhand.example.net", site: str = "farhand.example.net") -> Self:
+        return cls(ec.generate_private_key(ec.SECP256R1()), origin, site)
+
+    @property
+    def public_key(self) -> PublicKey:
+        return SoftwareSecurityKey(self.private, self.site.encode()).public_key
+
+    def client_data(self, message: bytes, namespace: str, rest: str = ',"crossOrigin":false}') -> bytes:
+        """Return what a browser signs, in Chromium's words."""
+        challenge = base64.urlsafe_b64encode(login.sshsig_signed_data(message, namespace)).decode().rstrip("=")
+        return f'{{"type":"webauthn.get","challenge":"{challenge}","origin":"{self.origin}"{rest}'.encode()
+
+    def sign(
+        self,
+        message: bytes,
+        namespace: str,
+        *,
+        flags: int = 0x05,
+        counter: int = 7,
+        client_data: bytes | None = None,
+        extensions: bytes = b"",
+        origin: str | None = None,
+    ) -> bytes:
+        """Return the SSHSIG blob with a `webauthn-sk-ecdsa-sha2-nistp256@openssh.com` signature over `message`.
+
+        `origin` is only what the blob says; what the browser has signed is in the client data.
+        """
+        text = self.client_data(message, namespace) if client_data is None else client_data
+        said = hashlib.sha256(self.site.encode()).digest() + bytes([flags]) + pack_u32(counter) + extensions
+        der = self.private.sign(said + hashlib.sha256(text).digest(), ec.ECDSA(hashes.SHA256()))
+        r, s = utils.decode_dss_signature(der)
+        signature = (
+            pack_string(b"webauthn-sk-ecdsa-sha2-nistp256@openssh.com")
+            + pack_string(pack_mpint(r) + pack_mpint(s))
+            + bytes([flags])
+            + pack_u32(counter)
+            + pack_string((origin or self.origin).encode())
+            + pack_string(text)
+            + pack_string(extensions)
+        )
+        return login.encode_sshsig(self.public_key.blob, namespace, signature)

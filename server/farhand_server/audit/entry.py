@@ -49,7 +49,7 @@ class AuditEntry:
     time: float
     user: str | None = None
     how: str | None = None
-    """How the user logged in: `key` or `peer`."""
+    """How the user logged in: `key`, `passkey` or `peer`."""
     key: str | None = None
     """The key's fingerprint, as `SHA256:…`."""
     peer: str | None = None

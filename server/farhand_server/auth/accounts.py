@@ -24,14 +24,18 @@ NO_LOGIN_SHELLS = frozenset({"nologin", "false"})
 is started without the shell, so the service itself must refuse."""
 
 
+LoginMethod = Literal["key", "passkey", "peer"]
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A peer that has logged in, with the restrictions from the line that authorized its key."""
 
     user: str
     uid: int
-    how: Literal["key", "peer"]
-    """How the peer was identified: by a key's signature, or by the kernel's peer credentials on a Unix socket."""
+    how: LoginMethod
+    """How the peer was identified: by a key's signature, by one that a browser had a passkey make, or by the kernel's
+    peer credentials on a Unix socket."""
     fingerprint: str | None = None
     """The key's fingerprint, as `SHA256:…`; None for a local peer."""
     options: KeyOptions = field(default_factory=KeyOptions)

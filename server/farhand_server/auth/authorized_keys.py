@@ -24,7 +24,10 @@ that is about something counts."""
 _NOT_OFFERED = ("x11-forwarding", "no-x11-forwarding", "user-rc", "no-user-rc")
 """Options about what Farhand does not offer, so that they are honoured whatever they say."""
 
-_FLAGS = ("restrict", *_PERMITTED, *(f"no-{name}" for name in _PERMITTED), *_NOT_OFFERED)
+_OF_SECURITY_KEYS = ("touch-required", "no-touch-required", "verify-required", "no-verify-required")
+"""Options about what a security key's signature must show. As in sshd(8), other keys ignore them."""
+
+_FLAGS = ("restrict", *_PERMITTED, *(f"no-{name}" for name in _PERMITTED), *_OF_SECURITY_KEYS, *_NOT_OFFERED)
 
 _VALUES = ("command", "environment", "expiry-time", "from", "permitopen", "permitlisten")
 
@@ -81,6 +84,10 @@ class KeyOptions:
     """The only targets to which the key may forward connections."""
     permit_listen: tuple[Permission, ...] | None = None
     """The only places where the key may listen."""
+    no_touch: bool = False
+    """Whether a security key's signature counts without a touch (`no-touch-required`)."""
+    verify: bool = False
+    """Whether a security key must have checked who touches it, by a PIN or a finger (`verify-required`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,7 @@ def _end_of_options(line: bytes) -> int:
 
 def _parse_options(text: bytes) -> KeyOptions:
     forbidden: set[str] = set()
-    restricted = False
+    restricted, required = False, {"touch": True, "verify": False}
     values: dict[str, list[bytes]] = {}
     at = 0
     while True:
@@ -190,6 +197,8 @@ def _parse_options(text: bytes) -> KeyOptions:
         if name == "restrict":
             restricted = True
             forbidden.update(_PERMITTED.values())
+        elif name in _OF_SECURITY_KEYS:
+            required[name.removeprefix("no-").removesuffix("-required")] = not name.startswith("no-")
         elif name in _PERMITTED:
             forbidden.discard(_PERMITTED[name])
         elif name.removeprefix("no-") in _PERMITTED:
@@ -216,6 +225,8 @@ def _parse_options(text: bytes) -> KeyOptions:
         sources=_parse_sources_value(values["from"][0]) if "from" in values else None,
         permit_open=_parse_permissions(values, "permitopen"),
         permit_listen=_parse_permissions(values, "permitlisten"),
+        no_touch=not required["touch"],
+        verify=required["verify"],
     )
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, SSHFormatError
-from farhand_server.auth.accounts import Account, AccountLookup, Principal
+from farhand_server.auth.accounts import Account, AccountLookup, LoginMethod, Principal
 from farhand_server.auth.authorized_keys import (
     MAX_KEY_FILE,
     AuthorizedKey,
@@ -27,7 +27,8 @@ from farhand_server.auth.authorized_keys import (
     address_allowed,
 )
 from farhand_server.auth.key_cache import KeyCache, KeyIndex
-from farhand_server.auth.verify import VerificationError, verify_signature
+from farhand_server.auth.verify import SignatureProof, VerificationError, verify_signature
+from farhand_server.auth.webauthn import PasskeySite
 from farhand_server.worker.key_files import AcceptedKeyFile, KeyFiles
 from farhand_server.worker.keyfile import KeyFileError, KeyFileUnavailable
 
@@ -56,6 +57,10 @@ class RefusalCause(StrEnum):
     KEY_NOT_AUTHORIZED = "key_not_authorized"
     EXPIRED = "expired"
     SOURCE_NOT_ALLOWED = "source_not_allowed"
+    NOT_TOUCHED = "not_touched"
+    """Nobody has touched the security key, and its line does not say that this is not required."""
+    NOT_VERIFIED = "not_verified"
+    """The security key has not checked who touched it, and its line requires that."""
     UNAVAILABLE = "unavailable"
     """The service could not look at the account or its files: this says nothing about the user or the key."""
 
@@ -78,6 +83,14 @@ Offload = Callable[[Callable[[], _Result]], Awaitable[_Result]]
 """Runs a function elsewhere than in the caller's thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class _CheckedProof:
+    """A key that has signed, and what its signature shows."""
+
+    key: PublicKey
+    shown: SignatureProof
+
+
 @dataclass(slots=True)
 class _KeySearch:
     """The result of searching an account's files for one key: the lines with the key, whether the user could have
@@ -94,12 +107,19 @@ class Authenticator:
 
     `spki_sha256` is the SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` finds the accounts that
     clients can log in to. `decoy` is the account whose files are read for an unknown user. `cache` keeps what was
-    parsed.
+    parsed. `site` is where passkeys log in; None if there is no such site.
     """
 
     def __init__(
-        self, *, spki_sha256: bytes, accounts: AccountLookup, decoy: Account, cache: KeyCache | None = None
+        self,
+        *,
+        spki_sha256: bytes,
+        accounts: AccountLookup,
+        decoy: Account,
+        cache: KeyCache | None = None,
+        site: PasskeySite | None = None,
     ) -> None:
+        self._site = site
         self._spki_sha256 = spki_sha256
         self._accounts = accounts
         self._decoy = decoy
@@ -118,28 +138,27 @@ class Authenticator:
         checked = await offload(lambda: self._check_proof(proof))
         if isinstance(checked, LoginRefusal):
             return checked
-        assert isinstance(checked, PublicKey)
+        assert isinstance(checked, _CheckedProof)
+        key = checked.key
         try:
             account = await offload(lambda: self._accounts(proof.user))
         except OSError as error:
             why = error.strerror or str(error)
-            return LoginRefusal(
-                RefusalCause.UNAVAILABLE, f"the accounts cannot be read: {why}", checked.fingerprint, why
-            )
+            return LoginRefusal(RefusalCause.UNAVAILABLE, f"the accounts cannot be read: {why}", key.fingerprint, why)
         assert account is None or isinstance(account, Account)
         search = _KeySearch()
         for path in (account or self._decoy).key_files:
-            await self._search(account or self._decoy, path, checked, search, offload)
+            await self._search(account or self._decoy, path, key, search, offload)
         if search.fault is not None and not search.lines:
-            return LoginRefusal(RefusalCause.UNAVAILABLE, str(search.fault), checked.fingerprint, search.fault.why)
+            return LoginRefusal(RefusalCause.UNAVAILABLE, str(search.fault), key.fingerprint, search.fault.why)
         if account is None:
-            return LoginRefusal(RefusalCause.UNKNOWN_USER, f"there is no account {proof.user!r}", checked.fingerprint)
+            return LoginRefusal(RefusalCause.UNKNOWN_USER, f"there is no account {proof.user!r}", key.fingerprint)
         if account.closed is not None:
             detail = f"nobody may log in to the account {account.user}: {account.closed}"
-            return LoginRefusal(RefusalCause.ACCOUNT_CLOSED, detail, checked.fingerprint)
+            return LoginRefusal(RefusalCause.ACCOUNT_CLOSED, detail, key.fingerprint)
         return _decide(account, checked, search, address, now)
 
-    def _check_proof(self, proof: LoginProof) -> PublicKey | LoginRefusal:
+    def _check_proof(self, proof: LoginProof) -> _CheckedProof | LoginRefusal:
         try:
             key = sshformat.parse_public_key(proof.public_key)
         except SSHFormatError as error:
@@ -154,10 +173,12 @@ class Authenticator:
                 hello_sha256=proof.hello_sha256,
                 public_key=proof.public_key,
             )
-            verify_signature(proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE)
+            shown = verify_signature(
+                proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE, site=self._site
+            )
         except VerificationError as error:
             return LoginRefusal(RefusalCause.BAD_SIGNATURE, str(error), key.fingerprint)
-        return key
+        return _CheckedProof(key, shown)
 
     async def _search(
         self, account: Account, path: Path, key: PublicKey, search: _KeySearch, offload: Offload[object]
@@ -200,9 +221,11 @@ class Authenticator:
 
 
 def _decide(
-    account: Account, key: PublicKey, search: _KeySearch, address: IPAddress | None, now: float
+    account: Account, checked: _CheckedProof, search: _KeySearch, address: IPAddress | None, now: float
 ) -> Principal | LoginRefusal:
-    """Return the principal of the first line that allows the key now and from this address, as sshd does."""
+    """Return the principal of the first line that allows the key now, from this address and touched like this, as sshd
+    does."""
+    key, shown = checked.key, checked.shown
     refusal: LoginRefusal | None = None
     for path, line, by_user in search.lines:
         where, options = f"{path}:{line.line}", line.options
@@ -211,8 +234,16 @@ def _decide(
         elif options.sources is not None and not address_allowed(options.sources, address):
             detail = f"{where}: from= does not list {address or 'a Unix socket'}"
             refusal = LoginRefusal(RefusalCause.SOURCE_NOT_ALLOWED, detail, key.fingerprint)
+        elif shown.security_key and not shown.touched and not options.no_touch:
+            refusal = LoginRefusal(
+                RefusalCause.NOT_TOUCHED, f"{where}: the security key was not touched", key.fingerprint
+            )
+        elif shown.security_key and not shown.verified and options.verify:
+            detail = f"{where}: verify-required, but the security key has not checked a PIN or a finger"
+            refusal = LoginRefusal(RefusalCause.NOT_VERIFIED, detail, key.fingerprint)
         else:
-            return Principal(account.user, account.uid, "key", key.fingerprint, options, by_user)
+            how: LoginMethod = "passkey" if shown.passkey else "key"
+            return Principal(account.user, account.uid, how, key.fingerprint, options, by_user)
     if refusal is None:
         # Ten problems are enough: a file of 2,000 bad lines must not fill the log at every attempt.
         problems = "; ".join(search.problems[:10])

@@ -43,7 +43,7 @@ class Origin:
     arguments.
     """
 
-    how: Literal["key", "peer"] = "peer"
+    how: Literal["key", "passkey", "peer"] = "peer"
     key: str | None = None
     peer: str | None = None
     request: bytes = b"{}"

@@ -15,9 +15,10 @@ from farhand_server.auth import accounts
 from farhand_server.auth.accounts import Account, Principal, peer_principal
 from farhand_server.auth.authorized_keys import IPAddress
 from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, RefusalCause
+from farhand_server.auth.webauthn import PasskeySite
 from farhand_server.worker.keyfile import KeyFileUnavailable
 from tests.support import openssh
-from tests.support.openssh import SoftwareSecurityKey
+from tests.support.openssh import SoftwarePasskey, SoftwareSecurityKey
 
 SPKI_SHA256 = b"\x0a" * 32
 ADDRESS = ip_address("192.0.2.7")
@@ -83,8 +84,9 @@ def service(tmp_path: Path) -> Service:
     tmp_path.chmod(0o700)
     file = tmp_path / "authorized_keys"
     alice = Account("alice", os.getuid(), tmp_path, (tmp_path / "nothing_here", file))
-    authenticator = Authenticator(spki_sha256=SPKI_SHA256, accounts=accounts.only_account(alice), decoy=alice)
-    return Service(file, authenticator)
+    site = PasskeySite("https://farhand.example.net", "farhand.example.net")
+    lookup = accounts.only_account(alice)
+    return Service(file, Authenticator(spki_sha256=SPKI_SHA256, accounts=lookup, decoy=alice, site=site))
 
 
 @pytest.mark.needs("ssh-keygen")
@@ -100,6 +102,47 @@ def test_an_authorized_key_of_ssh_keygen_logs_in(service: Service, tmp_path: Pat
 def test_an_authorized_security_key_logs_in(service: Service, key: SoftwareSecurityKey) -> None:
     service.authorize(format_public_key_line(key.public_key))
     given = proof(public_key=key.public_key.blob, sign=lambda data: key.sign(data, LOGIN_NAMESPACE))
+    assert isinstance(service.login(given), Principal)
+
+
+def test_an_authorized_passkey_logs_in_and_the_principal_says_so(service: Service) -> None:
+    passkey = SoftwarePasskey.generate()
+    service.authorize(format_public_key_line(passkey.public_key))
+    given = proof(public_key=passkey.public_key.blob, sign=lambda data: passkey.sign(data, LOGIN_NAMESPACE))
+    principal = service.login(given)
+    assert isinstance(principal, Principal)
+    assert (principal.how, principal.fingerprint) == ("passkey", passkey.public_key.fingerprint)
+
+
+@pytest.mark.parametrize("passkey", [True, False])
+@pytest.mark.parametrize(
+    ("options", "flags", "cause"),
+    [
+        ("", 0x01, None),
+        ("", 0x04, RefusalCause.NOT_TOUCHED),
+        ("no-touch-required ", 0x00, None),
+        ("verify-required ", 0x01, RefusalCause.NOT_VERIFIED),
+        ("verify-required ", 0x05, None),
+        ("no-touch-required,verify-required ", 0x00, RefusalCause.NOT_VERIFIED),
+        ("no-touch-required,touch-required,verify-required,no-verify-required ", 0x00, RefusalCause.NOT_TOUCHED),
+    ],
+)
+def test_a_line_says_whether_its_security_key_must_be_touched_and_verify_its_user(
+    service: Service, passkey: bool, options: str, flags: int, cause: RefusalCause | None
+) -> None:
+    key = SoftwarePasskey.generate() if passkey else SoftwareSecurityKey.ecdsa()
+    service.authorize(options + format_public_key_line(key.public_key))
+    result = service.login(
+        proof(public_key=key.public_key.blob, sign=lambda data: key.sign(data, LOGIN_NAMESPACE, flags=flags))
+    )
+    assert (result.cause if isinstance(result, LoginRefusal) else None) == cause
+
+
+@pytest.mark.needs("ssh-keygen")
+def test_what_only_security_keys_can_show_is_not_asked_of_other_keys(service: Service, tmp_path: Path) -> None:
+    key = openssh.make_key(tmp_path / "key")
+    service.authorize("verify-required " + (tmp_path / "key.pub").read_text().strip())
+    given = proof(public_key=key.blob, sign=lambda data: openssh.sign(tmp_path / "key", data, LOGIN_NAMESPACE))
     assert isinstance(service.login(given), Principal)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, Reader, pack_mpint, pack_string
-from farhand_server.auth.verify import VerificationError, verify_signature
+from farhand_server.auth.verify import SignatureProof, VerificationError, verify_signature
 from tests.support import openssh
 from tests.support.openssh import SoftwareSecurityKey
 
@@ -61,14 +61,16 @@ def test_a_security_keys_signature_is_valid_and_ssh_keygen_agrees(
 
 
 @pytest.mark.parametrize("security_key", SECURITY_KEYS)
-@pytest.mark.parametrize(("flags", "touched"), [(0x00, False), (0x04, False), (0x01, True), (0x05, True)])
-def test_a_security_key_must_have_been_touched(security_key: SoftwareSecurityKey, flags: int, touched: bool) -> None:
+@pytest.mark.parametrize(
+    ("flags", "touched", "verified"),
+    [(0x00, False, False), (0x04, False, True), (0x01, True, False), (0x05, True, True)],
+)
+def test_a_signature_shows_whether_the_security_key_was_touched_and_by_whom(
+    security_key: SoftwareSecurityKey, flags: int, touched: bool, verified: bool
+) -> None:
     blob = security_key.sign(MESSAGE, NAMESPACE, flags=flags)
-    if touched:
-        verify(blob, security_key.public_key)
-    else:
-        with pytest.raises(VerificationError, match="not touched"):
-            verify(blob, security_key.public_key)
+    shown = verify_signature(blob, MESSAGE, key=security_key.public_key, namespace=NAMESPACE)
+    assert shown == SignatureProof(security_key=True, touched=touched, verified=verified)
 
 
 @pytest.mark.needs("ssh-keygen")
