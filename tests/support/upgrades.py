@@ -77,7 +77,7 @@ async def kill_edge(service: Service) -> None:
     os.kill(killed, signal.SIGKILL)
     async with asyncio.timeout(TIMEOUT):
         while _edges_of(service) in ([], [killed]):  # noqa: ASYNC110  # a child of another process has no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
 
 def _edges_of(service: Service) -> list[int]:

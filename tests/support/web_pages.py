@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.service import START, Service
+from tests.support.upgrades import kill_edge
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
@@ -143,10 +143,5 @@ def prepare_client(service: Service) -> None:
 
 
 async def cut(service: Service) -> None:
-    """Cut all connections over TLS: the edge is killed, and started again by the service."""
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    edges = [pid for pid in map(int, children) if b"edge" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert edges
-    for pid in edges:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 9)
+    """Cut all connections over TLS: the edge is killed, and the service starts another."""
+    await kill_edge(service)
