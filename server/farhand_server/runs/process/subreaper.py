@@ -75,6 +75,8 @@ class Subreaper:
         child is reaped."""
         self._others: set[int] = set()
         """Children that others wait for."""
+        self._postponed: set[int] = set()
+        """Children that nobody claims yet while leaders are expected: they are examined again once one is adopted."""
         self._retries: dict[int, tuple[int, float]] = {}
         """Children whose run could not be determined: how often, and when to try again."""
         self._retrying: asyncio.TimerHandle | None = None
@@ -116,7 +118,6 @@ class Subreaper:
     def enter(self, pid: int, mark: int, run_id: str | None, counted: MeterSnapshot | None = None) -> TrackedRun:
         """Track a leader that was just started, and all processes that it leaves behind."""
         run = self._leaders[pid] = self._sessions[pid] = self._track(pid, mark, run_id, counted)
-        self._last_listed = b""  # children that were examined while leaders were expected are examined again
         if mark:
             self._marks[mark] = run
         if run_id:
@@ -130,6 +131,7 @@ class Subreaper:
         run.tree.reaped = True
         run.reaped.set()
         run.exited.set_result(code)
+        self._examine_postponed()
         return run
 
     def adopt(self, pid: int, run_id: str | None, counted: MeterSnapshot) -> TrackedRun:
@@ -140,8 +142,13 @@ class Subreaper:
         self._expecting.discard(pid)
         mark = tree.mark_of(pid)
         run = self.enter(pid, mark if self._starter.is_ours(mark) else 0, run_id, counted)
+        self._examine_postponed()
         self.loop.call_soon(self.reap)
         return run
+
+    def _examine_postponed(self) -> None:
+        self._postponed.clear()
+        self._last_listed = b""
 
     def leave(self, run: TrackedRun) -> None:
         """Stop tracking a run that is over. If its leader is alive, it is still reaped when it ends. Orphans are killed
@@ -201,12 +208,14 @@ class Subreaper:
             return
         self._last_listed = listed
         children = set(map(int, listed.split()))
+        self._postponed &= children
         for pid in (self._adopted.keys() | self._retries.keys()) - children:  # somebody else has reaped them
             self._disown(pid)
         now = self.loop.time()
         examined, until = 0, now + MAX_EXAMINE_TIME
         self.census.unexamined = False
-        for pid in children - self._adopted.keys() - self._leaders.keys() - self._expecting - self._others:
+        known = self._leaders.keys() | self._expecting | self._others | self._postponed
+        for pid in children - self._adopted.keys() - known:
             tries, due = self._retries.get(pid, (0, now))
             if due > now:
                 continue
@@ -220,7 +229,9 @@ class Subreaper:
             except LookupError:
                 self._try_again(pid, tries, now)
                 continue
-            if owner is not None or not self._expecting:  # otherwise its run may not be known yet
+            if owner is None and self._expecting:  # its run may not be known yet
+                self._postponed.add(pid)
+            else:
                 self._adopt(pid, owner)
         self.census.undetermined = bool(self._retries)
         if self._nobody.orphans:

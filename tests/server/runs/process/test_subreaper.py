@@ -277,6 +277,24 @@ async def test_a_child_of_the_previous_program_is_adopted_with_its_exit_code(end
     child.returncode = 7
 
 
+async def test_children_that_nobody_claims_are_examined_once_while_leaders_are_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subreaper, "MAX_EXAMINE_TIME", 0.0)  # one child a turn
+    nobodys = [subprocess.Popen(["sleep", "999"], env={"NO": "ID"}) for _ in range(3)]
+    child = subprocess.Popen(["sleep", "999"], start_new_session=True, env={"FARHAND_RUN_ID": "one"})
+    prepare_loop([child.pid])
+    async with started("true") as another:  # its end waits until all children have been examined
+        await another.code()
+    process = Process.restore(unreaped(child.pid), run_id="one")
+    process.close()
+    await wait_until_reaped(child.pid)
+    child.returncode = -signal.SIGKILL
+    for nobody in nobodys:
+        nobody.kill()
+        assert nobody.wait() == -signal.SIGKILL
+
+
 async def test_a_process_that_is_not_a_child_is_not_adopted() -> None:
     async with nothing_left():
         with pytest.raises(ChildProcessError, match="not a child"):
