@@ -28,7 +28,7 @@ from .admission.judging import Judging
 from .admission.plan_memo import PlanMemo
 from .admission.shares import Shares, shares_shown
 from .audit import AuditEntry
-from .auth.accounts import Principal, user_name
+from .auth.accounts import Principal
 from .auth.work import LoginWork
 from .cleaning import Cleaning
 from .config import ConfigError, ServiceConfig
@@ -37,7 +37,7 @@ from .credentials import Credentials
 from .filewatch import FileWatch
 from .hangup import OwnTerminal
 from .ledger import Ledger
-from .listen.clients import LocalConnection, ProxiedConnection
+from .listen.clients import ProxiedConnection
 from .listen.edge_child import EdgeChild
 from .listen.feeds import VerdictFeeds
 from .listen.gate import EdgeGate, LocalGate
@@ -202,9 +202,8 @@ class Service:
         # Anyone may connect to the local socket, because the kernel tells who the peer is.
         local = UnixListener(
             self.config.socket,
-            lambda: LocalConnection(self, self.log),
+            self._gate.admit,
             None if before is None else before.local,
-            admits=self._gate.admits,
             log=self._throttle,
         )
         self.listeners.append(local)
@@ -213,10 +212,9 @@ class Service:
         if self.authenticator is not None and (before is None or before.edges is not None):
             edges = UnixListener(
                 self.config.edge.socket,
-                lambda: ProxiedConnection(self, self.log, self._feeds),
+                EdgeGate(self, lambda: ProxiedConnection(self, self.log, self._feeds), self._throttle).admit,
                 None if before is None else before.edges,
                 access=only(self.config.edge.account),
-                admits=EdgeGate(self, self._throttle).admits,
                 log=self._throttle,
             )
             self.listeners.append(edges)
@@ -360,7 +358,7 @@ class Service:
         )
 
     def _worker_hung(self, user: Credentials | None) -> None:
-        name = user_name(os.geteuid()) if user is None else user.user
+        name = self.shares.user(os.geteuid()) if user is None else user.user
         self.log.warning("a user's worker did not answer and is replaced", user=name, seconds=workers.ANSWER_TIMEOUT)
 
     def _run_failed(self, run: LiveRun, error: Exception) -> None:

@@ -113,6 +113,11 @@ class AccountBounds:
         self._accounts[uid] = user, groups
         self._bounds[uid] = self._find(user, groups)
 
+    def user(self, uid: int) -> str | None:
+        """Return the name of an account, None if it has not logged in."""
+        account = self._accounts.get(uid)
+        return None if account is None else account[0]
+
     def of(self, uid: int) -> ShareBounds:
         """Return the bounds of an account."""
         return self._bounds.get(uid, NO_BOUNDS)

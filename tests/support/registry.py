@@ -49,6 +49,10 @@ class NoRuns:
         self.memory = SpoolMemory(512 * MiB)
         self.directory = SpoolDirectory(Path("/"))
         self.kept = KeptRuns(Retention(0, 0.0, 0), self.memory)
+        self.owners: dict[int, str] = {}
+
+    def owner(self, uid: int) -> str | None:
+        return self.owners.get(uid)
 
 
 class RunWatcher:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
+
+from farhand_server.listen.unix import Admit
 
 
 class Accepted(asyncio.Protocol):
@@ -20,9 +21,9 @@ class Accepted(asyncio.Protocol):
         transport.close()
 
 
-def accepting(connections: list[asyncio.BaseTransport]) -> Callable[[], Accepted]:
+def accepting(connections: list[asyncio.BaseTransport]) -> Admit:
     """Return what a listener calls for each connection, to add its transport to `connections`."""
-    return lambda: Accepted(connections)
+    return lambda sock, uid, serve: serve(sock, Accepted(connections))
 
 
 async def served(client: socket.socket) -> bool:

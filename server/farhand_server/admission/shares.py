@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Final, NoReturn, Protocol
 
 from farhand_protocol import messages as m
-from farhand_server.auth.accounts import Principal, user_name
+from farhand_server.auth.accounts import Principal
 from farhand_server.config import ServiceConfig
 from farhand_server.runs.kept import KeptRuns
 from farhand_server.runs.output.directory import SpoolDirectory
@@ -68,6 +68,9 @@ class SharedRuns(Protocol):
     @property
     def by_rule(self) -> Tally[tuple[int, str]]:
         """The active runs of each account by the policy's rule that allowed them."""
+
+    def owner(self, uid: int) -> str | None:
+        """Return the name of an account that has had runs."""
 
     @property
     def kept(self) -> KeptRuns:
@@ -126,6 +129,10 @@ class Shares:
         """Return the accounts that have anything."""
         runs = self._runs
         return frozenset((*runs.by_user, *self.connections, *self.waits, *runs.memory.by_user, *runs.directory.by_user))
+
+    def user(self, uid: int) -> str:
+        """Return the name of an account that has anything, as far as that is known without asking a name service."""
+        return self.bounds.user(uid) or self._runs.owner(uid) or str(uid)
 
     def check_run(self, plan: Plan, config: ServiceConfig) -> None:
         """Raise `ShareUsedUp` if the account may not start another run now, or not another by the same rule."""
@@ -237,7 +244,7 @@ def shares_shown(shares: Shares, who: Principal, config: ServiceConfig) -> tuple
     users = {uid: shares.of(uid, config) for uid in shares.users()}
     ordered = sorted(users, key=lambda uid: max(share.used / max(1, share.total) for share in users[uid]), reverse=True)
     shown = ((uid, share) for uid in ordered for share in users[uid] if share.used)
-    return tuple(_info(user_name(uid), share) for uid, share in islice(shown, m.MAX_SHARES))
+    return tuple(_info(shares.user(uid), share) for uid, share in islice(shown, m.MAX_SHARES))
 
 
 def _info(user: str, share: Share) -> m.ShareInfo:

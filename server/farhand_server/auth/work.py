@@ -1,4 +1,4 @@
-"""The work of logins, in a thread: in turn by source, one step at a time, and for no more than a share of the time.
+"""The work of logins, in threads: in turn by source, a few steps at a time, and for no more than a share of the time.
 
 Without this, a hundred attempts a second would cost the core's loop a tenth of each second, and everybody else with it.
 Python's threads share one lock, so it is not enough that the work is done elsewhere. A step that waits, for a name
@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, NamedTuple
 
 from ..runtime import block_all_signals
@@ -67,29 +67,31 @@ class _RunningStep:
 
 
 class LoginWork:
-    """Runs the steps of login attempts, one at a time.
+    """Runs the steps of login attempts, `at_once` at a time. Each attempt counts `loop_cost` besides its steps.
 
     Two queues take turns: sources from which somebody has logged in before, and all others. In each, the sources take
     turns. An attempt waits for each step, so a source has no more steps waiting than connections before login.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: int = 1, loop_cost: float = LOOP_COST) -> None:
+        self._at_once = at_once
+        self._loop_cost = loop_cost
         self._known_waiting, self._others_waiting = _StepQueue(), _StepQueue()
         self._turns = deque((self._known_waiting, self._others_waiting))
         self._known: dict[Hashable, None] = {}
         self._idle: list[_Thread] = []
-        self._busy = False
-        """Whether a step runs that does not hang."""
+        self._running = 0
+        """Steps that run and do not hang."""
         self._hanging = 0
         self._timer: asyncio.TimerHandle | None = None
         self._paid_until = 0.0
         """When, by the loop's clock, the work done so far would be done if it only had its share."""
 
-    def of(self, source: Hashable) -> Callable[[Step], Awaitable[Any]]:
+    def of(self, source: Hashable) -> Callable[[Step], asyncio.Future[Any]]:
         """Return the function that runs the steps of one attempt from a source, and returns or raises what they do."""
-        unpaid = LOOP_COST
+        unpaid = self._loop_cost
 
-        def run(step: Step) -> Awaitable[Any]:
+        def run(step: Step) -> asyncio.Future[Any]:
             nonlocal unpaid
             done = asyncio.get_running_loop().create_future()
             waiting = _WaitingStep(step, done, unpaid)
@@ -100,6 +102,10 @@ class LoginWork:
 
         return run
 
+    def knows(self, source: Hashable) -> bool:
+        """Return whether somebody has logged in from a source."""
+        return source in self._known
+
     def logged_in(self, source: Hashable) -> None:
         """Remember a source from which somebody has logged in."""
         self._known.pop(source, None)
@@ -109,8 +115,10 @@ class LoginWork:
 
     def _start(self) -> None:
         """Start the next step, if it is time for it."""
-        if self._busy or self._timer is not None or (chosen := self._next_queue()) is None:
-            return
+        while self._running < self._at_once and self._timer is None and (chosen := self._next_queue()) is not None:
+            self._start_from(chosen)
+
+    def _start_from(self, chosen: _StepQueue) -> None:
         loop = asyncio.get_running_loop()
         wait = self._paid_until - LOGIN_BURST / LOGIN_SHARE - loop.time()
         if wait > 0:
@@ -119,7 +127,7 @@ class LoginWork:
         if chosen is self._turns[0]:
             self._turns.rotate()
         waiting = chosen.next()
-        self._busy = True
+        self._running += 1
         running = _RunningStep(waiting, self._idle.pop() if self._idle else _Thread(loop))
         running.timer = loop.call_later(STEP_TIME, self._overdue, running)
         running.thread.run(waiting.step, functools.partial(self._finished, running))
@@ -133,7 +141,7 @@ class LoginWork:
         """Let the next step start, because this one hangs."""
         running.hangs = True
         self._hanging += 1
-        self._busy = False
+        self._running -= 1
         self._start()
 
     def _waited(self) -> None:
@@ -146,8 +154,8 @@ class LoginWork:
         if running.hangs:
             self._hanging -= 1
         else:
-            self._busy = False
-        if self._idle:
+            self._running -= 1
+        if len(self._idle) >= self._at_once:
             running.thread.end()
         else:
             self._idle.append(running.thread)

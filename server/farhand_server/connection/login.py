@@ -104,7 +104,7 @@ class LoginSession(Protocol):
 
 
 class LoginExchange:
-    """Answers the messages before login. The client is the local `principal`, or must log in.
+    """Answers the messages before login. The client is `local`, whom the kernel has named, or must log in.
 
     Call `start` once the connection is up and `stop` once it is gone. For an edge's client, `address` is the address to
     judge by, `peer` is the address as it is logged, `arrival` the one that the client has connected to, and `report`
@@ -115,14 +115,14 @@ class LoginExchange:
         self,
         session: LoginSession,
         *,
-        principal: Principal | None = None,
+        local: Caller | None = None,
         address: IPv4Address | IPv6Address | None = None,
         peer: str | None = None,
         arrival: str | None = None,
         report: LoginReport | None = None,
     ) -> None:
         self._session = session
-        self._local = principal
+        self._local = local
         self._address = address
         self._source = None if address is None else source_of(address)
         self._peer = peer
@@ -175,10 +175,11 @@ class LoginExchange:
         )
         if local is None:
             return
-        if hello.user in (None, local.user):
-            self._accept(local)
+        user = local.principal.user
+        if hello.user in (None, user):
+            self._accept(local.principal, local)
         else:
-            sentence = f"on this socket you can only log in as {local.user}"
+            sentence = f"on this socket you can only log in as {user}"
             connection.fail(ErrorCode.DENIED, sentence)
 
     def answer_login(self, message: m.Login) -> None:
@@ -208,6 +209,7 @@ class LoginExchange:
 
     def _answer_proof(self, judged: Principal | LoginRefusal, found: Caller | OSError | None) -> None:
         if isinstance(judged, Principal):
+            assert found is not None
             self._accept(judged, found)
             return
         if judged.fault is not None:
@@ -263,16 +265,15 @@ class LoginExchange:
         )
         return judged
 
-    def _accept(self, principal: Principal, found: Caller | OSError | None = None) -> None:
-        """Let the client in. `found` is what was found about its account, if that was looked up already."""
+    def _accept(self, principal: Principal, found: Caller | OSError) -> None:
+        """Let the client in. `found` is what was found about its account."""
         session = self._session
         self._cancel_deadline()
         self._report(True)  # the edge must not penalise a client whose key is authorized
         try:
             if isinstance(found, OSError):
                 raise found
-            caller = found or Caller.of(principal, self._peer, self._arrival)
-            session.context.shares.bounds.add(principal.uid, principal.user, caller.subject.groups)
+            session.context.shares.bounds.add(principal.uid, principal.user, found.subject.groups)
             if self._local is None:  # a local client was counted when it was accepted
                 session.context.shares.check_connection(principal.uid, principal.user, session.context.config)
         except ShareUsedUp as error:
@@ -285,8 +286,8 @@ class LoginExchange:
             return
         if self._remote:
             session.log.info("login", user=principal.user, how=principal.how, key=principal.fingerprint)
-        session.context.note(caller.audit_entry("login"))
-        session.logged_in(caller)
+        session.context.note(found.audit_entry("login"))
+        session.logged_in(found)
         key = session.context.ticket_key if self._remote else None
         ticket, secret = (None, None) if key is None else key.issue(principal.user, time.time())
         accepted = m.Accepted(

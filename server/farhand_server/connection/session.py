@@ -38,7 +38,7 @@ LAST_PING_ID: Final = 0
 class ServerSession:
     """The handler of one `ConnectionTransport`: passes received events on to the dispatch and the channel handlers.
 
-    A local client has a `principal`; a client of an edge must log in. For an edge's client, `address` is the address to
+    A `local` client needs no login; a client of an edge must log in. For an edge's client, `address` is the address to
     judge by, `peer` is the address as it is logged, `arrival` the one that the client has connected to, and `report`
     tells the edge whether the login succeeded.
     """
@@ -48,7 +48,7 @@ class ServerSession:
         context: SessionContext,
         log: Logger,
         *,
-        principal: Principal | None = None,
+        local: Caller | None = None,
         address: IPv4Address | IPv6Address | None = None,
         peer: str | None = None,
         arrival: str | None = None,
@@ -57,17 +57,15 @@ class ServerSession:
         self.context: Final = context
         self.log = log
         self.connection: Final = Connection(Side.SERVER)
-        self.login: Final = LoginExchange(
-            self, principal=principal, address=address, peer=peer, arrival=arrival, report=report
-        )
+        self.login: Final = LoginExchange(self, local=local, address=address, peer=peer, arrival=arrival, report=report)
         self.channels: Final[dict[int, ChannelHandler]] = {}
         self._gone: asyncio.Event | None = None
         self._lost = False
-        self._principal = principal
+        self._local = local
         self._counted: int | None = None
         """The account in whose share the connection counts."""
         source = None if address is None else source_of(address)
-        self._stranger = f"source {source}" if principal is None else f"uid {principal.uid}"
+        self._stranger = f"source {source}" if local is None else f"uid {local.principal.uid}"
         """Whose share of the loop's time and of the log is used before login."""
         self._admission: Admission | None = None
         self._transport: ConnectionTransport | None = None
@@ -239,8 +237,8 @@ class ServerSession:
         self._share_time(self.context.sessions.time.of(self._stranger))
         self.log = self.log.limited(self.context.sessions.lines.of(self._stranger))
         self.context.sessions.add(self)
-        if self._principal is not None:
-            self._count_connection(self._principal)
+        if self._local is not None:
+            self._count_connection(self._local.principal)
         self.login.start()
 
     def _share_time(self, share: TimeShare) -> None:

@@ -10,46 +10,33 @@ the verdict feeds.
 from __future__ import annotations
 
 import asyncio
-import os
 from sys import intern
 from typing import cast
 
-from farhand_protocol.connection import Connection
-from farhand_protocol.errors import ErrorCode
-from farhand_protocol.states import Side
 from farhand_protocol.transport import ConnectionTransport
 
-from ..auth.accounts import peer_principal
+from ..admission.caller import Caller
 from ..connection.context import SessionContext
-from ..connection.login import account_unavailable
 from ..connection.session import ServerSession
 from ..logs import Logger
 from .feeds import VerdictFeeds
 from .proxy import MAX_HEADER, ProxyError, ProxyHeader, parse
-from .unix import enlarge_buffer, peer_uid
+from .unix import enlarge_buffer
 
 
 class LocalConnection(asyncio.Protocol):
     """A connection on the local socket that the gate has admitted. The client needs no key, because the kernel tells
-    which account it runs as. Root is admitted as the service's account.
+    which account it runs as; the gate has looked it up.
     """
 
-    def __init__(self, context: SessionContext, log: Logger) -> None:
+    def __init__(self, context: SessionContext, log: Logger, caller: Caller) -> None:
         self._context = context
         self._log = log
+        self._caller = caller
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the session, unless the account cannot be looked up."""
-        try:
-            principal = peer_principal(peer_uid(transport) or os.geteuid())
-        except OSError as error:
-            connection = Connection(Side.SERVER)
-            connection.fail(ErrorCode.UNAVAILABLE, account_unavailable(error))
-            refused = cast(asyncio.Transport, transport)
-            refused.writelines(connection.data_to_send())
-            refused.close()
-            return
-        _serve(ServerSession(self._context, self._log, principal=principal), transport)
+        """Start the session."""
+        _serve(ServerSession(self._context, self._log, local=self._caller), transport)
 
 
 class ProxiedConnection(asyncio.Protocol):

@@ -2,9 +2,9 @@
 
 Only the edge's account can connect to the edges' socket, where the kernel allows that to be said (`unix.only`). Anyone
 on the machine may connect to the local socket, and the kernel says which account it is. An account that may not use
-the service costs little, however often it connects: one look at the policy every `JUDGEMENT_TIME` seconds, and for each
-connection one system call more than accepting and closing it. It is told why as often as a person could read it, and
-the log and the audit log get one entry about it per `LOG_INTERVAL`, with the number of the others.
+the service costs little, however often it connects: it is looked up and judged every `JUDGEMENT_TIME` seconds, and each
+other connection costs one system call more than accepting and closing it. It is told why as often as a person could
+read it, and the log and the audit log get one entry about it per `LOG_INTERVAL`, with the number of the others.
 
 An account that may use the service has its share of connections, and its rate of new ones.
 
@@ -16,29 +16,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import partial
+from typing import Final
 
 from farhand_protocol.connection import Connection
 from farhand_protocol.errors import ErrorCode
 from farhand_protocol.states import Side
 
-from ..admission.caller import Caller
 from ..admission.shares import ShareUsedUp
 from ..audit import AuditEntry
-from ..auth.accounts import peer_principal, user_name
 from ..connection.context import SessionContext
 from ..connection.login import account_unavailable
 from ..logs import Logger
 from ..policy import Policy, has_rule_for
 from ..sharing import Rate, TokenBucket, bound_by_shares
 from ..throttle import LOG_INTERVAL, LogThrottle
-from .unix import socket_peer_pid
+from .clients import LocalConnection
+from .local_accounts import FoundAccount, LocalAccounts
+from .unix import Serve, socket_peer_pid
 
 JUDGEMENT_TIME: Final = 2.0
 """Seconds for which it is remembered whether an account may use the service. Looking it up may mean asking a directory
@@ -79,10 +81,18 @@ class LocalRefusal:
 NO_TUNNEL_TO_US: Final = LocalRefusal(ErrorCode.DENIED, "a tunnel does not lead to the service that it belongs to")
 
 
+TOO_MANY_WAIT: Final = LocalRefusal(
+    ErrorCode.UNAVAILABLE,
+    account_unavailable(OSError(errno.EAGAIN, "too many connections wait for a name service")),
+    fault=True,
+)
+
+
 class _Account:
     """What is remembered of one account."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: str) -> None:
+        self.user = user
         self.policy: Policy | None = None
         self.judged = 0.0
         self.refusal: LocalRefusal | None = None
@@ -95,21 +105,24 @@ class _Account:
 class EdgeGate:
     """Admits connections on the edges' socket that come from an edge, or closes them."""
 
-    def __init__(self, context: SessionContext, log: LogThrottle) -> None:
+    def __init__(
+        self, context: SessionContext, make_protocol: Callable[[], asyncio.BaseProtocol], log: LogThrottle
+    ) -> None:
         self._context = context
+        self._make_protocol = make_protocol
         self._log = log
 
-    def admits(self, sock: socket.socket, uid: int) -> bool:
-        """Return whether the peer of an accepted connection runs as the edge's account or root. Otherwise close it."""
+    def admit(self, sock: socket.socket, uid: int, serve: Serve) -> None:
+        """Serve an accepted connection whose peer runs as the edge's account or root. Otherwise close it."""
         if uid not in (self._context.config.edge.account, 0):
             reason = f"not the edge's account, {self._context.config.edge.account}"
         elif socket_peer_pid(sock) in self._context.registry.tunnels:
             reason = "a tunnel"
         else:
-            return True
+            serve(sock, self._make_protocol())
+            return
         sock.close()
         self._log.warning("edge refused", reason=reason)
-        return False
 
 
 class LocalGate:
@@ -119,61 +132,81 @@ class LocalGate:
         self._context = context
         self._log = log
         self._clock = clock
+        self._look_ups = LocalAccounts(lambda: context.config.login.deadline)
         self._accounts: OrderedDict[int, _Account] = OrderedDict()
         self._entries = TokenBucket(ENTRIES)
         self._kept_back = 0
         self._explained: OrderedDict[socket.socket, asyncio.TimerHandle] = OrderedDict()
 
-    def admits(self, sock: socket.socket, uid: int) -> bool:
-        """Return whether an accepted connection of this account is admitted. Otherwise close it."""
-        tunnel = socket_peer_pid(sock) in self._context.registry.tunnels
-        if not (tunnel or bound_by_shares(uid)):
-            return True
+    def admit(self, sock: socket.socket, uid: int, serve: Serve) -> None:
+        """Serve an accepted connection of this account, once that was looked up, if it is admitted. Otherwise close
+        it."""
         account, now = self._account(uid), self._clock()
-        if tunnel:
-            return self._refuse(sock, uid, account, NO_TUNNEL_TO_US, now)
-        if account.policy is not self._context.policy or now >= account.judged + JUDGEMENT_TIME:
-            account.policy, account.judged = self._context.policy, now
-            account.refusal = self._judge(uid)
-        refusal = account.refusal or self._overuse(uid, account, now)
-        return refusal is None or self._refuse(sock, uid, account, refusal, now)
+        if socket_peer_pid(sock) in self._context.registry.tunnels:
+            self._refuse(sock, uid, account, NO_TUNNEL_TO_US)
+        elif bound_by_shares(uid) and (refusal := self._known_refusal(uid, account, now)) is not None:
+            self._refuse(sock, uid, account, refusal)
+        elif not self._look_ups.look_up(uid, sock, partial(self._decide, uid, serve)):
+            self._refuse(sock, uid, account, TOO_MANY_WAIT)
 
-    def _refuse(
-        self, sock: socket.socket, uid: int, account: _Account, refusal: LocalRefusal, now: float
-    ) -> Literal[False]:
+    def _known_refusal(self, uid: int, account: _Account, now: float) -> LocalRefusal | None:
+        """Return why a connection is refused whatever is found now."""
+        return (account.refusal if self._is_judged(account, now) else None) or self._overuse(uid, account, now)
+
+    def _is_judged(self, account: _Account, now: float) -> bool:
+        return account.policy is self._context.policy and now < account.judged + JUDGEMENT_TIME
+
+    def _decide(self, uid: int, serve: Serve, sock: socket.socket, found: FoundAccount | Exception) -> None:
+        account, now = self._account(uid), self._clock()
+        if isinstance(found, FoundAccount):
+            account.user = found.caller.principal.user
+        if isinstance(found, Exception) or not self._is_judged(account, now):
+            account.policy, account.judged, account.refusal = self._context.policy, now, self._judge(found)
+        if account.refusal is not None:
+            self._refuse(sock, uid, account, account.refusal)
+        elif isinstance(found, FoundAccount):
+            self._look_ups.admitted(uid)
+            serve(sock, LocalConnection(self._context, self._log, found.caller))
+
+    def _refuse(self, sock: socket.socket, uid: int, account: _Account, refusal: LocalRefusal) -> None:
+        now = self._clock()
         if account.explanations.take(now):
             self._explain(sock, refusal)
         else:
             sock.close()
-        self._note(uid, account, refusal, now)
-        return False
+        self._note(account, refusal, now)
 
     def close(self) -> None:
-        """Close the refused connections that are still open."""
+        """Close the refused connections that are still open, and those of which the account is being looked up."""
+        self._look_ups.close()
         for sock in tuple(self._explained):
             self._part(sock)
 
     def _account(self, uid: int) -> _Account:
         account = self._accounts.get(uid)
         if account is None:
-            account = self._accounts[uid] = _Account()
+            account = self._accounts[uid] = _Account(self._context.shares.bounds.user(uid) or str(uid))
             if len(self._accounts) > MAX_ACCOUNTS:
                 self._accounts.popitem(last=False)
         self._accounts.move_to_end(uid)
         return account
 
-    def _judge(self, uid: int) -> LocalRefusal | None:
+    def _judge(self, found: FoundAccount | Exception) -> LocalRefusal | None:
+        if isinstance(found, OSError):
+            return LocalRefusal(ErrorCode.UNAVAILABLE, account_unavailable(found), fault=True)
+        if isinstance(found, Exception):
+            self._log.error("account not looked up because of an internal error", error=found)
+            return LocalRefusal(
+                ErrorCode.INTERNAL, "the service failed to look up your account; its log says why", True
+            )
+        principal, subject = found.caller.principal, found.caller.subject
+        if not bound_by_shares(principal.uid):
+            return None
         own = os.geteuid()
-        try:
-            principal = peer_principal(uid)
-            if own == 0:
-                subject = Caller.of(principal).subject
-                if has_rule_for(self._context.policy, subject):
-                    self._context.shares.bounds.add(uid, principal.user, subject.groups)
-                    return None
-        except OSError as error:
-            return LocalRefusal(ErrorCode.UNAVAILABLE, account_unavailable(error), fault=True)
-        sentence = f"this service is for the account {user_name(own)}, and you are {principal.user}"
+        if own == 0 and has_rule_for(self._context.policy, subject):
+            self._context.shares.bounds.add(principal.uid, principal.user, subject.groups)
+            return None
+        sentence = f"this service is for the account {found.service}, and you are {principal.user}"
         if own == 0:
             sentence += "; its policy has no rule for you on this machine (over the network, log in with a key)"
         return LocalRefusal(ErrorCode.DENIED, sentence)
@@ -181,16 +214,16 @@ class LocalGate:
     def _overuse(self, uid: int, account: _Account, now: float) -> LocalRefusal | None:
         context = self._context
         try:
-            context.shares.check_connection(uid, user_name(uid), context.config)
+            context.shares.check_connection(uid, account.user, context.config)
         except ShareUsedUp as error:
             return LocalRefusal(ErrorCode.TOO_MANY_RUNS, str(error))
         if account.connects.take(now):
             return None
-        often = f"{user_name(uid)} opens connections too often, more than {CONNECTS.number} in {CONNECTS.seconds:g} s"
+        often = f"{account.user} opens connections too often, more than {CONNECTS.number} in {CONNECTS.seconds:g} s"
         sentence = f"{often}; use one connection for several runs"
         return LocalRefusal(ErrorCode.TOO_MANY_RUNS, sentence)
 
-    def _note(self, uid: int, account: _Account, refusal: LocalRefusal, now: float) -> None:
+    def _note(self, account: _Account, refusal: LocalRefusal, now: float) -> None:
         if now < account.next_entry:
             account.kept_back += 1
             return
@@ -200,7 +233,7 @@ class LocalGate:
         account.next_entry = now + LOG_INTERVAL
         more, account.kept_back = account.kept_back or None, 0
         others, self._kept_back = self._kept_back or None, 0
-        user = user_name(uid)
+        user = account.user
         self._log.warning("local client refused", user=user, reason=refusal.sentence, kept_back=more, others=others)
         if refusal.code is ErrorCode.DENIED:
             detail = refusal.sentence if more is None else f"{refusal.sentence} ({more} more since the last entry)"

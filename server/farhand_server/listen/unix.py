@@ -57,6 +57,11 @@ def only(uid: int) -> SocketAccess:
 
 _UCRED: Final = struct.Struct("=iII")
 
+Serve = Callable[[socket.socket, asyncio.BaseProtocol], None]
+
+Admit = Callable[[socket.socket, int, Serve], None]
+"""Decides about an accepted socket, whose peer has this uid: serves it with a protocol, now or later, or closes it."""
+
 
 class ListenError(Exception):
     """A socket cannot be listened on. The text says which one, why, and what to do."""
@@ -67,25 +72,20 @@ class PathTaken(ListenError):
 
 
 class UnixListener:
-    """One listening socket. `make_protocol` is called for each connection that `admits` has admitted.
-
-    `admits` gets the accepted socket and its peer's uid; it closes the socket if it returns False. It is called before
-    anything is allocated for the connection, so whoever connects without end costs little.
-    """
+    """One listening socket. `admit` decides about each connection before anything is allocated for it, so whoever
+    connects without end costs little."""
 
     def __init__(
         self,
         path: Path,
-        make_protocol: Callable[[], asyncio.BaseProtocol],
+        admit: Admit,
         fd: int | None = None,
         *,
         access: SocketAccess = OPEN_TO_ALL,
-        admits: Callable[[socket.socket, int], bool] = lambda sock, uid: True,
         log: LogThrottle | None = None,
     ) -> None:
         """Listen at `path`, or continue with the listening socket `fd`. Raises `ListenError`."""
-        self._make_protocol = make_protocol
-        self._admits = admits
+        self._admit = admit
         self._log = log
         self._socket = bind_unix(path, access) if fd is None else socket.socket(fileno=fd)
         # The configuration may meanwhile name another path, which is used from the next start.
@@ -147,11 +147,13 @@ class UnixListener:
             self._acceptor.start()
 
     def _accepted(self, sock: socket.socket, _: object) -> None:
-        if self._admits(sock, socket_peer_uid(sock)):
-            loop = asyncio.get_running_loop()
-            task: asyncio.Task[object] = loop.create_task(loop.connect_accepted_socket(self._make_protocol, sock))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+        self._admit(sock, socket_peer_uid(sock), self._serve)
+
+    def _serve(self, sock: socket.socket, protocol: asyncio.BaseProtocol) -> None:
+        loop = asyncio.get_running_loop()
+        task: asyncio.Task[object] = loop.create_task(loop.connect_accepted_socket(lambda: protocol, sock))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     def pause(self) -> None:
         """Stop accepting; clients wait in the backlog until the next call of `open`."""
@@ -171,11 +173,6 @@ class UnixListener:
         self._closed = True
         self.pause()
         self._socket.close()
-
-
-def peer_uid(transport: asyncio.BaseTransport) -> int:
-    """Return the uid that the peer of a Unix socket had when it connected (SO_PEERCRED, unix(7))."""
-    return socket_peer_uid(transport.get_extra_info("socket"))
 
 
 def socket_peer_uid(connected: socket.socket) -> int:

@@ -136,6 +136,8 @@ class Registry:
         self.moved = asyncio.Event()
         """Set whenever a run has been started, or is over and recorded."""
         self._runs: dict[str, LiveRun] = {}
+        self._owners: dict[int, str] = {}
+        """The names of all accounts that have had runs: as many as the machine has at most."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._batch: _Batch | None = None
         self._draining = False
@@ -154,6 +156,10 @@ class Registry:
     def __iter__(self) -> Iterator[LiveRun]:
         """Iterate over the active runs, newest first."""
         return reversed(self._runs.values())
+
+    def owner(self, uid: int) -> str | None:
+        """Return the name of an account, None if it has had no runs since the service started."""
+        return self._owners.get(uid)
 
     def start(self, plan: Plan, *, max_runs: int) -> LiveRun:
         """Return a new run, which starts once this turn of the event loop is over.
@@ -278,6 +284,7 @@ class Registry:
             uid = snapshot.plan.uid
             memory, directory = self.memory.of(uid), self.directory.of(uid)
             run = LiveRun.restore(snapshot, get, memory, directory, self._cgroups)
+            self._owners[uid] = run.plan.owner
             if snapshot.kept_until is None:
                 self._add(run)
                 self._execute(run)
@@ -295,6 +302,7 @@ class Registry:
         if run.forward and run.pid is not None:
             self.tunnels.add(run.pid)
         self._runs[run.id] = run
+        self._owners[run.plan.uid] = run.plan.owner
         self.by_user.add(run.plan.uid)
         self.by_rule.add((run.plan.uid, run.plan.rule.name))
         self._idle.clear()

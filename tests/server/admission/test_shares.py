@@ -170,7 +170,9 @@ async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_somethi
     shares: Shares, runs: NoRuns, config: ServiceConfig
 ) -> None:
     runs.by_user.add(ADA, 600)
+    runs.owners[ADA] = "ada"
     shares.connections.add(BOB, 2)
+    shares.bounds.add(BOB, "bob", frozenset())
     memory = runs.memory.of(ADA)
     memory.used += 5 << 20
     ada = {share.resource: share for share in shares_shown(shares, Principal("ada", ADA, "key"), config)}
@@ -179,8 +181,8 @@ async def test_a_user_sees_its_own_shares_and_root_those_of_all_who_have_somethi
     assert (ada["runs"].used, ada["runs"].limit, ada["memory"].used) == (600, 640, 5 << 20)
     everyone = shares_shown(shares, Principal("root", 0, "peer"), config)
     assert list(share_lines(everyone)) == [
-        "50001: 600 of 640 runs, 3600 of 10199 descriptors, 5 of 320 MiB of memory",
-        "50002: 2 of 5000 connections, 2 of 7800 descriptors",
+        "ada: 600 of 640 runs, 3600 of 10199 descriptors, 5 of 320 MiB of memory",
+        "bob: 2 of 5000 connections, 2 of 7800 descriptors",
     ]
 
 

@@ -103,7 +103,7 @@ async def test_a_step_that_hangs_does_not_hold_the_loop() -> None:
     hanging = work.of("a")(held.wait)
     for _ in range(100):
         await asyncio.sleep(0)
-    assert not hanging.done()  # type: ignore[attr-defined]  # it is a future
+    assert not hanging.done()
     held.set()
     await hanging
 
@@ -113,12 +113,12 @@ async def test_steps_that_hang_hold_up_nobody_else(monkeypatch: pytest.MonkeyPat
     work, held, hung = LoginWork(), threading.Event(), list[str]()
     work.logged_in("known")
 
-    def hang(source: str) -> Awaitable[bool]:
+    def hang(source: str) -> asyncio.Future[bool]:
         def step() -> bool:
             hung.append(source)
             return held.wait()
 
-        return asyncio.ensure_future(work.of(source)(step))
+        return work.of(source)(step)
 
     async with asyncio.timeout(TIMEOUT):
         hanging = [hang("a") for _ in range(MAX_HANGING - 1)]
@@ -134,3 +134,16 @@ async def test_steps_that_hang_hold_up_nobody_else(monkeypatch: pytest.MonkeyPat
         held.set()
         assert await stranger == 8
         assert await asyncio.gather(*hanging) == [True] * len(hanging)
+
+
+async def test_as_many_steps_as_may_run_at_once_wait_for_none_of_each_other() -> None:
+    work, held = LoginWork(at_once=3), threading.Event()
+    assert not work.knows("a")
+    hanging = [work.of("a")(held.wait) for _ in range(2)]
+    async with asyncio.timeout(TIMEOUT):
+        assert [await work.of("b")(lambda: 7) for _ in range(3)] == [7] * 3
+    assert not any(each.done() for each in hanging), "they do not count as hanging yet"
+    held.set()
+    await asyncio.gather(*hanging)
+    work.logged_in("a")
+    assert work.knows("a")

@@ -12,11 +12,12 @@ import pytest
 
 from farhand_protocol import messages as m
 from farhand_server.admission.admission import Judgement
+from farhand_server.admission.caller import Caller
 from farhand_server.admission.judging import Judging
 from farhand_server.admission.plan_memo import PlanMemo
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
-from farhand_server.auth.accounts import Principal
+from farhand_server.auth.accounts import Principal, peer_principal
 from farhand_server.auth.login import Authenticator
 from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
@@ -83,7 +84,10 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
             on_failure=lambda run, error: faults.append(error),
         )
         core = Core(config, policy_in_force(config.policy), registry, ledger, faults)
-        server = await asyncio.get_running_loop().create_unix_server(lambda: LocalConnection(core, log), config.socket)
+        caller = Caller.of(peer_principal(os.geteuid()))
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: LocalConnection(core, log, caller), config.socket
+        )
         try:
             yield core
         finally:

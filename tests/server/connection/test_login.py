@@ -6,10 +6,8 @@ import asyncio
 import os
 import pwd
 import time
-from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import Any
 
 from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
@@ -24,13 +22,13 @@ from farhand_server.audit import AuditEntry
 from farhand_server.auth.accounts import Principal, peer_principal
 from farhand_server.auth.authorized_keys import IPAddress
 from farhand_server.auth.login import Authenticator, LoginProof, LoginRefusal, Offload, RefusalCause
-from farhand_server.auth.work import LoginWork
 from farhand_server.config import ServiceConfig, load
 from farhand_server.connection.login import LoginExchange
 from farhand_server.logs import Logger, LogSink
 from farhand_server.sharing import ShareBounds
 from farhand_server.tickets import TicketKey
 from tests.support.clock import virtual_time
+from tests.support.login_work import WorkAtOnce
 from tests.support.pairs import LOGIN, hello
 from tests.support.processes import no_descriptors
 from tests.support.registry import NoRuns
@@ -59,20 +57,10 @@ class Judge(Authenticator):
         return self.verdict
 
 
-class WorkAtOnce(LoginWork):
-    """Does each step at once, since threads know no virtual time."""
-
-    def of(self, source: Hashable) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
-        async def run(step: Callable[[], Any]) -> Any:
-            return step()
-
-        return run
-
-
 class Session:
     """Session and core of a login, and the client at the peer's end; with a `verdict` it is the client of an edge."""
 
-    def __init__(self, verdict: Principal | LoginRefusal | None = None, *, principal: Principal | None = None) -> None:
+    def __init__(self, verdict: Principal | LoginRefusal | None = None, *, local: Caller | None = None) -> None:
         self.config: ServiceConfig = load(None, overrides={})
         self.judge = None if verdict is None else Judge(verdict)
         self.entries: list[AuditEntry] = []
@@ -90,7 +78,7 @@ class Session:
         remote = verdict is not None
         self.login = LoginExchange(
             self,
-            principal=principal,
+            local=local,
             address=ADDRESS if remote else None,
             peer=PEER if remote else None,
             report=self.reports.append if remote else None,
@@ -157,7 +145,7 @@ def described(event: Event) -> str:
 
 @virtual_time
 async def test_a_local_client_is_logged_in_by_its_hello() -> None:
-    session = Session(principal=peer_principal(os.getuid()))
+    session = Session(local=Caller.of(peer_principal(os.getuid())))
     assert session.send(replace_user(None)) == ["welcome", "accepted"]
     assert [caller.principal.user for caller in session.callers] == [OWN]
     assert [(entry.event, entry.user, entry.how) for entry in session.entries] == [("login", OWN, "peer")]
@@ -165,25 +153,23 @@ async def test_a_local_client_is_logged_in_by_its_hello() -> None:
 
 @virtual_time
 async def test_without_descriptors_a_client_is_told_that_its_account_cannot_be_looked_up_now() -> None:
-    for session in (Session(principal=peer_principal(os.getuid())), Session(BY_KEY)):
-        if session.authenticator is not None:
-            session.send(hello())
-        with no_descriptors():
-            answers = session.send(replace_user(None)) if session.authenticator is None else await session.prove()
-        assert answers[-1:] == [ErrorCode.UNAVAILABLE]
-        assert session.callers == []
+    session = Session(BY_KEY)
+    session.send(hello())
+    with no_descriptors():
+        assert (await session.prove())[-1:] == [ErrorCode.UNAVAILABLE]
+    assert session.callers == []
 
 
 @virtual_time
 async def test_a_local_client_cannot_be_another_user() -> None:
-    session = Session(principal=peer_principal(os.getuid()))
+    session = Session(local=Caller.of(peer_principal(os.getuid())))
     assert session.send(replace_user("somebody-else")) == [ErrorCode.DENIED]
     assert session.callers == []
 
 
 @virtual_time
 async def test_a_client_that_comes_while_the_service_stops_is_told_to_try_again() -> None:
-    for session in (Session(principal=peer_principal(os.getuid())), Session(BY_KEY)):
+    for session in (Session(local=Caller.of(peer_principal(os.getuid()))), Session(BY_KEY)):
         session.stopping = True
         assert session.send(replace_user(None)) == [ErrorCode.DRAINING]
         assert session.callers == []
@@ -331,7 +317,7 @@ async def test_a_client_of_an_edge_gets_a_ticket_and_a_local_one_needs_none() ->
     shown = shown_ticket([issued.protocol(b"12345678").encode()])
     assert shown is not None
     assert session.ticket_key.read(shown, time.time()) is not None
-    local = Session(principal=peer_principal(os.getuid()))
+    local = Session(local=Caller.of(peer_principal(os.getuid())))
     local.client.send(0, replace_user(None))
     for data in local.client.data_to_send():
         for event in local.connection.receive_data(data):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -19,12 +16,12 @@ from farhand_protocol import messages as m
 from farhand_protocol.connection import Connection
 from farhand_protocol.events import MessageReceived
 from farhand_protocol.states import Side
+from farhand_server.admission.caller import Caller
 from farhand_server.admission.shares import Shares
 from farhand_server.audit import AuditEntry
-from farhand_server.auth.accounts import Principal
+from farhand_server.auth.accounts import peer_principal
 from farhand_server.config import load
 from farhand_server.connection.context import OpenSessions, SessionContext
-from farhand_server.listen import clients
 from farhand_server.listen.clients import LocalConnection, ProxiedConnection
 from farhand_server.listen.feed import FromCore, encode_record
 from farhand_server.listen.feeds import VerdictFeeds
@@ -105,57 +102,22 @@ async def connected(make: Callable[[], asyncio.Protocol]) -> AsyncIterator[Peer]
         writer.close()
 
 
-class Kernel:
-    """Replaces what the kernel reports: the account of the peer and that of the service."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-
-    def reports(self, *, peer: int, service: int) -> None:
-        self._monkeypatch.setattr(clients, "peer_uid", lambda _: peer)
-        self._monkeypatch.setattr(clients, "os", SimpleNamespace(geteuid=lambda: service))
-
-
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(tmp_path)
 
 
-@pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    return Kernel(monkeypatch)
-
-
-def local(context: Context) -> LocalConnection:
-    return LocalConnection(cast(SessionContext, context), Logger(LogSink(), {}))
-
-
 OTHER = 65534  # nobody: an account that every machine has
 
 
-async def test_without_descriptors_a_client_is_not_taken_for_an_account_without_a_name(
-    context: Context, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(uid: int) -> Principal:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(clients, "peer_principal", fail)
-    kernel.reports(peer=OTHER, service=OTHER)
-    async with connected(lambda: local(context)) as client:
-        sentence = "the service cannot look up your account now: Too many open files; try again in a moment"
-        assert await client.refused() == ("unavailable", sentence)
-
-
-@pytest.mark.parametrize(("peer", "service"), [(OTHER, OTHER), (0, OTHER), (0, 0)])
-async def test_the_services_account_and_root_are_logged_in_as_that_account(
-    context: Context, kernel: Kernel, peer: int, service: int
-) -> None:
-    kernel.reports(peer=peer, service=service)
-    async with connected(lambda: local(context)) as client:
+async def test_a_local_client_is_logged_in_as_the_account_that_was_found(context: Context) -> None:
+    caller = Caller.of(peer_principal(OTHER))
+    log = Logger(LogSink(), {})
+    async with connected(lambda: LocalConnection(cast(SessionContext, context), log, caller)) as client:
         assert await client.greet() == ["welcome", "accepted"]
         (entry,) = context.entries
-        assert (entry.event, entry.user) == ("login", "nobody" if service == OTHER else "root")
-        assert context.shares.connections.of(service) == 1, "it counts once, although it has logged in, too"
+        assert (entry.event, entry.user) == ("login", "nobody")
+        assert context.shares.connections.of(OTHER) == 1, "it counts once, although it has logged in, too"
     async with asyncio.timeout(TIMEOUT):
         await asyncio.gather(*(session.gone.wait() for session in context.sessions))
     assert context.shares.connections.total == 0
@@ -174,8 +136,7 @@ class Edges:
 
 
 @pytest.fixture
-def edges(context: Context, kernel: Kernel) -> Edges:
-    kernel.reports(peer=0, service=os.geteuid())
+def edges(context: Context) -> Edges:
     return Edges(context)
 
 

@@ -14,6 +14,7 @@ from farhand_server.listen.keeper import SocketKeeper
 from farhand_server.listen.unix import ListenError, SocketAccess, UnixListener, bind_unix
 from tests.support.client import TIMEOUT
 from tests.support.history import LogFile
+from tests.support.unix_listeners import accepting
 
 RESTORED = 'level=warning msg="socket was removed or replaced; listening again" socket='
 FAILED = 'level=error msg="socket was removed or replaced; no client can connect" reason='
@@ -25,7 +26,7 @@ class Kept:
     def __init__(self, directory: Path) -> None:
         self.run = directory / "run"
         self.log = LogFile(directory)
-        self.listeners = [UnixListener(self.run / name, asyncio.Protocol) for name in ("local", "edges")]
+        self.listeners = [UnixListener(self.run / name, accepting([])) for name in ("local", "edges")]
         self._changed = asyncio.Event()
         self.keeper = SocketKeeper(self.listeners, self.log.logger, self._changed.set)
 

@@ -336,7 +336,7 @@ async def test_a_connection_goes_on_when_its_socket_is_made_again(tmp_path: Path
         def data_received(self, data: bytes) -> None:
             received.set_result(data)
 
-    listener = UnixListener(tmp_path / "s", Once)
+    listener = UnixListener(tmp_path / "s", lambda sock, uid, serve: serve(sock, Once()))
     await listener.open()
     _, writer = await asyncio.open_unix_connection(tmp_path / "s")
     (tmp_path / "s").unlink()

@@ -14,11 +14,12 @@ from farhand_server.credentials import Credentials
 from farhand_server.listen.unix import (
     OPEN_TO_ALL,
     SOCKET_BUFFER,
+    Serve,
     SocketAccess,
     UnixListener,
     enlarge_buffer,
     only,
-    peer_uid,
+    socket_peer_uid,
 )
 from tests.support.acting import acting_as
 from tests.support.unix_listeners import accepting, mode, served
@@ -31,7 +32,7 @@ async def test_the_kernel_names_the_peer_and_gives_it_a_larger_buffer(tmp_path: 
     enlarge_buffer(transport)
     largest = min(SOCKET_BUFFER, int(Path("/proc/sys/net/core/wmem_max").read_text()))
     assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * largest >= before  # doubled, socket(7)
-    assert peer_uid(transport) == os.geteuid()
+    assert socket_peer_uid(ours) == os.geteuid()
     transport.close()
     theirs.close()
 
@@ -68,19 +69,17 @@ def test_a_socket_for_the_services_own_account_needs_no_other_owner(monkeypatch:
     assert (only(1000), only(1001)) == (SocketAccess(0o600), OPEN_TO_ALL)
 
 
-async def test_a_connection_that_is_not_admitted_never_gets_a_transport(tmp_path: Path) -> None:
-    connections: list[asyncio.BaseTransport] = []
+async def test_the_listener_lets_the_peers_account_be_judged(tmp_path: Path) -> None:
     judged: list[int] = []
 
-    def refuse(sock: socket.socket, uid: int) -> bool:
+    def refuse(sock: socket.socket, uid: int, serve: Serve) -> None:
         judged.append(uid)
         sock.close()
-        return False
 
-    listener = UnixListener(tmp_path / "s", accepting(connections), admits=refuse)
+    listener = UnixListener(tmp_path / "s", refuse)
     await listener.open()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "s"))
         assert await served(client)
-    assert (judged, connections) == ([os.geteuid()], [])
+    assert judged == [os.geteuid()]
     listener.close()

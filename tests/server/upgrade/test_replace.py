@@ -31,6 +31,7 @@ from farhand_server.upgrade.replace import Upgrader
 from farhand_server.upgrade.result import UpgradeResult, result_socket
 from farhand_server.upgrade.snapshot import ReceivedSnapshot
 from tests.support.client import TIMEOUT
+from tests.support.unix_listeners import accepting
 
 
 class FakeStarter:
@@ -56,7 +57,7 @@ class Core:
         self.notifier = Notifier()
         self.terminal = OwnTerminal(ends_service=False)
         self.sessions = OpenSessions()
-        self.listeners = [UnixListener(config.socket, asyncio.Protocol)]
+        self.listeners = [UnixListener(config.socket, accepting([]))]
         self.sockets = SocketKeeper(self.listeners, self.log, lambda: None)
         self.edge: EdgeChild | None = None
         self.cleaning = FakeStarter()
