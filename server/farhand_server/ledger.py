@@ -293,12 +293,14 @@ class Ledger:
             case _:
                 return None
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
+    def recent(
+        self, owner: str | None, *, before: str | None, prefix: str, limit: int
+    ) -> tuple[list[PastRun], str | None]:
         try:
-            records = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
+            records, more = self._history.recent(owner, before=before, prefix=prefix, limit=limit)
         except HistoryError as error:
             raise RecordUnavailable(str(error)) from None
-        return [past_run(record) for record in records]
+        return [past_run(record) for record in records], more
 
 
 @asynccontextmanager

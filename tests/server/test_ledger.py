@@ -120,8 +120,8 @@ async def test_an_ended_run_is_found_with_everything_that_was_recorded(ledger: L
     assert (past.id, past.owner, past.key, past.fingerprint) == (live.id, "ada", "SHA256:one", bytes(32))
     assert (past.command, past.keep, past.has_terminal) == ("make all", True, False)
     assert (past.pid, past.began, past.result) == (os.getpid(), live.began, result)
-    assert ledger.recent("ada", before=None, prefix="", limit=10) == [past]
-    assert ledger.recent("bob", before=None, prefix="", limit=10) == []
+    assert ledger.recent("ada", before=None, prefix="", limit=10) == ([past], None)
+    assert ledger.recent("bob", before=None, prefix="", limit=10) == ([], None)
 
 
 async def test_starts_and_ends_are_in_the_audit_log_with_the_arguments_at_the_start(

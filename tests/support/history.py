@@ -45,7 +45,7 @@ def record(id: str, *, owner: str = "ada", request: bytes = b'{"argv":["true"]}'
 
 def running(history: History) -> list[RunRecord]:
     """Return the records without an outcome, newest first."""
-    return [found for found in history.recent(limit=1_000_000) if found.outcome is None]
+    return [found for found in history.recent(limit=1_000_000)[0] if found.outcome is None]
 
 
 class FakeClock(SystemClock):

@@ -137,8 +137,10 @@ class FakeLedger:
         self._soon = None
         soon.set_result(self.refused)
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
-        return []
+    def recent(
+        self, owner: str | None, *, before: str | None, prefix: str, limit: int
+    ) -> tuple[list[PastRun], str | None]:
+        return [], None
 
     def find(self, run_id: str, owner: str | None) -> PastRun | None:
         self.asked_for.append(owner)

@@ -82,8 +82,11 @@ class RunLedger(Protocol):
         The future returns the ids of the runs whose start could not be recorded, each with a sentence that says why.
         """
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[PastRun]:
-        """Return the runs that were started last and are on record. Raises `RecordUnavailable`."""
+    def recent(
+        self, owner: str | None, *, before: str | None, prefix: str, limit: int
+    ) -> tuple[list[PastRun], str | None]:
+        """Return runs that were started last and are on record, as `Registry.recent` does. Raises
+        `RecordUnavailable`."""
 
     def find(self, run_id: str, owner: str | None) -> PastRun | None:
         """Return the record of a run; None if there never was a run with this id.
@@ -196,14 +199,18 @@ class Registry:
         """
         return self._live(run_id) or self._ledger.find(run_id, owner)
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[AnyRun]:
-        """Return up to `limit` runs that were started before the run `before`, newest first.
+    def recent(
+        self, owner: str | None, *, before: str | None, prefix: str = "", limit: int
+    ) -> tuple[list[AnyRun], str | None]:
+        """Return up to `limit` runs that were started before the run `before`, newest first; and what `before` is for
+        those that follow, None if there are none. So that this takes little time, it may return fewer runs, or none,
+        although more follow.
 
         Selects runs whose id begins with `prefix` and, unless `owner` is None, runs of that owner. Raises
         `RecordUnavailable`.
         """
-        recorded = self._ledger.recent(owner, before=before, prefix=prefix, limit=limit)
-        return [self._live(run.id) or run for run in recorded]
+        recorded, more = self._ledger.recent(owner, before=before, prefix=prefix, limit=limit)
+        return [self._live(run.id) or run for run in recorded], more
 
     def check_not_draining(self) -> None:
         """Raise `ServiceDraining` if no more runs are started."""

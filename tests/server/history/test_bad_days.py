@@ -198,7 +198,7 @@ def test_a_failed_commit_refuses_all_of_its_starts(writable: Writable) -> None:
     ) as error:
         history.flush()
     assert error.value.ids == {uuid4(number) for number in range(3)}
-    assert history.recent() == []
+    assert history.recent() == ([], None)
 
 
 def test_reads_see_an_end_that_could_not_be_written_yet(writable: Writable) -> None:
@@ -333,7 +333,7 @@ def test_missing_tables_count_as_damage(directory: HistoryDirectory) -> None:
     other = sqlite3.connect(directory.file)
     other.executescript("DROP VIEW runs; DROP TABLE record;")
     other.close()
-    assert directory.open().recent() == []
+    assert directory.open().recent() == ([], None)
     assert (directory.state / "history.db.corrupt-1").exists()
 
 

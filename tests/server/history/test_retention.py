@@ -20,7 +20,7 @@ DAY = 86400.0
 
 
 def known(history: History) -> set[str]:
-    return {found.id for found in history.recent(limit=1_000_000)}
+    return {found.id for found in history.recent(limit=1_000_000)[0]}
 
 
 def test_runs_older_than_max_age_are_forgotten(directory: HistoryDirectory) -> None:
@@ -86,7 +86,7 @@ def test_the_totals_survive_a_crash(directory: HistoryDirectory) -> None:
 
 
 def of(history: History, owner: str) -> list[str]:
-    return [found.id for found in history.recent(owner, limit=1_000_000)]
+    return [found.id for found in history.recent(owner, limit=1_000_000)[0]]
 
 
 class TestShares:

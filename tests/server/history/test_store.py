@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from farhand_server.history import ForgottenRun, HistoryError, KnownRun, UnknownRun, database
+from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, UnknownRun, database, store
 from farhand_server.history.database import MIGRATIONS
 from farhand_server.history.store import CHECKPOINT_EVERY
 from tests.support.history import EXITED, HistoryDirectory, record, running, uuid4, uuid7
@@ -159,15 +160,38 @@ def test_a_second_start_with_the_same_id_is_refused(directory: HistoryDirectory)
     assert found.owner == "ada"
 
 
+def page(history: History, owner: str | None = None, **asked: Any) -> tuple[list[str], str | None]:
+    """Return the ids of a page, and what `before` is for the next one."""
+    found, more = history.recent(owner, **asked)
+    return [one.id for one in found], more
+
+
 def test_recent_runs_are_listed_newest_first_in_pages(directory: HistoryDirectory) -> None:
     history = directory.open()
     ids = [directory.run(history, uuid4(number), owner="ada" if number % 2 else "eve") for number in range(6)]
-    assert [found.id for found in history.recent(limit=4)] == ids[:1:-1]
-    assert [found.id for found in history.recent(limit=4, before=ids[2])] == [ids[1], ids[0]]
-    assert [found.id for found in history.recent("eve")] == [ids[4], ids[2], ids[0]]
-    assert [found.id for found in history.recent(prefix=ids[3])] == [ids[3]]
-    assert [found.id for found in history.recent(prefix=ids[0][:2], limit=2)] == ids[:3:-1]
-    assert history.recent(prefix="f") == history.recent(prefix=ids[3], owner="nobody") == []
+    assert page(history, limit=4) == (ids[:1:-1], ids[2])
+    assert page(history, limit=4, before=ids[2]) == ([ids[1], ids[0]], None)
+    assert page(history, "eve") == ([ids[4], ids[2], ids[0]], None)
+    assert page(history, prefix=ids[3]) == ([ids[3]], None)
+    assert page(history, prefix=ids[0][:2], limit=2) == (ids[:3:-1], ids[4])
+    assert page(history, prefix="f") == page(history, "nobody", prefix=ids[3]) == ([], None)
+
+
+def test_no_page_looks_through_many_runs_for_those_with_a_prefix(
+    directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "FEW_RUNS", 2)
+    monkeypatch.setattr(store, "LOOKED_THROUGH", 5)
+    history = directory.open()
+    wanted = [directory.run(history, uuid4(number)) for number in range(4)]
+    for number in range(4, 16):
+        directory.run(history, "f" + uuid4(number)[1:], owner="eve")
+    for owner in (None, "ada"):
+        pages, before = list[list[str]](), None
+        while not pages or before is not None:
+            found, before = page(history, owner, prefix="0", before=before, limit=3)
+            pages.append(found)
+        assert pages == [[], [], wanted[:0:-1], wanted[:1]]
 
 
 def test_runs_are_ordered_by_start_even_if_the_clock_goes_back(directory: HistoryDirectory) -> None:
@@ -175,7 +199,7 @@ def test_runs_are_ordered_by_start_even_if_the_clock_goes_back(directory: Histor
     first = directory.run(history, uuid4(2))
     directory.clock.jump(-1e6)
     second = directory.run(history, uuid4(1))
-    assert [found.id for found in history.recent()] == [second, first]
+    assert page(history) == ([second, first], None)
 
 
 def test_other_programs_can_read_the_view_runs_while_it_is_open(directory: HistoryDirectory) -> None:

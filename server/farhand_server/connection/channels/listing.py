@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
@@ -18,6 +18,10 @@ from farhand_server.runs.run import AnyRun, LiveRun
 
 from .handler import MAX_ANSWER_SIZE, ChannelOutlet, QueryChannel
 
+LIST_STEP: Final = 16
+"""Runs that are looked at between two looks at the clock: 0.7 ms. So a list takes no more of a turn of the loop than
+anything else does, and others go on."""
+
 
 class RunLookup(Protocol):
     """The part of the registry that looks runs up."""
@@ -29,16 +33,19 @@ class RunLookup(Protocol):
     def left(self) -> LeftRuns:
         """The runs that have ended but have left processes running."""
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str, limit: int) -> list[AnyRun]:
-        """Return up to `limit` runs, active or ended, newest first. Raises `RecordUnavailable`."""
+    def recent(
+        self, owner: str | None, *, before: str | None, prefix: str, limit: int
+    ) -> tuple[list[AnyRun], str | None]:
+        """Return up to `limit` runs, active or ended, newest first; and what `before` is for those that follow. Raises
+        `RecordUnavailable`."""
 
 
 class ListChannel(QueryChannel):
     """Answers a `list`. `sees` tells whether the caller may see a run. If `owner` is not None, all visible runs are
     this owner's.
 
-    Between two messages it keeps only its position, the run `after`, so an unread list costs little. In one turn of the
-    loop it looks at no more than `m.MAX_RUNS` runs, however many of them the caller may not see.
+    Between two messages it keeps only its position, so an unread list costs little. At once it looks at no more than
+    `LIST_STEP` runs, however many of them the caller may not see.
     """
 
     def __init__(
@@ -56,6 +63,9 @@ class ListChannel(QueryChannel):
         self._request = request
         self._registry = registry
         self._after = after
+        """The run after which the list of the active runs goes on."""
+        self._before = None if after is None else after.id
+        """Where the list of all runs goes on."""
         self._owner = owner
         self._sees = sees
         self._left = request.limit
@@ -68,7 +78,7 @@ class ListChannel(QueryChannel):
         if self._over:
             return False
         try:
-            page = self._page()
+            page, more = self._page()
         except RecordUnavailable as error:
             self.answer(m.Error(code=ErrorCode.UNAVAILABLE, message=str(error)))
             return False
@@ -76,10 +86,13 @@ class ListChannel(QueryChannel):
         told = self._tell(seen)
         self._left -= told
         whole = told == len(seen)
-        if self._left == 0 or (whole and len(page) < m.MAX_RUNS):
+        if self._left == 0 or (whole and more is None):
             self.answer(m.Done())
             return False
-        self._after = page[-1] if whole else seen[told - 1]
+        if not whole:
+            more = seen[told - 1].id
+        self._before = more
+        self._after = next((run for run in page if run.id == more), None)
         if not told:
             # Nothing was sent, so the session would give this channel turn after turn and hold up all other
             # connections.
@@ -90,20 +103,20 @@ class ListChannel(QueryChannel):
         if not self._over and not self.scheduled:
             self._outlet.schedule(self)
 
-    def _page(self) -> Sequence[AnyRun]:
-        """Return the next `m.MAX_RUNS` runs, or fewer at the end of the list."""
+    def _page(self) -> tuple[Sequence[AnyRun], str | None]:
+        """Return the next `LIST_STEP` runs or fewer, and the id of the last run that was looked at, None at the end."""
         prefix = self._request.prefix
         if self._request.ended:
-            before = None if self._after is None else self._after.id
-            return self._registry.recent(self._owner, before=before, prefix=prefix, limit=m.MAX_RUNS)
-        found = (run for run in self._current() if run.id.startswith(prefix))
-        return list(islice(found, m.MAX_RUNS))
+            return self._registry.recent(self._owner, before=self._before, prefix=prefix, limit=LIST_STEP)
+        found = list(islice((run for run in self._current() if run.id.startswith(prefix)), LIST_STEP))
+        return found, found[-1].id if len(found) == LIST_STEP else None
 
     def _current(self) -> list[AnyRun]:
         """Return the runs that are listed without those that have ended, from the position on."""
         active = (run for run in self._registry if run.result is None)
-        runs: list[AnyRun] = [*active, *(self._registry.left if self._knows_left else ())]
-        if self._knows_left:
+        left = tuple(self._registry.left) if self._knows_left else ()
+        runs: list[AnyRun] = [*active, *left]
+        if left:
             runs.sort(key=lambda run: run.began, reverse=True)
         if self._after is None:
             return runs

@@ -16,7 +16,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.features import FEATURES
 from farhand_protocol.limits import KiB, Limits
 from farhand_protocol.outcome import Exited, Signaled
-from farhand_server.connection.channels.listing import ListChannel, info
+from farhand_server.connection.channels.listing import LIST_STEP, ListChannel, info
 from farhand_server.connection.channels.run import RunChannel
 from farhand_server.forwards.rules import ForwardRules
 from farhand_server.runs.attachments.attachments import ClientIdentity
@@ -37,6 +37,7 @@ class Registry:
         self.runs = list(runs)
         self.asked: list[int] = []
         self.broken = False
+        self.looked_through = 1000
         self.left = LeftRuns()
         for at, one in enumerate(self.runs):
             if isinstance(one, LiveRun):
@@ -47,14 +48,19 @@ class Registry:
     def __iter__(self) -> Iterator[LiveRun]:
         return iter([one for one in reversed(self.runs) if isinstance(one, LiveRun) and one.result is None])
 
-    def recent(self, owner: str | None, *, before: str | None, prefix: str = "", limit: int) -> list[AnyRun]:
+    def recent(
+        self, owner: str | None, *, before: str | None, prefix: str = "", limit: int
+    ) -> tuple[list[AnyRun], str | None]:
         if self.broken:
             raise RecordUnavailable("the record cannot be read")
         self.asked.append(limit)
         newest = self.runs[::-1]
         if before is not None:
             newest = newest[[one.id for one in newest].index(before) + 1 :]
-        return [one for one in newest if owner in (None, one.owner) and one.id.startswith(prefix)][:limit]
+        more = newest[self.looked_through - 1].id if len(newest) > self.looked_through else None
+        newest = newest[: self.looked_through]
+        found = [one for one in newest if owner in (None, one.owner) and one.id.startswith(prefix)]
+        return found[:limit], found[limit - 1].id if len(found) >= limit else more
 
 
 def ended(number: int, owner: str = "ada", **fields: Any) -> PastRun:
@@ -124,11 +130,15 @@ async def test_only_the_requested_number_of_runs_with_the_prefix_is_listed() -> 
     assert await all_listed(registry, prefix="0000002") == list(range(0x2F, 0x1F, -2))
     assert await all_listed(registry, prefix="ff") == []
     assert await all_listed(registry, ended=True, after=registry.runs[4]) == [3, 2, 1, 0]
+    registry.looked_through = 3
+    assert await all_listed(registry, ended=True, prefix="0000002") == list(range(0x2F, 0x1F, -1)), (
+        "some pages are empty"
+    )
     assert await all_listed(registry, after=registry.runs[5]) == [3, 1]
     assert await all_listed(registry, after=registry.runs[4]) == [3, 1], "the last run of a page has ended meanwhile"
 
 
-async def test_invisible_runs_are_skipped_a_hundred_per_turn() -> None:
+async def test_invisible_runs_are_skipped_a_few_at_a_time() -> None:
     registry = Registry(*(ended(n, "ada" if n % 300 == 0 else "eve") for n in range(1000)))
     session = FakeSession()
     number = ask(session, registry, ended=True)
@@ -139,8 +149,8 @@ async def test_invisible_runs_are_skipped_a_hundred_per_turn() -> None:
             turns += 1
         await asyncio.sleep(0)
     assert listed(session, number) == [900, 600, 300, 0]
-    assert turns >= 10
-    assert set(registry.asked) == {100}
+    assert turns >= 1000 // LIST_STEP
+    assert set(registry.asked) == {LIST_STEP}
     assert await all_listed(registry, ended=True, owner="ada") == [900, 600, 300, 0]
 
 
@@ -149,11 +159,12 @@ async def test_a_run_that_ends_during_the_listing_neither_appears_twice_nor_hide
     session = FakeSession()
     number = ask(session, registry)
     session.turn()
-    for one in registry.runs[140:160]:
+    told = 250 - LIST_STEP
+    for one in registry.runs[told - 10 : told + 10]:
         assert isinstance(one, LiveRun)
         one.result = RunResult(Exited(code=0), 0, 0, 1.0)
     session.all_turns()
-    assert listed(session, number) == list(range(249, 149, -1)) + list(range(139, -1, -1))
+    assert listed(session, number) == [*range(249, told - 1, -1), *range(told - 11, -1, -1)]
 
 
 async def test_messages_are_no_larger_than_the_clients_limit() -> None:
