@@ -16,7 +16,7 @@ from blake3 import blake3
 from farhand_client import Client, Finished, Moved, Remote, TransferIncomplete, Transferred, connect, sync
 from farhand_files.events import Event
 from tests.support.faulty_proxy import client_through, faulty_proxy, network_service, random_faults
-from tests.support.processes import children
+from tests.support.processes import children, command_line
 from tests.support.service import Service, running_service
 
 MiB = 1 << 20
@@ -259,7 +259,7 @@ def workers(service: Service) -> list[int]:
     """Return the pids of the transfer workers that a service has started."""
     found = []
     for pid in children(service.process.pid):
-        if b"farhand_server.files" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"farhand_server.files" in command_line(pid):
             found.append(pid)
     assert found
     return found

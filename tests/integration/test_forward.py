@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tests.support.forward_targets import (
 from tests.support.openssh import running_agent
 from tests.support.service import Service, running_service
 from tests.support.shells import new_run_id
+from tests.support.sshd import free_port
 
 TIMEOUT = 40.0
 
@@ -66,6 +67,15 @@ def busy_port() -> socket.socket:
     taken = socket.create_server(("127.0.0.1", 0))
     taken.listen()
     return taken
+
+
+@pytest.fixture
+def closed() -> Iterator[int]:
+    """A port that refuses connections, and that nobody else is given meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        yield port
 
 
 async def test_connections_and_datagrams_reach_the_other_side_and_come_back(service: Service, tmp_path: Path) -> None:
@@ -158,9 +168,7 @@ async def test_what_cannot_be_made_ends_the_command_before_anything_else_happens
     assert (listed.code, listed.stdout, listed.stderr) == (0, b"", b"")
 
 
-async def test_a_refused_target_is_told_at_once_and_the_tunnel_lives(service: Service) -> None:
-    with busy_port() as taken:
-        closed = taken.getsockname()[1]
+async def test_a_refused_target_is_told_at_once_and_the_tunnel_lives(service: Service, closed: int) -> None:
     async with serving(upper) as port:
         words = ["-L", f"0:127.0.0.1:{closed}", "-L", f"0:127.0.0.1:{port}"]
         async with forwarding(service, *words) as (process, (to_closed, to_open)):
@@ -173,10 +181,8 @@ async def test_a_refused_target_is_told_at_once_and_the_tunnel_lives(service: Se
             assert await exchange(to_open, b"alive") == b"ALIVE"
 
 
-async def test_stdio_is_one_connection(service: Service) -> None:
+async def test_stdio_is_one_connection(service: Service, closed: int) -> None:
     data = bytes(range(256)) * 4000
-    with busy_port() as taken:
-        closed = taken.getsockname()[1]
     async with serving(upper) as port:
         words = ("forward", service.host, "-W")
         done = await farhand(*words, f"localhost:{port}", input=data, env=service.environment)
@@ -192,8 +198,7 @@ async def test_a_command_has_its_forwards_as_long_as_it_lives(service: Service) 
             "import socket, sys; c = socket.create_connection(('localhost', int(sys.argv[1]))); c.sendall(b'run'); "
         )
         script += "c.shutdown(socket.SHUT_WR); print(c.recv(100))"
-        with busy_port() as taken:
-            free = taken.getsockname()[1]
+        free = free_port()
         words = ["-R", f"{free}:127.0.0.1:{port}", service.host, "--", "python3", "-c", script, str(free)]
         done = await farhand("run", *words, env=service.environment)
         assert (done.code, done.stdout, done.stderr) == (0, b"b'RUN'\n", b"")

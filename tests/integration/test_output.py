@@ -12,7 +12,7 @@ from farhand_client import connect
 from farhand_protocol import messages as m
 from farhand_protocol.limits import KiB, Limits, MiB
 from farhand_protocol.outcome import Exited
-from tests.support.client import RawClient
+from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import end_of, resident
 from tests.support.service import Service
 
@@ -91,7 +91,7 @@ async def test_a_full_stdout_does_not_block_stderr(core: Service) -> None:
     async with RawClient.connect(core.socket, limits=SMALL) as client:
         run = client.start("sh", "-c", "(yes & echo $! >&2; wait)", credit=False)
         await run.output(SMALL.window)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT):
             while not run.totals["stderr"]:
                 await client.round_trip()
         run.send(m.Stop())

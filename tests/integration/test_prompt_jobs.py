@@ -25,14 +25,17 @@ async def begun(repl: Screen, line: str) -> str:
 
 
 async def test_a_job_runs_in_the_background_and_the_next_prompt_reports_its_outcome(
-    repl: Screen, tmp_path: Path
+    repl: Screen, core: Service, tmp_path: Path
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     run = await begun(repl, f"echo from the job; cat {fifo}; exit 3 &")
     await repl.answers("echo prompt", "prompt\n", at())
-    fifo.write_text("")
-    repl.type("sleep 0.3", "Enter")
+    async with connect(core.host) as client:
+        whole = (await client.info(run)).id
+        fifo.write_text("")
+        await client.wait(whole)
+    repl.type("echo on", "Enter")  # its answer comes after what the service has told of the job
     await repl.matches(rf"^farhand: \[{run}\] exited 3: echo from the job; cat ")
     await repl.shows(at())
     await repl.answers("true", "", at())

@@ -13,6 +13,7 @@ import pytest
 from farhand_client import PIPE, Client, Exited, Killed, RequestRefused, Run, connect
 from farhand_protocol import messages as m
 from farhand_protocol.errors import ErrorCode
+from tests.support.client import TIMEOUT
 from tests.support.policy_service import ME, PolicyService, policy_service
 from tests.support.service import Service, running_service
 from tests.support.upgrades import upgraded
@@ -162,7 +163,7 @@ async def test_runs_that_must_be_recorded_are_kept_completely(guard: PolicyServi
     async with guard.client("recorded") as client:
         # No client reads it, and with the requested spool its beginning would have been dropped.
         run = await client.start("seq 20000; sleep 60", shell=True, spool=65536)
-        await client.wait_for(run.id, pattern=rb"\n20000\n", timeout=20)
+        await client.wait_for(run.id, pattern=rb"\n20000\n", timeout=TIMEOUT)
         assert (await run.stdout.read(2)) == b"1\n"
         await client.stop(run.id)
     (start,) = guard.audited("start")
@@ -208,7 +209,7 @@ async def test_a_run_that_cannot_be_recorded_does_not_start(guard: PolicyService
 async def test_a_run_is_stopped_when_its_removed_recording_is_noticed(guard: PolicyService) -> None:
     async with guard.client("recorded") as client:
         run = await client.start(["sh", "-c", "echo x; sleep 60"], grace=60)
-        await client.wait_for(run.id, pattern=b"x", timeout=20)
+        await client.wait_for(run.id, pattern=b"x", timeout=TIMEOUT)
         for file in (guard.state / "spool").iterdir():
             file.unlink()
         await upgraded(guard.service)
@@ -236,9 +237,9 @@ async def test_recordings_are_only_for_clients_that_may_attach(guard: PolicyServ
 
 async def test_a_terminals_sizes_and_keys_are_in_its_recording(client: Client) -> None:
     async with client.start(["cat"], terminal=SCREEN, record_input=True) as run:
-        await asyncio.wait_for(_until(run, b"ready", b"ready\r"), 20)
+        await asyncio.wait_for(_until(run, b"ready", b"ready\r"), TIMEOUT)
         run.resize(100, 30)
-        await asyncio.wait_for(_until(run, b"again", b"again\r"), 20)
+        await asyncio.wait_for(_until(run, b"again", b"again\r"), TIMEOUT)
         while (await client.runs())[0].terminal != m.WindowSize(columns=100, rows=30):
             await client.ping()
         assert run.stdin is not None

@@ -161,7 +161,7 @@ async def test_asciinema_plays_it(core: Service, client: Client, tmp_path: Path,
     run_id = await on_terminal(client, f"printf '{FULL_SCREEN}'; read x; printf '\\33[?1049l\\33[?25hafter\\n'")
     file = tmp_path / "cast"
     await export(core, run_id, file)
-    play = shlex.join([*ASCIINEMA, "play", "-s", "0.3", str(file)])
+    play = shlex.join([*ASCIINEMA, "play", "-s", "0.1", str(file)])
     screen.tmux("new-session", "-d", "-x", "80", "-y", "20", "-e", f"HOME={tmp_path}", f"{play}; echo $?; exec cat")
     await screen.matches("full screen")
     assert screen.text == "         full screen"

@@ -28,7 +28,7 @@ async def test_a_login_shell_with_vim_and_job_control_and_a_new_size(
     await screen.matches(rf"^/dev/pts/\d+\n30 160\nintr = \^C\n{PROMPT}$")
 
     screen.tmux("resize-window", "-x", "100", "-y", "25")
-    screen.type("stty size", "Enter")
+    screen.type('while [ "$(stty size)" != "25 100" ]; do sleep 0.05; done; clear; stty size', "Enter")
     await screen.matches(rf"^25 100\n{PROMPT}$")
 
     screen.type("clear; sleep 1000", "Enter")
@@ -60,8 +60,9 @@ async def test_a_login_shell_with_vim_and_job_control_and_a_new_size(
 
 
 async def test_with_e_none_the_tilde_is_a_character_as_any_other(screen: Screen, own: dict[str, str]) -> None:
-    rsh = shlex.join([*FARHAND, "rsh", "-e", "none", "-t", "web", "cat -A"])
+    rsh = shlex.join([*FARHAND, "rsh", "-e", "none", "-t", "web", "echo ready; exec cat -A"])
     screen.run("sh", "-c", f"{rsh}; echo left with $?; exec cat", env=own)
+    await screen.matches("^ready$")
     screen.type("", "Enter")
     screen.type("~.", "Enter")
     await screen.matches(r"^~\.\$$")

@@ -8,14 +8,14 @@ import contextlib
 import os
 import re
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from farhand_protocol.limits import TERMINAL_WINDOW
 from tests.support.command import FARHAND, farhand
-from tests.support.ptys import Pty, terminal
+from tests.support.ptys import TIMEOUT, Pty, terminal
 from tests.support.service import Service
 from tests.support.unix_proxy import UnixProxy, unix_proxy
 
@@ -87,8 +87,8 @@ class TestUsingAShell:
         async with pty.running(*FARHAND, "shell", core.host, env=env) as process:
             await pty.until_raw()
             pty.type(b'stty size; echo "<$0>" $TERM $LANG; tty; exit 7\r')
+            output = await pty.shows(b"/dev/pts/") + b"/dev/pts/" + await pty.shows(b"\r\n") + b"\r\n"
             assert await process.wait() == 7
-            output = pty.shown
         assert b"50 132\r\n" in output
         assert re.search(rb"<-[a-z]+> xterm-256color C.UTF-8\r\n/dev/pts/[0-9]+\r\n", output)
 
@@ -97,7 +97,7 @@ class TestUsingAShell:
             assert b"24 80" in await does(pty, b"stty size")
             for columns, rows in ((1, 1), (500, 300), (100, 30)):
                 pty.resize(columns, rows)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(TIMEOUT):
                     while f"{rows} {columns}\r\n".encode() not in await sized(pty):
                         pass
 
@@ -105,10 +105,10 @@ class TestUsingAShell:
         async with shell(pty, core.host, env):
             pty.type(b"yes\r")
             await pty.shows(b"y\r\ny\r\n" * 10_000)
-            start_time = time.monotonic()
             pty.type(b"\x03")
-            await pty.shows(PROMPT)
-            assert time.monotonic() - start_time < 1.5  # half a second on an idle machine
+            more = await pty.shows(PROMPT)
+            # Not how long it takes, which is the machine's matter: what is on its way may come first, and nothing else.
+            assert len(more) < 8 * TERMINAL_WINDOW, len(more)
 
     async def test_job_control_works(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env):
@@ -232,11 +232,9 @@ class TestKeepingAShell:
         async with shell(pty, service.host, service.environment | {"TERM": "xterm"}) as process:
             service.process.send_signal(signal.SIGSTOP)
             try:
-                start_time = time.monotonic()
                 pty.type(b"typed\r~.")
                 await pty.shows(b"farhand: left, but the service has not confirmed it; unless it was notified, run ")
                 assert await process.wait() == 255
-                assert time.monotonic() - start_time < 1.5  # one second on an idle machine
             finally:
                 service.process.send_signal(signal.SIGCONT)
         assert pty.modes == before
@@ -271,7 +269,7 @@ class TestSharingAShell:
                 await other.shows(b"from the first\r\n")
                 other.type(b"~.")
                 assert await process.wait() == 0
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(TIMEOUT):
                 while b"24 80" not in await sized(pty):
                     pass
 

@@ -7,12 +7,13 @@ import contextlib
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from farhand_client import connect
+from farhand_client.terminal.input import RESIZE_INTERVAL
 from tests.support.command import FARHAND
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.ptys import Pty, terminal
@@ -22,9 +23,6 @@ from tests.support.shells import PROMPT, Shell, new_run_id, shell
 from tests.support.unix_proxy import unix_proxy
 
 KiB, MiB = 1 << 10, 1 << 20
-
-PROMPT_SECONDS = 0.5
-"""Seconds in which a key has to act. A shared machine is slow at times: one of three tries has to be in time."""
 
 
 @pytest.fixture
@@ -44,18 +42,6 @@ def on_terminal(host: str, script: str, *arguments: str, options: tuple[str, ...
     return (*FARHAND, "run", "-t", *options, host, "sh", "-c", script, "sh", *arguments)
 
 
-async def at_once(act: Callable[[], Awaitable[None]], again: Callable[[], Awaitable[None]]) -> None:
-    """Fail unless one of three tries takes less than half a second."""
-    took = list[float]()
-    while not took or (min(took) >= PROMPT_SECONDS and len(took) < 3):
-        if took:
-            await again()
-        start_time = time.monotonic()
-        await act()
-        took.append(time.monotonic() - start_time)
-    assert min(took) < PROMPT_SECONDS, took
-
-
 class TestSizes:
     async def test_the_last_of_many_resizes_wins_and_few_arrive(
         self, pty: Pty, core: Service, env: dict[str, str]
@@ -65,6 +51,7 @@ class TestSizes:
             await pty.shows(b"ready")
             await pty.until_raw()
             reported = 0
+            start_time = time.monotonic()
             for gust in range(10):
                 for number in range(5 + gust):
                     pty.resize(40 + number, 20 + gust)
@@ -72,7 +59,8 @@ class TestSizes:
                 last = f"{40 + gust} 120\r\n".encode()
                 pty.resize(120, 40 + gust)
                 reported += len(re.findall(rb"\d+ \d+\r\n", await pty.shows(last)))
-            assert reported <= 50, reported
+            # A slow machine makes no storm, and then all may arrive.
+            assert reported <= 40 + (time.monotonic() - start_time) / RESIZE_INTERVAL, reported
 
     @pytest.mark.needs("vim", "less")
     @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 300)])
@@ -130,17 +118,10 @@ class TestPastes:
 
     async def test_ctrl_c_overtakes_unread_input(self, pty: Pty, core: Service, env: dict[str, str]) -> None:
         async with shell(pty, core.host, env) as remote:
-
-            async def paste() -> None:
-                await remote.begins("stty -echo; sleep 1000")
-                await pty.paste(LINES.replace(b"~.", b"!!"))
-
-            async def interrupt() -> None:
-                pty.type(b"\x03")
-                await pty.shows(PROMPT)
-
-            await paste()
-            await at_once(interrupt, paste)
+            await remote.begins("stty -echo; sleep 1000")
+            await pty.paste(LINES.replace(b"~.", b"!!"))
+            pty.type(b"\x03")  # nothing reads what is before it
+            await pty.shows(PROMPT)
             pty.type(b"\recho the$()end\r")
             assert b"!!" not in await pty.shows(b"theend")
 
@@ -261,11 +242,10 @@ class TestNotices:
         before = pty.modes
         async with unix_proxy(tmp_path, core.socket) as proxy, shell(pty, proxy.host, env) as remote:
             proxy.pause()
-            start_time = time.monotonic()
             pty.type(b"never heard\r" + key)
             await pty.until_raw(False)
-            assert time.monotonic() - start_time < 1
+            # Not once the connection is given up, which is said.
+            assert b"lost; reconnecting" not in pty.shown
             assert await remote.process.wait() == code
-            assert time.monotonic() - start_time < 3  # Python itself needs some time to exit
             assert b"keeps running for as long as the service keeps" in await pty.shows(b"to return: farhand attach")
         assert pty.modes == before

@@ -144,7 +144,7 @@ async def test_a_stop_keeps_its_grace_period_through_an_upgrade(service: Service
         await stopping
         assert await run.stdout.read() == b""
     assert result.outcome == Killed(reason="requested", signal=signal.SIGKILL)
-    assert kill_after <= result.duration < kill_after + 5
+    assert kill_after <= result.duration < kill_after + 30
 
 
 async def test_a_timeout_applies_through_an_upgrade(service: Service, client: Client) -> None:
@@ -157,7 +157,7 @@ async def test_a_timeout_applies_through_an_upgrade(service: Service, client: Cl
             result = await run.wait()
         assert result.outcome == TimedOut(timeout=timeout, signal=signal.SIGTERM)
         if in_time:
-            assert result.duration < timeout + 3
+            assert result.duration < timeout + 30
             return
     pytest.fail("an upgrade takes longer than any timeout")
 

@@ -137,6 +137,14 @@ class RemoteRun:
                 await self._grown.wait()
         return self.stdout.decode().strip()
 
+    async def prints_a_line(self) -> bool:
+        """Wait for the first complete line of stdout or the run's end; return whether there is a line."""
+        async with asyncio.timeout(TIMEOUT):
+            while b"\n" not in self.stdout and not self._last.done():
+                self._grown.clear()
+                await self._grown.wait()
+        return b"\n" in self.stdout
+
     def send(self, message: m.Message) -> None:
         """Send a message on this channel."""
         self.client.connection.send(self.channel, message)

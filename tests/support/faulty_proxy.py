@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import farhand_client
 from farhand_client import Client
 from tests.support.openssh import make_key
-from tests.support.processes import children
+from tests.support.processes import children, command_line
 from tests.support.service import Service, running_service
 
 Kind: TypeAlias = Literal["fin", "rst", "vanish", "edge"]
@@ -47,6 +48,7 @@ class FaultyProxy:
     """Listens on loopback, forwards to `target`, and applies the next of `faults` to each connection.
 
     `kill_edge` is called for faults that kill the edge. Once the faults are exhausted, connections are only forwarded.
+    A connection that ends before its fault leaves it to the next one: on a slow machine a client may give it up.
     """
 
     def __init__(self, target: tuple[str, int], faults: Iterator[Fault], kill_edge: Callable[[], None]) -> None:
@@ -83,6 +85,8 @@ class FaultyProxy:
                 if fault is not None and any(copy.result() for copy in done):
                     self.made.append(fault)
                     await self._happen(fault.kind, client, service, copies)
+                elif fault is not None:
+                    self._faults = itertools.chain((fault,), self._faults)
             finally:
                 for copy in copies:
                     copy.cancel()
@@ -172,8 +176,8 @@ async def faulty_proxy_to(
 def kill_edge(service: Service) -> None:
     """Kill the edge of a service, if one runs at the moment."""
     for pid in children(service.process.pid):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if b"edge" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+        if b"edge" in command_line(pid).split(b"\0"):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 

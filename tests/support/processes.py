@@ -40,6 +40,14 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def command_line(pid: int) -> bytes:
+    """Return the words of a process's command, each with a NUL at its end; empty if it has exited."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 async def reaped(others: list[int]) -> None:
     """Wait until the running loop has handled the exit of all children of this process except `others`.
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -137,7 +138,12 @@ Host {name}
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago, for servers that accept no port 0."""
-    with socket.create_server((LOOPBACK, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that was free a moment ago, for servers that accept no port 0.
+
+    It is below those that the kernel gives to clients and for port 0 (ip_local_port_range in ip(7)), of which another
+    program may be given any at that moment.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server((LOOPBACK, port)):
+            return port

@@ -29,6 +29,9 @@ SIGN = "# " if os.geteuid() == 0 else "$ "
 WHO = f"{pwd.getpwuid(os.getuid()).pw_name}@{os.uname().nodename}"
 """user@host as the prompt shows it for a service on this machine."""
 
+DURATION = re.compile(r" \[(?:([^]\n]*), )?\d[\dsmh.]*s\](?=(?: \(connection lost\))?[#$]( |$))", re.MULTILINE)
+"""What a prompt says of a line that took long, after what it says of its failure."""
+
 
 def at(directory: object = "~", more: str = "") -> str:
     """Return the prompt in a directory; `more` follows the directory."""
@@ -89,6 +92,12 @@ class Screen:
 
     @property
     def text(self) -> str:
+        """The screen's text without empty lines, and without the durations in prompts: a busy machine needs a second,
+        from which on they are shown, for any line."""
+        return DURATION.sub(lambda found: f" [{found[1]}]" if found[1] else "", self.timed_text)
+
+    @property
+    def timed_text(self) -> str:
         """The screen's text without empty lines."""
         lines = self.tmux("capture-pane", "-p", "-J").split("\n")
         return "\n".join(line.rstrip() for line in lines if line.strip())

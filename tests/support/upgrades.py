@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import warm
 from .command import Finished
-from .processes import children
+from .processes import children, command_line
 from .service import Service, running_service
 from .warm import FARHANDD
 
@@ -81,19 +81,12 @@ async def kill_edge(service: Service) -> None:
 
 
 def _edges_of(service: Service) -> list[int]:
-    return sorted(pid for pid in children(service.process.pid) if b"\0edge\0" in _command_line(pid))
+    return sorted(pid for pid in children(service.process.pid) if b"\0edge\0" in command_line(pid))
 
 
 def workers_of(service: Service) -> list[int]:
     """Return the pids of the edge's workers."""
     return children(edge_of(service))
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # it has just exited
-        return b""
 
 
 @dataclass
