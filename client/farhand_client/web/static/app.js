@@ -46,6 +46,7 @@ const VIEWS = {
     if (context.rest[1] === "replay") return new (await import("./views/replay.js")).ReplayView(context);
     return new (await import("./views/run_page.js")).RunPage(context);
   },
+  files: async (context) => new (await import("./views/files.js")).FilesView(context),
   terminal: async (context) => (await import("./views/terminal.js")).newTerminal(context),
 };
 

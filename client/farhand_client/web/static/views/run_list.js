@@ -46,6 +46,7 @@ export class RunList {
         this._filter,
         h("label", { for: "show-ended" }, this._ended, t("show-ended")),
         h("span", { class: "space" }),
+        h("a", { class: "button", href: go.url(host.name, "files") }, t("files")),
         h("a", { class: "button", href: go.url(host.name, "terminal") }, t("new-terminal")),
         h("a", { class: "button primary", href: go.url(host.name, "new") }, t("new-run")),
       ),

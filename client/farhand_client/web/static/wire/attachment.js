@@ -34,6 +34,7 @@ import { randomBytes, toBase64 } from "./values.js";
  * @property {boolean} [share] Whether it types beside whoever does.
  * @property {boolean} [hold]
  * @property {{ columns: number, rows: number } | null} [size]
+ * @property {number} [pending] Bytes of input that may wait; `MAX_PENDING` without it.
  */
 
 /** Bytes of typed text that wait while there is no connection; more is refused. A page of text is 4 KiB. */
@@ -53,6 +54,7 @@ export class Attachment {
     this._owner = owner;
     this._key = toBase64(randomBytes(16));
     this._window = options.window ?? 1024 * 1024;
+    this._maxPending = options.pending ?? MAX_PENDING;
     /** @type {Record<OutputStream, number | undefined>} */
     this.offsets = { stdout: options.run ? 0 : options.stdout, stderr: options.run ? 0 : options.stderr };
     /** @type {Record<OutputStream, number>} */
@@ -94,7 +96,7 @@ export class Attachment {
    * @param {Uint8Array} bytes
    */
   write(bytes) {
-    if (this._stdinEnded || this._typedSize + bytes.length > MAX_PENDING) return false;
+    if (this._stdinEnded || this._typedSize + bytes.length > this._maxPending) return false;
     if (bytes.length > 0) {
       this._typed.push(bytes);
       this._typedSize += bytes.length;
