@@ -8,6 +8,7 @@ import gc
 import os
 import re
 import resource
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,22 @@ async def end_of(pid: int) -> None:
     finally:
         loop.remove_reader(fd)
         os.close(fd)
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a process has exited that has been killed; reap it if this process has adopted it."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ending = select.poll()
+        ending.register(fd, select.POLLIN)
+        assert ending.poll(TIMEOUT * 1000), f"the process {pid} lives"
+    finally:
+        os.close(fd)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 async def stopped(pid: int) -> None:

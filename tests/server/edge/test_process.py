@@ -80,7 +80,9 @@ class Process:
 
 
 @asynccontextmanager
-async def process(tmp_path: Path, *, child: bool = False, limit: int = 0, drain: float = 2.0) -> AsyncIterator[Process]:
+async def process(
+    tmp_path: Path, *, child: bool = False, limit: int = 0, drain: float = 30.0
+) -> AsyncIterator[Process]:
     hostkey.ensure_host_key(tmp_path)
     settings = tmp_path / "settings"
     settings.write_text(f'{{"drain": {drain}}}')

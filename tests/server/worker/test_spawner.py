@@ -12,23 +12,30 @@ import pytest
 
 from farhand_server.worker.messages import KillWorker, LookedUp, LookUp, StartWorker, decode, encode, receive
 from farhand_server.worker.spawner import start_spawner
-from tests.support.processes import children
+from tests.support.processes import children, wait_for_end
 
 NEVER = (1 << 63) - 1
 ROOT = encode(1, LookUp(b"", b"", b"/", b"", (), NEVER))
 
 
 @pytest.fixture
-def control() -> Iterator[socket.socket]:
+def spawner() -> Iterator[tuple[int, socket.socket]]:
+    """The pid of a spawner, and the core's end of its socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         pid = start_spawner(theirs.fileno())
     ours.settimeout(10)
-    yield ours
+    yield pid, ours
     before = children(pid)
     ours.close()
     assert os.waitpid(pid, 0) == (pid, 0)
-    assert not any(Path(f"/proc/{worker}").exists() for worker in before)
+    for killed in before:  # on a busy machine the spawner does not wait for all of them
+        wait_for_end(killed)
+
+
+@pytest.fixture
+def control(spawner: tuple[int, socket.socket]) -> socket.socket:
+    return spawner[1]
 
 
 def name_of(pid: int) -> str:
@@ -44,14 +51,17 @@ def worker(control: socket.socket, number: int) -> socket.socket:
     return ours
 
 
-def test_each_order_is_a_worker_and_a_question_may_be_sent_before_it_runs(control: socket.socket) -> None:
+def test_each_order_is_a_worker_and_a_question_may_be_sent_before_it_runs(
+    spawner: tuple[int, socket.socket],
+) -> None:
+    pid, control = spawner
     workers = [worker(control, number) for number in range(3)]
     for each in workers:
         each.send(ROOT)
     for each in workers:
         assert decode(receive(each)[0]) == (1, LookedUp(b"", (b"/",)))
-    (spawner,) = (pid for pid in children(os.getpid()) if name_of(pid) == "farhand-spawner")
-    assert [name_of(pid) for pid in children(spawner)] == ["farhand-worker"] * 3
+    assert name_of(pid) == "farhand-spawner"
+    assert [name_of(each) for each in children(pid)] == ["farhand-worker"] * 3
     for each in workers:
         each.close()
 

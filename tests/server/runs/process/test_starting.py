@@ -61,7 +61,7 @@ async def test_concurrent_starts_each_have_a_mark_of_their_own() -> None:
 async def test_a_child_started_by_asyncio_is_left_to_it_and_needs_no_thread() -> None:
     threads = threading.active_count()
     child = await asyncio.create_subprocess_exec("sh", "-c", "read line; exit 7", stdin=subprocess.PIPE)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of other tests may end
     async with started("true") as run:
         await run.code()
     async with asyncio.timeout(TIMEOUT):
