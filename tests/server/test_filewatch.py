@@ -111,6 +111,13 @@ async def test_a_file_that_comes_back_is_reported(watched: Watched, change: Call
     await watched.reported()
 
 
+@pytest.fixture
+def without_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests may mount something in this moment, which is reported to everybody."""
+    monkeypatch.setattr(FileWatch, "_mounts_changed", lambda watch: None)
+
+
+@pytest.mark.usefixtures("without_mounts")
 async def test_other_files_are_not_reported(watched: Watched) -> None:
     (watched.file.parent / "neighbour").touch()
     (watched.directory / "run/x").mkdir()

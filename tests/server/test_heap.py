@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 
 from farhand_protocol.limits import MiB
 from farhand_server import heap
 from farhand_server.heap import KEPT_HEAP, HeapTrimmer, give_back
 from farhand_server.runs.output.spool import MemorySpool, SpoolMemory
+from tests.support.clock import virtual_time
 from tests.support.processes import resident
 
 
@@ -38,6 +40,7 @@ async def test_much_output_is_freed_over_several_turns() -> None:
     assert counts[-1] == 5
 
 
+@virtual_time
 async def test_little_output_is_given_back_a_moment_later() -> None:
     trims = Trims()
     trimmer = HeapTrimmer(trims.trim)
@@ -50,6 +53,7 @@ async def test_little_output_is_given_back_a_moment_later() -> None:
     assert trims.count == 1
 
 
+@virtual_time
 async def test_what_readers_free_is_given_back_once_a_moment_and_not_at_all_if_it_is_little() -> None:
     trims = Trims()
     trimmer = HeapTrimmer(trims.trim)
@@ -73,6 +77,7 @@ async def test_a_burst_of_unread_output_leaves_no_memory_behind() -> None:
     memory = SpoolMemory(256 * MiB)
     spools = [MemorySpool(2 * MiB, memory) for _ in range(32)]
     kept = []
+    gc.collect()
     give_back()
     before = resident(os.getpid())
     for spool in spools:
