@@ -30,6 +30,7 @@ from .access import WebAccess
 from .answers import INVITATION_PATH, OpenSocket, WebPlace, answer
 from .hosts import WebHost
 from .relay import MAX_UNSENT_TO_PAGE, NoHello, check_hello, copy_both_ways, log_in_for_page
+from .strangers import Strangers, stranger_connection
 
 SUBPROTOCOL: Final = Subprotocol("farhand.1")
 """What the page and this process speak (RFC 6455, section 1.9)."""
@@ -62,6 +63,8 @@ class WebServer:
         # Weak: of a request that turns out to be no proper WebSocket nothing more is told.
         self._opened: WeakKeyDictionary[ServerConnection, OpenSocket] = WeakKeyDictionary()
         self._sockets = 0
+        self.strangers: Final = Strangers()
+        """The connections that have not become a WebSocket of a session."""
         self._timer: asyncio.TimerHandle | None = None
 
     def new_invitation(self) -> str:
@@ -84,6 +87,7 @@ class WebServer:
         found = answer(self._place, self._access, self._about, request.path, single, time.monotonic())
         if isinstance(found, OpenSocket):
             self._opened[connection] = found
+            self.strangers.remove(connection)
             return None
         if self._timer is None:
             self._end_idle()
@@ -187,6 +191,7 @@ async def web_server(
         web.handle,
         sock=listener,
         process_request=web.process_request,
+        create_connection=stranger_connection(web.strangers),
         subprotocols=[SUBPROTOCOL],
         compression=None,  # loopback is faster than any compression
         max_size=MAX_PAGE_MESSAGE,
