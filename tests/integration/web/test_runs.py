@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -169,3 +170,45 @@ async def test_the_page_speaks_chinese_to_those_who_do(web: WebPage) -> None:
     assert await page.evaluate("document.documentElement.lang") == "zh-CN"
     await page.get_by_label("Language").select_option("en")
     await expect(page.get_by_role("link", name="New run")).to_be_visible()
+
+
+async def test_a_run_is_started_again_as_it_was_or_edited(web: WebPage, tmp_path: Path) -> None:
+    words = ["sh", "-c", 'echo "$0|$1|$V"; pwd', "it's", "$HOME"]
+    query = "&".join(f"arg={quote(word)}" for word in words)
+    place = f"#/{HOST}/new?{query}&cwd={quote(str(tmp_path))}&env=V%3Da%20b&timeout=60"
+    page = await web.open(place)
+    await page.get_by_role("button", name="Start", exact=True).click()
+    rows = page.locator(".output-view .row")
+    await expect(rows).to_have_text(["it's|$HOME|a b", str(tmp_path)])
+    first = page.url
+    await page.get_by_role("button", name="Run again").click()
+    await expect(page).not_to_have_url(first)
+    await expect(rows).to_have_text(["it's|$HOME|a b", str(tmp_path)])
+    await expect(page.locator(".badge")).to_have_text("done")
+    await page.get_by_role("link", name="Edit and run again").click()
+    await expect(page.get_by_label("Argument 3", exact=True)).to_have_value("it's")
+    await expect(page.get_by_label("Timeout")).to_have_value("60")
+    assert await page.get_by_label("Directory").input_value() == str(tmp_path)
+
+
+async def test_a_form_is_saved_and_its_directory_completed(web: WebPage, tmp_path: Path) -> None:
+    for name in ("sub one", "sub two", ".hidden", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "sub file").touch()
+    page = await web.open(f"#/{HOST}/new?arg=ls&arg=-l")
+    await page.get_by_label("Directory").fill(f"{tmp_path}/su")
+    offered = page.locator("datalist option")
+    await expect(offered).to_have_count(2)
+    values = [await offered.nth(number).get_attribute("value") for number in range(2)]
+    assert values == [f"{tmp_path}/sub one/", f"{tmp_path}/sub two/"]
+    await page.get_by_label("Directory").fill(f"{values[1]}")
+    await page.get_by_label("Name of this form").fill("listing")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.goto(f"{web.address}/#/{HOST}")
+    await page.get_by_role("link", name="New run").click()
+    await page.get_by_label("Saved forms").select_option("listing")
+    await expect(page.get_by_label("Argument 1", exact=True)).to_have_value("-l")
+    await expect(page.get_by_label("Directory")).to_have_value(f"{values[1]}")
+    await page.get_by_role("button", name="Forget").click()
+    await page.reload()
+    await expect(page.get_by_label("Saved forms").locator("option")).to_have_count(1)

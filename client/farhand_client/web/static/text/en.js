@@ -178,4 +178,12 @@ export default {
   "clear-transfers": "Clear ended ones",
   "upload-to": "{name} to {directory}",
   "several-files": "{count} files",
+
+  restart: "Run again",
+  "saved-forms": "Saved forms",
+  "save-form": "Save",
+  "forget-form": "Forget",
+  "form-name": "Name of this form",
+  "no-form-name": "Give the form a name",
+  "form-too-large": "The form is too large to be saved in the browser",
 };

@@ -178,4 +178,12 @@ export default {
   "clear-transfers": "清除已结束的",
   "upload-to": "{name} 到 {directory}",
   "several-files": "{count} 个文件",
+
+  restart: "再次运行",
+  "saved-forms": "已保存的表单",
+  "save-form": "保存",
+  "forget-form": "删除",
+  "form-name": "此表单的名称",
+  "no-form-name": "请为表单命名",
+  "form-too-large": "表单太大，无法保存在浏览器中",
 };

@@ -3,9 +3,11 @@
 
 import { h } from "../dom.js";
 import { t } from "../text/text.js";
-import { Attachment } from "../wire/attachment.js";
-import { commandLine, parseTime, runRequest } from "../wire/runs.js";
-import { newRunId, printable } from "../wire/values.js";
+import { DirectoryCompletion } from "../files/completion.js";
+import { commandLine, parseTime } from "../wire/runs.js";
+import { printable } from "../wire/values.js";
+import { startRun } from "./starting.js";
+import { forgetForm, queryOf, saveForm, savedForms } from "./stored_forms.js";
 
 /** @typedef {import("../wire/runs.js").RunForm} RunForm */
 
@@ -14,12 +16,14 @@ export class RunFormView {
   constructor({ host, go, query }) {
     this._host = host;
     this._go = go;
-    /** @type {Attachment | null} */
+    /** @type {import("../wire/attachment.js").Attachment | null} */
     this._starting = null;
     this._arguments = h("div", { class: "arguments" });
     this._shell = h("textarea", { rows: 3, spellcheck: "false", "aria-label": t("shell-line"), on: { input: () => this._changed() } });
     this._asShell = h("input", { type: "checkbox", on: { change: () => this._switch() } });
     this._directory = h("input", { placeholder: t("directory-hint"), spellcheck: "false", list: "directories", on: { input: () => this._changed() } });
+    const directories = h("datalist", { id: "directories" });
+    this._completion = new DirectoryCompletion(host, this._directory, directories);
     this._environment = h("textarea", { placeholder: t("environment-hint"), spellcheck: "false", on: { input: () => this._changed() } });
     this._timeout = h("input", { placeholder: t("timeout-hint"), on: { input: () => this._changed() } });
     this._terminal = h("input", { type: "checkbox", on: { change: () => this._changed() } });
@@ -33,6 +37,8 @@ export class RunFormView {
       h("button", { type: "button", on: { click: () => this._add("", true) } }, t("add-argument")),
     );
     this._text = h("fieldset", { hidden: true }, h("legend", {}, t("shell-line")), this._shell);
+    this._saved = h("div", { class: "saved" });
+    this._drawSaved();
     const copy = h("button", { type: "button", on: { click: () => this._copy(copy) } }, t("copy"));
     this.element = h(
       "section",
@@ -42,9 +48,11 @@ export class RunFormView {
         { class: "run-form", on: { submit: (/** @type {Event} */ event) => this._submit(event) } },
         h("a", { href: go.url(host.name) }, `← ${t("back")}`),
         h("h2", {}, t("new-run")),
+        this._saved,
         h("label", { class: "check" }, this._asShell, t("as-shell")),
         this._list,
         this._text,
+        directories,
         h("div", { class: "pair" }, h("label", {}, t("directory"), this._directory), h("label", {}, t("timeout"), this._timeout)),
         h("label", {}, t("environment"), this._environment),
         h("label", { class: "check" }, this._terminal, t("use-terminal")),
@@ -57,7 +65,61 @@ export class RunFormView {
   }
 
   close() {
+    this._completion.close();
     this._starting?.leave();
+  }
+
+  _drawSaved() {
+    const names = [...savedForms().keys()];
+    const select = h(
+      "select",
+      { "aria-label": t("saved-forms"), on: { change: () => this._open(select.value) } },
+      h("option", { value: "" }, t("saved-forms")),
+      names.map((name) => h("option", { value: name }, printable(name))),
+    );
+    const forget = h("button", { type: "button", on: { click: () => this._forget() } }, t("forget-form"));
+    forget.disabled = this._opened === "";
+    const name = h("input", { "aria-label": t("form-name"), placeholder: t("form-name"), value: this._opened, maxlength: 100 });
+    const save = h("button", { type: "button", on: { click: () => this._save(name.value.trim()) } }, t("save-form"));
+    this._saved.replaceChildren(select, forget, name, save);
+    select.value = this._opened;
+  }
+
+  /** The saved form that is shown. */
+  _opened = "";
+
+  /** @param {string} name */
+  _open(name) {
+    const form = savedForms().get(name);
+    if (form === undefined) return;
+    this._opened = name;
+    this._arguments.replaceChildren();
+    this._shell.value = "";
+    this._asShell.checked = false;
+    this._fill(new URLSearchParams(form));
+    this._drawSaved();
+  }
+
+  _forget() {
+    forgetForm(this._opened);
+    this._opened = "";
+    this._drawSaved();
+  }
+
+  /** @param {string} name */
+  _save(name) {
+    const form = this._form();
+    if (typeof form === "string" || name === "") {
+      this._wrong.textContent = typeof form === "string" ? form : t("no-form-name");
+      return;
+    }
+    if (!saveForm(name, queryOf(form))) {
+      this._wrong.textContent = t("form-too-large");
+      return;
+    }
+    this._opened = name;
+    this._wrong.textContent = "";
+    this._drawSaved();
   }
 
   /** Take what the URL says, so that a form can be shared. @param {URLSearchParams} query */
@@ -166,27 +228,12 @@ export class RunFormView {
       return;
     }
     if (this._starting !== null) return;
-    const id = newRunId();
-    const place = form.terminal ? [this._host.name, "runs", id, "terminal"] : [this._host.name, "runs", id];
-    // The run is started here and shown by its own page, which attaches to it: the same id is the same run.
-    this._starting = new Attachment(this._host, id, { run: runRequest(id, form, { columns: 80, rows: 24 }) }, {
-      data: () => {},
-      message: (message) => {
-        if (message.type === "started" || (message.type === "ended" && message.outcome.status !== "spawn_failed")) {
-          this._go.to(...place);
-        } else if (message.type === "ended") {
-          this._starting = null;
-          this._wrong.textContent = printable(message.outcome.message);
-        } else if (message.type === "error") {
-          this._starting = null;
-          this._wrong.textContent = printable(message.message);
-        }
-      },
+    this._starting = startRun(this._host, form, {
+      started: (words) => this._go.to(...words),
       failed: (why) => {
         this._starting = null;
-        this._wrong.textContent = printable(why.message);
+        this._wrong.textContent = printable(why);
       },
     });
-    this._starting.begin();
   }
 }

@@ -11,6 +11,8 @@ import { OFFERED_SIGNALS, outcomeClass, outcomeDetail, outcomeText, signalName }
 import { printable } from "../wire/values.js";
 import { download } from "./download.js";
 import { facts } from "./facts.js";
+import { startRun } from "./starting.js";
+import { formOf, startedForm } from "./stored_forms.js";
 
 /** Bytes in flight to the page: enough for a quick network, and little enough to stop at once. */
 const WINDOW = 1024 * 1024;
@@ -27,6 +29,8 @@ export class RunPage {
     this._ended = null;
     /** @type {Attachment | null} */
     this._attachment = null;
+    /** @type {Attachment | null} */
+    this._starting = null;
     this._closed = false;
     this._notify = false;
 
@@ -76,6 +80,7 @@ export class RunPage {
   close() {
     this._closed = true;
     this._attachment?.leave();
+    this._starting?.leave();
     this._output.close();
   }
 
@@ -181,10 +186,25 @@ export class RunPage {
       buttons.push(h("button", { class: "danger", on: { click: () => this._stop() } }, t("stop")), this._signals(), notify);
     }
     if (!info.login && !info.transfer && !info.forward) {
-      const edit = `${this._go.url(this._host.name, "new")}?shell=${encodeURIComponent(info.command)}`;
+      // Of a run that another client has started only the text for people is known, which a shell may read otherwise.
+      const form = startedForm(this._id);
+      if (form !== null) buttons.push(h("button", { on: { click: () => this._again(form) } }, t("restart")));
+      const edit = `${this._go.url(this._host.name, "new")}?${form ?? `shell=${encodeURIComponent(info.command)}`}`;
       buttons.push(h("a", { class: "button", href: edit }, t("edit-restart")));
     }
     return buttons;
+  }
+
+  /** Start the same again. @param {string} form as in a URL */
+  _again(form) {
+    if (this._starting !== null) return;
+    this._starting = startRun(this._host, formOf(new URLSearchParams(form)), {
+      started: (place) => this._go.to(...place),
+      failed: (why) => {
+        this._starting = null;
+        this._detail.textContent = printable(why);
+      },
+    });
   }
 
   _signals() {
