@@ -17,6 +17,8 @@ from . import caller
 _STOPPED = (b"T", b"t")
 """States of a process that is stopped (proc_pid_stat(5))."""
 
+_FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+
 
 def may_read(fd: int) -> bool:
     """Return whether this command may read from a file now, as `may_use_terminal` says if that is a terminal."""
@@ -64,6 +66,39 @@ def set_own_stops(own: bool) -> None:
     job = caller.job_of_front()
     if job is not None:
         job.own_stops(own)
+
+
+def in_background(terminal: int) -> bool:
+    """Return whether this command's job is in the background of a terminal, which it then must not use."""
+    if caller.job_of_front() is not None:
+        return not _state()[1]
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:  # not the controlling terminal, so it stops nobody
+        return False
+
+
+def open_terminal() -> int:
+    """Open the controlling terminal. Raises OSError if there is none."""
+    if caller.job_of_front() is None:
+        return os.open("/dev/tty", _FLAGS)
+    for number in range(3):
+        try:
+            return open_own(number)
+        except OSError:  # another terminal, or none
+            continue
+    raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+
+
+def open_own(fd: int, front: int | None = None) -> int:
+    """Open the front's controlling terminal, which is open as `fd`, by its name. Raises OSError if it is another
+    terminal or none, belongs to another account, or has another name here."""
+    number = int(caller.front_state(front)[4])
+    # The minor number's bits are 31 to 20 and 7 to 0 (proc_pid_stat(5)).
+    device = os.makedev(number >> 8 & 0xFFF, (number >> 20 & 0xFFF) << 8 | number & 0xFF)
+    if os.fstat(fd).st_rdev != device:
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+    return os.open(os.ttyname(fd), _FLAGS | os.O_NONBLOCK)
 
 
 def _state() -> tuple[bytes, bool]:

@@ -111,3 +111,39 @@ def test_for_itself_suspending_stops_this_process_and_keeps_its_handler() -> Non
     os.kill(pid, signal.SIGCONT)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 1
+
+
+def test_a_question_is_asked_at_the_fronts_terminal_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, follower = os.openpty()
+    told = acting(Told("S 7 7"), monkeypatch)
+    device = os.fstat(follower).st_rdev
+    number = os.minor(device) & 0xFF | os.minor(device) >> 8 << 20 | os.major(device) << 8
+    monkeypatch.setattr(caller, "front_state", lambda _=None: [*told.front_state()[:4], b"%d" % number, b"7"])
+    before = os.dup(0)
+    try:
+        os.dup2(follower, 0)
+        opened = job.open_terminal()
+        assert os.fstat(opened).st_rdev == device
+        os.close(opened)
+        os.dup2(leader, 0)
+        with pytest.raises(OSError, match=r"Inappropriate|No such device"):
+            job.open_own(0)
+    finally:
+        os.dup2(before, 0)
+        for fd in (before, leader, follower):
+            os.close(fd)
+
+
+def test_without_the_fronts_terminal_among_the_files_there_is_none_to_ask_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(Told("S 7 7"), monkeypatch)
+    monkeypatch.setattr(job, "open_own", lambda fd: os.open("/nonexistent", os.O_RDWR))
+    with pytest.raises(OSError, match="No such device"):
+        job.open_terminal()
+
+
+@pytest.mark.parametrize(("state", "background"), [("S 7 7", False), ("S 7 9", True), ("T 7 7", True)])
+def test_the_fronts_job_is_the_one_in_the_background(
+    state: str, background: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acting(Told(state), monkeypatch)
+    assert job.in_background(0) is background

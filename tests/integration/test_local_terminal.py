@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.support.ptys import Pty, children, terminal
 from tests.support.service import Service
 
 FULL_SCREEN = r"printf '\033[?1049h\033[?25l\033[?2004h\033[?1000hfull %s' screen; exec sleep 100"
+
+PROMPT = b"\x1b[?2004h"
+"""What a prompt writes when it has set its modes (bracketed paste)."""
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ class Shell:
 async def shell(request: pytest.FixtureRequest, pty: Pty, core: Service) -> AsyncIterator[Shell]:
     """A shell that restores its terminal after a killed job, and one that does not."""
     _, env = typed_words(FARHAND, core.environment)
-    env |= {"PS1": "% ", "TERM": "xterm", "HISTFILE": "/dev/null", "ENV": ""}
+    env |= {"PS1": "% ", "TERM": "xterm", "HISTFILE": "/dev/null", "ENV": "", "PROMPT_TOOLKIT_NO_CPR": "1"}
     async with pty.running(*request.param.split(), env=env) as process:
         await pty.shows(b"% ")
         yield Shell(pty, process)
@@ -161,6 +165,34 @@ class TestUnderAShell:
         await pty.shows(b"full screen")
         await pty.until_raw()
         pty.type(b"\x03")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+
+    async def test_a_prompt_gives_the_terminal_to_the_shell_and_waits_for_it(
+        self, shell: Shell, core: Service, pty: Pty, tmp_path: Path
+    ) -> None:
+        before = await shell.modes()
+        words, _ = typed_words(FARHAND, core.environment)
+        first = ["env", f"XDG_STATE_HOME={tmp_path}"]  # the first use ever is introduced by a line
+        pty.type(shlex.join([*first, *words, "repl", core.host]).encode() + b"\r")
+        await pty.shows(b"exit leaves")
+        await pty.shows(PROMPT)
+        pty.type(b"echo good")
+        await pty.shows(b"good")
+        pty.type(b"\x1a")
+        await pty.shows(b"topped")
+        await pty.shows(b"% ")
+        assert await shell.modes() == before
+        await shell.does("bg")
+        while b"topped" not in await shell.does("jobs"):
+            pass
+        assert await shell.modes() == before
+        pty.type(b"fg\r")
+        await pty.shows(PROMPT)
+        pty.type(b"bye\r")
+        await pty.shows(b"goodbye\r\n")
+        await pty.shows(PROMPT)
+        pty.type(b"\x04")
         await pty.shows(b"% ")
         assert await shell.modes() == before
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import FARHAND
+from tests.support.front_mode import typed_words
 from tests.support.reference_terminals import FLAGS, cells
 
 TIMEOUT = 45.0
@@ -66,8 +67,9 @@ class Screen:
         await self.shows(at())
 
     def _repl(self, host: str, env: Mapping[str, str], *options: str) -> str:
+        farhand, env = typed_words(FARHAND, env)
         own = [f"{name}={value}" for name, value in env.items() if name.startswith(("XDG_", "FARHAND_"))]
-        return f"{shlex.join(['env', *own, *FARHAND, 'repl', *options, host])}; echo left with $?; exec cat"
+        return f"{shlex.join(['env', *own, *farhand, 'repl', *options, host])}; echo left with $?; exec cat"
 
     def run(self, *command: str, env: Mapping[str, str]) -> None:
         """Run another command in a new terminal."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from farhand_client.config import DEFAULT_PREDICT, PredictMode
+from farhand_client import caller
+from farhand_client.config import DEFAULT_PREDICT, PredictMode, config_directory
+from farhand_client.errors import FarhandError
 
 from .default_host import parse_with_host
 from .loop import run_loop
@@ -47,7 +50,21 @@ def repl_command(arguments: Sequence[str]) -> int:
     add_host(parser)
     options = parse_with_host(parser, arguments)
     predict = predict_mode(options)
+    attended = os.isatty(0) and os.isatty(1)
+    if attended and caller.job_of_front() is not None and _leads_through_ssh(options.host, options.via):
+        caller.before_asking()  # later it would cost what was typed until then
     return run_loop(run_repl(options.host, host_opener(options), options.escape, predict))
+
+
+def _leads_through_ssh(host: str, via: Sequence[str] | None) -> bool:
+    """Return whether ssh, which may ask the user, connects to the host or to one on the way."""
+    from farhand_client.connection.address import resolve
+
+    try:
+        address = resolve(host, config=config_directory() / "config.toml", via=via)
+    except FarhandError:
+        return False  # it is said when the connection is made
+    return any(each.ssh for each in (address, *address.via))
 
 
 async def run_repl(
@@ -115,6 +132,7 @@ def host_opener(options: argparse.Namespace) -> HostOpener:
                 keepalive=keepalive,
                 reconnect=reconnect,
                 watch=watch_and_note,
+                helper=False if options.no_mux else "offer",  # for the processes that begin the next command
                 lend_terminal=lambda use: ask_user(lambda: lend_terminal(use)),
             )
 

@@ -58,7 +58,7 @@ enum { READY = 'A', BEGUN = 'B', REFUSED = 'R', OWN_STOPS = 'T', NO_STOPS = 't',
 /* Commands that a child may serve. The others need the terminal, or are rare. */
 static const char *const SERVED[] = {"run",  "ps",     "logs", "wait",   "signal", "kill",
                                      "ping", "status", "export", "attach", "replay", "shell",
-                                     "put",  "get",    "sync", "cp",     "rsh"};
+                                     "repl", "put",    "get",  "sync",   "cp",     "rsh"};
 
 struct header {
     uint32_t length; /* of what follows the header */

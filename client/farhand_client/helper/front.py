@@ -36,7 +36,7 @@ _FAILURE = 255
 _SERVED = frozenset(
     (
         *("run", "ps", "logs", "wait", "signal", "kill", "ping", "status", "export", "attach", "replay", "shell"),
-        *("put", "get", "sync", "cp", "rsh"),
+        *("repl", "put", "get", "sync", "cp", "rsh"),
     )
 )
 

@@ -38,7 +38,7 @@ MAX_LOST_CHILDREN: Final = 5
 """Children that may end, one after the other, without a command: by then something is wrong that forking again does not
 mend, such as a lack of memory."""
 
-_NOT_SERVED: Final = ("farhand_client.repl", "farhand_client.helper", "farhand_client.__main__", "farhand_client.sync")
+_NOT_SERVED: Final = ("farhand_client.helper", "farhand_client.__main__", "farhand_client.sync")
 """Modules that no child needs, by the beginnings of their names."""
 
 _LATER: Final = (

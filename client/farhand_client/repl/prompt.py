@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import termios
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application import in_terminal, run_in_terminal
 from prompt_toolkit.application.current import get_app, get_app_or_none
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_focus
@@ -17,6 +20,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bin
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
+
+from farhand_client import caller, job
 
 from .commands import is_repl_command
 from .completer import RemoteCompleter
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
 
     from .hosts import Hosts
+    from .terminal_input import FrontInput
 
 CONTINUATION: Final = "> "
 """The prompt of the second and later lines of a command."""
@@ -55,7 +61,10 @@ class Prompt:
         self._histories.select([first])
         self._appeared = 0.0
         """When the prompt appeared, in seconds of the monotonic clock."""
+        self._modes: Final = termios.tcgetattr(0) if os.isatty(0) else None
+        """The modes of the terminal before the first prompt."""
         self._session: PromptSession[str] = PromptSession(
+            input=_front_input(),
             history=self._histories,
             completer=self.completer,
             complete_while_typing=False,
@@ -65,9 +74,12 @@ class Prompt:
             multiline=True,
             prompt_continuation=lambda width, line, wraps: "" if wraps else CONTINUATION,
             key_bindings=merge_key_bindings(
-                [_bindings(on_accept), suggestion_bindings(), _early_end_of_input(lambda: self._appeared)]
+                [
+                    _bindings(on_accept, self._suspend),
+                    suggestion_bindings(),
+                    _early_end_of_input(lambda: self._appeared),
+                ]
             ),
-            enable_suspend=True,
         )
         if self._session.app.color_depth is ColorDepth.DEPTH_1_BIT:  # as with NO_COLOR
             self._session.style = Style([("auto-suggestion", "underline")])
@@ -103,6 +115,7 @@ class Prompt:
     async def ask_user(self, question: Callable[[], Awaitable[T]]) -> T:
         """Return the answer of `question`, which has the terminal until then. Implements `AskUser`."""
         async with in_terminal():
+            self._restore_modes()
             return await question()
 
     def abort(self) -> None:
@@ -115,6 +128,15 @@ class Prompt:
     def take_problems(self) -> list[str]:
         """Return the problems with histories that were not returned before."""
         return self._histories.take_problems()
+
+    def _restore_modes(self) -> None:
+        """Set the modes from before the prompt for another program: what prompt_toolkit sets there lacks some."""
+        if self._modes is not None:
+            termios.tcsetattr(0, termios.TCSANOW, self._modes)
+
+    def _suspend(self) -> None:
+        self._restore_modes()
+        job.suspend()
 
     def _message(self) -> StyleAndTextTuples:
         return connecting_prompt(self._first) if self._hosts is None else connected_prompt(self._hosts.active)
@@ -189,8 +211,21 @@ def split_commands(text: str) -> list[str]:
     return [*found, joiner.pending] if joiner.pending else found
 
 
-def _bindings(on_accept: Callable[[], None]) -> KeyBindings:
+def _front_input() -> FrontInput | None:
+    """Return the input where the kernel does not see to the job; None for the usual one."""
+    if caller.job_of_front() is None:
+        return None
+    from .terminal_input import FrontInput  # few milliseconds, but no other process needs it
+
+    return FrontInput(sys.stdin)
+
+
+def _bindings(on_accept: Callable[[], None], suspend: Callable[[], None]) -> KeyBindings:
     bindings = KeyBindings()
+
+    @bindings.add("c-z")
+    def _(event: KeyPressEvent) -> None:
+        run_in_terminal(suspend)
 
     @bindings.add("enter", filter=has_focus(DEFAULT_BUFFER))
     def _(event: KeyPressEvent) -> None:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
+from farhand_client import caller
 from farhand_client.stdin import read_chunks
 from farhand_client.ui.exitcodes import EXIT_FAILURE, EXIT_INTERRUPTED
 from farhand_client.ui.interrupts import SignalHandler
@@ -36,6 +37,7 @@ async def run_script(name: str, opener: HostOpener, signals: SignalHandler) -> i
     try:
         with signals.interrupts_to(signals.end):
             await host.connection.connect()
+            caller.commit()  # from here on stdin is read
             gc.enable()
             interpreter = Interpreter(host, output, PipeRunner(host.connection, output, signals))
             await run_lines(interpreter, read_chunks(0))

@@ -10,7 +10,8 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from farhand_client.caller import before_asking
+from farhand_client import job
+from farhand_client.caller import before_asking, job_of_front
 from farhand_client.errors import HostKeyUnknown
 
 from .printing import print_message
@@ -35,10 +36,10 @@ async def ask(prompt: str, *, echo: bool = True) -> str | None:
     """
     before_asking()
     try:
-        tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        tty = job.open_terminal()
     except OSError:
         return None
-    if _in_background(tty):
+    if job.in_background(tty):
         os.close(tty)
         return None
     loop = asyncio.get_running_loop()
@@ -73,13 +74,16 @@ async def lend_terminal(use: Callable[[bool], Awaitable[None]]) -> None:
     The terminal has its modes again afterwards, however that program ends.
     """
     before_asking()
+    if job_of_front() is not None:  # here, a program has no controlling terminal
+        await use(False)
+        return
     try:
-        tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        tty = job.open_terminal()
     except OSError:
         await use(False)
         return
     try:
-        if _in_background(tty):
+        if job.in_background(tty):
             await use(False)
             return
         before = termios.tcgetattr(tty)
@@ -91,13 +95,6 @@ async def lend_terminal(use: Callable[[bool], Awaitable[None]]) -> None:
                     termios.tcsetattr(tty, termios.TCSADRAIN, before)
     finally:
         os.close(tty)
-
-
-def _in_background(tty: int) -> bool:
-    try:
-        return os.tcgetpgrp(tty) != os.getpgrp()
-    except OSError:  # not the controlling terminal, so it stops nobody
-        return False
 
 
 async def confirm_host_key(unknown: HostKeyUnknown) -> bool:

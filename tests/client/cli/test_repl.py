@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from farhand_client import caller
 from farhand_client.cli.repl import repl_command
 from farhand_client.connection.reconnecting import RECONNECT_TIMEOUT, Outage
 from farhand_client.errors import ConnectionLost
@@ -94,4 +95,28 @@ def test_options_reach_the_repl_and_each_connection(
     assert capsys.readouterr().err == "farhand: touch it\nfarhand: touch it, True\n"
     ((words, options),) = calls
     assert words == ("db",)
-    assert options.items() >= {"accept_new": True, "timeout": 5.0, **expected}.items()
+    assert options.items() >= {"accept_new": True, "timeout": 5.0, "helper": "offer", **expected}.items()
+
+
+@pytest.mark.parametrize(("host", "abandoned"), [("ssh:web", True), ("unix:/nowhere/s", False), ("not/a/host", False)])
+def test_a_host_that_ssh_leads_to_is_left_to_a_process_whose_terminal_ssh_can_use(
+    monkeypatch: pytest.MonkeyPatch, host: str, abandoned: bool
+) -> None:
+    class Abandoned(Exception):
+        pass
+
+    class Ran(Exception):
+        pass
+
+    def abandon() -> None:
+        raise Abandoned
+
+    def ran(*_: object) -> None:
+        raise Ran
+
+    monkeypatch.setattr("os.isatty", lambda fd: True)
+    monkeypatch.setattr(caller, "_job", caller.FrontJob())
+    monkeypatch.setattr(caller, "_abandon", abandon)
+    monkeypatch.setattr("farhand_client.cli.repl.run_repl", ran)
+    with pytest.raises(Abandoned if abandoned else Ran):
+        repl_command([host])

@@ -61,6 +61,7 @@ def test_what_does_not_read_keys_is_served_at_a_terminal(command: str, terminal:
         "run -nt web top",
         "shell web",
         "attach web 01",
+        "repl web",
         "replay web 01",
         "put web - b",
         "cp - web:b",
@@ -97,7 +98,9 @@ def front(ends: tuple[int, int]) -> Iterator[int]:
         process.kill()
 
 
-@pytest.mark.parametrize("command", ["shell web", "attach web 01", "replay web 01", "run -it web top", "rsh web true"])
+@pytest.mark.parametrize(
+    "command", ["shell web", "attach web 01", "repl web", "replay web 01", "run -it web top", "rsh web true"]
+)
 def test_what_reads_keys_is_served_at_the_fronts_own_terminal(command: str, terminal: int, front: int) -> None:
     assert is_served(command.split(), {0: terminal, 1: terminal, 2: terminal}, front)
 

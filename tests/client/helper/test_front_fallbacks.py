@@ -25,7 +25,7 @@ def test_after_a_request_nothing_is_left_to_the_full_program(installation: Insta
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--version"], ["repl", "web"], ["local", "--", "true"], ["trust", "web"], ["helper", "status"], ["PS"],
+    [[], ["--version"], ["local", "--", "true"], ["trust", "web"], ["helper", "status"], ["PS"],
      ["ps", "state", "--no-mux"], ["ps", "x" * 65536], ["ps", "/dev/fd/3"],
      ["run", "--status-json", "/proc/self/fd/3", "web", "--", "true"]],
 )  # fmt: skip

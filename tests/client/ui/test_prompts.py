@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client import caller
 from farhand_client.errors import HostKeyUnknown
 from farhand_client.ui import prompts
 from tests.support.tls import tls
@@ -131,6 +132,18 @@ async def test_cancelling_a_question_restores_the_echo(tty: int) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asked
     assert termios.tcgetattr(tty)[3] & termios.ECHO
+
+
+async def test_a_program_is_not_lent_the_terminal_of_another_session(tty: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lent: list[bool] = []
+
+    async def use(asks: bool) -> None:
+        lent.append(asks)
+
+    await prompts.lend_terminal(use)
+    monkeypatch.setattr(caller, "_job", caller.FrontJob())
+    await prompts.lend_terminal(use)
+    assert lent == [True, False]
 
 
 ASKPASS = """#!/bin/sh
