@@ -114,9 +114,9 @@ async def test_a_passphrase_is_asked_for_at_the_terminal_and_may_take_longer_tha
             pty.type(b"\x03")
             assert await process.wait() == 130
             assert pty.modes[3] & termios.ECHO
+        passed = service.log.count(PASSED)
         async with pty.running(*command, env=env) as process:
             await pty.shows(prompt)
-            passed = service.log.count(PASSED)
             pty.type(b"wrong\r")
             await pty.shows(b"This passphrase is wrong. " + prompt)
             while service.log.count(PASSED) == passed:  # noqa: ASYNC110  # a log has no events

@@ -64,7 +64,7 @@ async def test_every_transcript_is_true(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=30,
+            timeout=100,
         ).stdout
 
     act("farhandd host-key")

@@ -102,9 +102,12 @@ async def test_a_client_that_sends_half_a_hello_gets_an_error_and_is_closed(impa
     assert b'"code":"login_timeout"' in output
 
 
-async def test_the_login_timeout_does_not_apply_after_login(impatient: Service) -> None:
-    async with RawClient.connect(impatient.socket) as client:
-        assert b'"code":"login_timeout"' in await speak(impatient)  # the timeout of a later connection has expired
+async def test_the_login_timeout_does_not_apply_after_login(tmp_path: Path) -> None:
+    async with (
+        running_service(tmp_path, config="[login]\ndeadline = 3\n") as service,  # enough for a busy machine
+        RawClient.connect(service.socket) as client,
+    ):
+        assert b'"code":"login_timeout"' in await speak(service)  # the timeout of a later connection has expired
         assert (await client.run("true"))[0].outcome == Exited(code=0)
 
 
@@ -142,8 +145,9 @@ async def test_garbage_never_ends_the_service(core: Service) -> None:
         writer.close()
     async with RawClient.connect(core.socket) as client:
         assert (await client.run("true"))[0].outcome == Exited(code=0)
-        await client.round_trip()
-        assert descriptors(core.process.pid) == before + 1
+        async with asyncio.timeout(TIMEOUT):
+            while descriptors(core.process.pid) > before + 1:
+                await client.round_trip()
     assert "Traceback" not in core.log
 
 

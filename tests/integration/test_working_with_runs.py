@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
 from pathlib import Path
@@ -16,6 +15,7 @@ from farhand_protocol.errors import ErrorCode
 from farhand_protocol.limits import KiB, MiB
 from tests.support.client import RawClient, new_id
 from tests.support.command import farhand, running
+from tests.support.processes import command_line
 from tests.support.service import Service
 
 
@@ -198,8 +198,7 @@ async def test_kill_also_ends_processes_that_left_the_group(service: Service) ->
     pid = int((await farhand("logs", service.host, run)).stdout)
     done = await farhand("kill", "--kill-after", "0.2", service.host, run)
     assert (done.code, done.stdout) == (0, f"{run} was stopped on request\n".encode())
-    with contextlib.suppress(FileNotFoundError):
-        assert b"sleep" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert b"sleep" not in command_line(pid)
 
 
 async def test_ps_shows_ids_that_the_other_commands_accept(service: Service) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support import warm
 
-START = 30.0
+START = 60.0
 """Timeout, in seconds, for starting and stopping; a cold start takes one second."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import warm
 from .command import Finished
-from .processes import children, command_line
+from .processes import children, command_line, end_of
 from .service import Service, running_service
 from .warm import FARHANDD
 
@@ -75,8 +75,9 @@ async def kill_edge(service: Service) -> None:
     """Kill the core's edge, and return once there is another."""
     killed = edge_of(service)
     os.kill(killed, signal.SIGKILL)
+    await end_of(killed)
     async with asyncio.timeout(TIMEOUT):
-        while _edges_of(service) in ([], [killed]):  # noqa: ASYNC110  # a child of another process has no event
+        while not _edges_of(service):  # noqa: ASYNC110  # a child of another process has no event
             await asyncio.sleep(0.01)
 
 

@@ -187,7 +187,7 @@ async def start(*argv: Any, env: Mapping[str, str] | None = None, **options: Any
 
 
 def run(
-    argv: Sequence[Any], *, env: Mapping[str, str] | None = None, timeout: float = 30, **options: Any
+    argv: Sequence[Any], *, env: Mapping[str, str] | None = None, timeout: float = 60, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """Like `subprocess.run` with bytes."""
     argv, env = _through_front(argv, env)
