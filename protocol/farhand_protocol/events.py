@@ -45,7 +45,7 @@ class LargeMessage:
         try:
             self._decoded = m.decode(self.payload, self._limits)
             if isinstance(self._decoded, m.RunRequest):
-                m.request_fingerprint(self._decoded)
+                _ = self._decoded.fingerprint, self._decoded.command_line
         except RemoteProtocolError as error:
             self._refusal = error.code, error.reason
 

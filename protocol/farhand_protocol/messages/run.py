@@ -90,6 +90,10 @@ class ForwardRequest(BaseModel):
         return self
 
 
+JOINED: Final = 1024
+"""Arguments that are made one text at once: in 80 KiB."""
+
+
 class RunRequest(Message):
     """Opens a channel and starts a run of exactly one of `argv` (executed unchanged), `shell` (text for a shell),
     `login` (the account's shell as a login shell), `transfer` (the service's own program that moves files) and
@@ -148,10 +152,19 @@ class RunRequest(Message):
         """What `request_fingerprint` returns."""
         return sha256(request_text(self)).digest()
 
+    @cached_property
+    def command_line(self) -> bytes:
+        """The arguments as in /proc/PID/cmdline: each followed by a NUL byte. It is empty without `argv`."""
+        argv = self.argv or ()
+        # All at once would take 80 bytes more for each argument.
+        pieces = (argv[first : first + JOINED] for first in range(0, len(argv), JOINED))
+        return b"".join(b"\0".join((*piece, b"")) for piece in pieces)
+
     def __copy__(self) -> Self:
         """Return a copy that computes its own fingerprint: `model_copy` changes it afterwards."""
         copied = super().__copy__()
-        copied.__dict__.pop("fingerprint", None)
+        for computed in ("fingerprint", "command_line"):
+            copied.__dict__.pop(computed, None)
         return copied
 
 

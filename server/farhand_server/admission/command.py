@@ -26,8 +26,12 @@ def command_text(request: m.RunRequest, *, shell: bytes) -> str:
         return _joined((login_name(shell),))[: m.MAX_COMMAND_TEXT]
     if request.shell is not None:
         return request.shell.decode(errors="backslashreplace")[: m.MAX_COMMAND_TEXT]
-    # Each argument needs at least one character, so arguments beyond this number would be truncated anyway.
-    return _joined((request.argv or ())[: m.MAX_COMMAND_TEXT])[: m.MAX_COMMAND_TEXT]
+    text = ""
+    for argument in request.argv or ():  # a thousand would take 10 ms, and most would be truncated
+        text += f"{' ' if text else ''}{_joined((argument,))}"
+        if len(text) > m.MAX_COMMAND_TEXT:
+            break
+    return text[: m.MAX_COMMAND_TEXT]
 
 
 def transfer_text(verb: str, paths: Sequence[bytes]) -> str:

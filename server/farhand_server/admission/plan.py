@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Final, Literal
 
 from farhand_protocol import messages as m
@@ -12,7 +14,7 @@ from farhand_protocol.limits import MiB
 from farhand_protocol.messages.run import request_fingerprint
 from farhand_protocol.values import bytes_to_json
 from farhand_server import policy as rules
-from farhand_server.audit.entry import argv_sha256, fits
+from farhand_server.audit.entry import MAX_ARGV, argv_sha256, fits
 from farhand_server.config import ServiceConfig
 from farhand_server.policy import FilesNeeded, Lookup, NoFiles, Policy
 from farhand_server.runs.environment import EnvironmentRefused
@@ -99,7 +101,7 @@ def plan_run(
         # A forced command starts where its author expects it to: the client must not choose what relative paths mean.
         cwd=home.resolve(request.cwd if options.command is None else None),
         path=env[b"PATH"],
-        environment=tuple(name for name, _ in (*request.env, *wished)),
+        environment=tuple(map(_name, (*request.env, *wished))),
         terminal=request.terminal is not None,
         detach=keep or grace > runs.grace,
         leave_processes=request.leave_processes,
@@ -120,6 +122,7 @@ def plan_run(
         raise LookNeeded(rules.question(policy, caller.subject, wanted, fallback)) from None
     if not decision.allowed:
         raise Denied(decision.sentence, argv, decision.audit)
+    given = argv if argv is request.argv else None
     if decision.program is not None:
         argv = (decision.program, *argv[1:])
     if terminal is not None and request.grace is None and decision.detach:
@@ -128,6 +131,9 @@ def plan_run(
     if decision.record:
         spool = runs.max_spool  # whatever was requested, because a recording needs space for all output
     audit: Shown = "hash" if "hash" in (decision.audit, config.audit.commands) else "argv"
+    if given is not None and not fits(argv):
+        # Of many arguments, the text was made while the request was decoded, elsewhere than on the loop.
+        argv_sha256(argv, argv[0] + request.command_line[len(given[0]) :])
     command = command_text(request, shell=home.shell)
     return Plan(
         id=request.id,
@@ -298,6 +304,8 @@ def _as_text(request: m.RunRequest) -> bytes:
     return os.fsencode(shlex.join(os.fsdecode(argument) for argument in request.argv or ()))
 
 
+_name: Final[Callable[[tuple[bytes, bytes]], bytes]] = itemgetter(0)
+
 _LEFT_OUT: Final[dict[str, bool | dict[str, bool]]] = {
     **dict.fromkeys(("type", "id", "attachment", "env", "window"), True),
     "terminal": {"modes": True},
@@ -320,7 +328,8 @@ def _record(request: m.RunRequest, argv: tuple[bytes, ...], command: str, audit:
     texts = request.argv or (request.shell or b"", request.prelude or b"")
     if request.transfer is not None:
         texts = request.transfer.paths
-    if audit == "hash" or not fits((*texts, *(name for name, _ in request.env))):
+    shown = audit != "hash" and len(texts) + len(request.env) <= MAX_ARGV
+    if not (shown and fits((*texts, *(name for name, _ in request.env)))):
         digest = argv_sha256(argv)
         if request.transfer is not None:
             ours["transfer"] = {"access": request.transfer.access}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol import messages as m
 from farhand_protocol.limits import MIN_SPOOL_SIZE, MIN_WINDOW, Limits
-from farhand_protocol.messages.run import request_fingerprint
+from farhand_protocol.messages.run import JOINED, request_fingerprint
 from farhand_protocol.values import MAX_PATHS, MAX_PURPOSE
 from tests.support.pairs import RUN_ID, SIZE, TERMINAL, run, terminal_run
 
@@ -138,6 +138,14 @@ def test_every_field_of_the_run_and_none_of_the_channel_counts() -> None:
         prints.add(request_fingerprint(m.RunRequest.model_validate(fields | needed)))
     assert len(prints) == len(others) + 1
     assert request_fingerprint(plain.model_copy(update=of_the_channel)) == request_fingerprint(plain)
+
+
+def test_the_arguments_are_one_text_as_the_kernel_shows_them() -> None:
+    argv = (b"echo", *(b"%d" % number for number in range(3 * JOINED)), b"")
+    request = run(argv=argv)
+    assert request.command_line == b"".join(argument + b"\0" for argument in argv)
+    assert request.model_copy(update={"argv": (b"x", b"")}).command_line == b"x\0\0"
+    assert run(argv=None, shell=b"x").command_line == b""
 
 
 def test_the_fingerprint_never_changes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -189,8 +190,16 @@ def test_either_of_policy_and_configuration_hides_the_arguments(by_policy: str, 
     assert json.loads(decided.origin.request).get("argv_sha256") == (digest if hidden else None)
 
 
-def test_long_arguments_are_recorded_by_their_hash() -> None:
-    assert len(plan({"argv": (b"echo", b"x" * 100_000)}).origin.request) < 1000
+@pytest.mark.parametrize("program", [b"ls", b"/usr/bin/ls", b""])
+def test_long_arguments_are_recorded_by_the_hash_of_what_is_executed(program: bytes) -> None:
+    argv = (program, b"x" * 100_000, b"", b"y")
+    policy = rules({"commands": [["/usr/bin/ls", "..."]]}) if program else rules({"commands": [["*", "..."]]})
+    made = plan({"argv": argv}, policy=policy)
+    assert len(made.origin.request) < 1000
+    executed = (b"/usr/bin/ls" if program else b"", *argv[1:])
+    assert made.argv == executed
+    digest = hashlib.sha256(b"\0".join((*executed, b""))).hexdigest()
+    assert json.loads(made.origin.request)["argv_sha256"] == argv_sha256(made.argv) == digest
 
 
 def test_a_login_shell_is_the_accounts_shell_with_a_dash_before_its_name() -> None:

@@ -76,9 +76,16 @@ def test_a_limit_on_memory_is_the_programs_own() -> None:
         ((b"x",), {b"%d" % number: b"x" * (MAX_BYTES // 4) for number in range(5)}, True),
         ((b"x" * MAX_ARGUMENT,) * 3, {}, False),
         ((b"x", *(b"x" * (MAX_ARGUMENT - 1),) * 3), {}, True),
+        ((b"x" * (MAX_ARGUMENT - 1), *(b"",) * MAX_STRINGS), {}, True),
+        ((b"x" * MAX_ARGUMENT, *(b"",) * MAX_STRINGS), {}, False),
+        ((b"", *(b"",) * MAX_STRINGS), {b"x" * (MAX_ARGUMENT - 2): b""}, True),
+        ((b"", *(b"",) * MAX_STRINGS), {b"x" * (MAX_ARGUMENT - 1): b""}, False),
         ((b"",) * 2_000_000, {}, False),
     ],
-    ids=["strings", "more strings", "bytes", "more bytes", "variables", "too long", "longest", "too many"],
+    ids=[
+        *("strings", "more strings", "bytes", "more bytes", "variables", "too long", "longest"),
+        *("longest of many", "too long of many", "longest variable", "too long variable", "too many"),
+    ],
 )
 def test_what_execve_refuses_and_what_is_usual_is_not_large(
     argv: tuple[bytes, ...], env: dict[bytes, bytes], large: bool
