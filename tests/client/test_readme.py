@@ -31,7 +31,7 @@ async def test_every_example_runs(service: Service, example: str) -> None:
         [sys.executable, "-W", "error", "-c", example],
         cwd=service.directory,
         env=service.environment,
-        timeout=30,
+        timeout=100,
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farhand_client import connect
+from farhand_client import SpawnError, connect
 from tests.support.client import RawClient
 from tests.support.service import Service, running_service
 from tests.support.tmux import Screen
@@ -39,7 +39,8 @@ async def nothing_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
         core: Service = request.getfixturevalue("core")
         async with connect(core.host) as connected:
             for run in await connected.runs():
-                await connected.stop(run.id, kill_after=0)
+                with contextlib.suppress(SpawnError):  # one that was still starting
+                    await connected.stop(run.id, kill_after=0)
 
 
 @pytest.fixture

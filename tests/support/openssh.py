@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from farhand_protocol import login, sshformat
 from farhand_protocol.sshformat import PublicKey, pack_mpint, pack_string, pack_u32
 
-TIMEOUT = 30
+TIMEOUT = 90
 """Seconds an OpenSSH program may take; an RSA key of 4096 bits needs several on a busy machine."""
 
 

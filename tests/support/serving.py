@@ -36,7 +36,7 @@ def serving(directory: Path, behave: Behaviour) -> Iterator[ServiceThread]:
 
     thread = threading.Thread(target=lambda: service.loop.run_until_complete(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield service
     finally:

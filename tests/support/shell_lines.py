@@ -56,7 +56,7 @@ class ShellLines:
     def __exit__(self, *error: object) -> None:
         assert self.keeper.stdin is not None
         self.keeper.stdin.close()
-        assert self.keeper.wait(timeout=10) == 0
+        assert self.keeper.wait(timeout=60) == 0
         assert self.keeper.stdout is not None
         self.keeper.stdout.close()
 
@@ -75,7 +75,7 @@ class ShellLines:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=20,
+            timeout=60,
         )
         self.code = done.returncode if done.returncode >= 0 else 128 - done.returncode
         self._request(f"sync {self.number}\n".encode())

@@ -135,14 +135,16 @@ class Screen:
 
     async def recalls(self, text: str) -> None:
         """Press Up until the screen ends with `text`: a new prompt accepts keys before it has loaded the history, and
-        ignores Up until then."""
+        ignores Up until then. If it was only slow, Down takes back what was too much."""
+        before = self.text
         try:
             async with asyncio.timeout(TIMEOUT):
                 for again in itertools.count(1):
-                    if again % 50 == 1:
-                        self.type("", "Up")
-                    if self.text.endswith(text.rstrip()):
+                    now = self.text
+                    if now.endswith(text.rstrip()):
                         return
+                    if again % 50 == 1:
+                        self.type("", "Up" if now == before else "Down")
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pytest.fail(f"expected at the end: {text!r} after Up; the screen:\n{self.text}")

@@ -31,7 +31,7 @@ FLAGS: Final = (
     "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 
-TIMEOUT: Final = 30_000.0
+TIMEOUT: Final = 45_000.0
 """Milliseconds for one step, on a loaded machine."""
 
 HOST: Final = "web"
@@ -76,7 +76,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
     expect.set_options(timeout=TIMEOUT)
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=f"/usr/bin/{CHROMIUM}", args=list(FLAGS), headless=True)
+        browser = await driver.chromium.launch(
+            executable_path=f"/usr/bin/{CHROMIUM}", args=list(FLAGS), headless=True, timeout=2 * TIMEOUT
+        )
         try:
             yield browser
         finally:

@@ -135,6 +135,23 @@ async def test_the_page_knows_the_final_messages_and_only_features_that_there_ar
     assert set(await call(page, "wire/connection.js", "return m.FEATURES")) <= set(FEATURES)
 
 
+async def test_a_socket_that_is_closing_is_sent_nothing(page: Page) -> None:
+    body = """
+        const sent = [];
+        const socket = { readyState: WebSocket.OPEN, send: (data) => sent.push(data.length), close: () => {} };
+        const connection = new m.Connection(socket, { ready: () => {}, ended: () => {} });
+        const counts = [];
+        for (const state of [WebSocket.OPEN, WebSocket.CLOSING]) {
+            socket.readyState = state;  // its event comes later
+            const channel = connection.open({ type: "list" }, { received: () => {}, lost: () => {} });
+            connection.sendData(channel, Uint8Array.from(v[0]));
+            counts.push(sent.length);
+        }
+        return counts;
+    """
+    assert await call(page, "wire/connection.js", body, [1, 2, 3]) == [2, 2]
+
+
 async def test_no_text_of_a_service_acts_on_the_page(page: Page) -> None:
     text = "a\nb\tc\x1b[31m\u202eд\u200b\ufeff\x9b"
     shown = await call(page, "wire/values.js", "return m.printable(v[0])", text)

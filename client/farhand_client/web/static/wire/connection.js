@@ -95,6 +95,11 @@ export class Connection {
     return this._socket.bufferedAmount > FULL;
   }
 
+  /** Whether something can be sent: not once the socket is closing, which the browser says in an event only later. */
+  get _open() {
+    return this.end === null && this._socket.readyState === WebSocket.OPEN;
+  }
+
   /** What the service accepts. */
   get limits() {
     return this.welcome?.limits ?? LIMITS;
@@ -118,7 +123,7 @@ export class Connection {
    * @param {Message} message
    */
   send(channel, message) {
-    if (this.end !== null) return;
+    if (!this._open) return;
     this._socket.send(encodeFrame(Kind.MESSAGE, channel, encoder.encode(JSON.stringify(message))));
   }
 
@@ -128,7 +133,7 @@ export class Connection {
    * @param {Uint8Array} bytes
    */
   sendData(channel, bytes) {
-    if (this.end !== null) return;
+    if (!this._open) return;
     const most = Math.min(this.limits.data, LIMITS.data);
     for (let at = 0; at < bytes.length; at += most) {
       this._socket.send(encodeFrame(Kind.STDIN, channel, bytes.subarray(at, at + most)));
