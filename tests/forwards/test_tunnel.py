@@ -13,6 +13,7 @@ import pytest
 
 from farhand_forwards import mux, wire
 from farhand_forwards.accepting import Accepted, Connected, LocalListener
+from farhand_forwards.exchange import EVENT_BATCH
 from farhand_forwards.flow import Flow, FlowReport, TunnelClosed
 from farhand_forwards.listening import listen_at
 from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
@@ -263,6 +264,36 @@ async def test_what_the_other_side_asks_for_and_gives_up_leaves_nothing(begun: b
         assert sum(isinstance(each, Flow) for each in gc.get_objects()) <= 1  # the loop may still know the last one
         tunnel.close()
         await running
+
+
+async def test_who_opens_and_resets_connections_without_end_lets_others_go_on_and_leaves_nothing() -> None:
+    stream, peer = join_streams()
+    ended = 0
+
+    def closed(report: FlowReport) -> None:
+        nonlocal ended
+        ended += 1
+
+    tunnel = Tunnel(PolledFrames(stream), client=False, service=WaitingService(), closed=closed)
+    running = asyncio.ensure_future(tunnel.run())
+    pairs, where = 5_000, Opening(InetTarget("web", 80), "", 0)
+    await peer.write(wire.encode_hello(MIN_FLOW_WINDOW))
+    await peer.write(
+        b"".join(
+            wire.encode_open(number, where) + wire.encode_forward(ForwardFrame.RESET, number)
+            for number in range(1, 2 * pairs, 2)
+        )
+    )
+    turns, most, before = 0, 0, len(asyncio.all_tasks())
+    async with asyncio.timeout(60):
+        while ended < pairs:
+            await asyncio.sleep(0)
+            turns, most = turns + 1, max(most, len(asyncio.all_tasks()) - before)
+    assert turns >= 2 * pairs // EVENT_BATCH
+    assert most <= 2 * EVENT_BATCH
+    assert tunnel.reports() == []
+    tunnel.close()
+    await running
 
 
 async def test_a_listener_of_another_kind_than_was_asked_for_ends_the_tunnel() -> None:

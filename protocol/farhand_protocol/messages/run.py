@@ -157,8 +157,8 @@ class RunRequest(Message):
         """The arguments as in /proc/PID/cmdline: each followed by a NUL byte. It is empty without `argv`."""
         argv = self.argv or ()
         # All at once would take 80 bytes more for each argument.
-        pieces = (argv[first : first + JOINED] for first in range(0, len(argv), JOINED))
-        return b"".join(b"\0".join((*piece, b"")) for piece in pieces)
+        chunks = (argv[first : first + JOINED] for first in range(0, len(argv), JOINED))
+        return b"".join(b"\0".join((*chunk, b"")) for chunk in chunks)
 
     def __copy__(self) -> Self:
         """Return a copy that computes its own fingerprint: `model_copy` changes it afterwards."""

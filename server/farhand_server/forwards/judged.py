@@ -27,6 +27,10 @@ _Result = TypeVar("_Result")
 
 _LOOPBACK: Final = ("", "localhost")
 
+MAX_OPENING: Final = 4
+"""Files that are opened at once, each in one of the five or more threads that asyncio has by default. Further ones wait
+without a thread, no longer than their connections do: what hangs is bounded, however often a client asks for it."""
+
 
 class JudgedService:
     """What a worker does for its client. `on_listen` is called with a record of each listener, refused ones included.
@@ -36,6 +40,7 @@ class JudgedService:
         self._judge: Final = ForwardJudge(rules)
         self._on_listen = on_listen
         self._dialer: Final = Dialer(self._denied)
+        self._opening: Final = asyncio.Semaphore(MAX_OPENING)
         self._home: Final = os.path.realpath(os.path.expanduser(b"~"))
 
     async def connect(self, target: ForwardTarget, origin: str) -> socket.socket:
@@ -55,6 +60,18 @@ class JudgedService:
         self._on_listen(FlowRecord("listen", _shown(where), str(listener.address), cause="listening"))
         return listener
 
+    async def _opened(self, path: bytes, flags: int = 0) -> int:
+        """Return a descriptor of a file of any kind, as far as `flags` say. In a thread: a file server may hang. If
+        nobody waits any more, it is closed as soon as it is open. Raises OSError and `ForwardRefused`."""
+        await self._opening.acquire()
+        opening = asyncio.ensure_future(_in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC | flags))
+        opening.add_done_callback(lambda _: self._opening.release())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_late)
+            raise
+
     def _denied(self, target: ForwardTarget, address: str | None) -> str | None:
         if isinstance(target, UnixTarget):
             return None  # any, or judged before
@@ -63,7 +80,7 @@ class JudgedService:
     async def _connect_path(self, target: UnixTarget) -> socket.socket:
         path = os.path.join(os.path.expanduser(b"~"), target.path)
         try:
-            opened = await _opened(path)
+            opened = await self._opened(path)
         except OSError as error:
             # Whether there is such a file is for those to know who may connect to it.
             if denied := self._judge.denied_path(os.path.normpath(path), self._home):
@@ -99,7 +116,7 @@ class JudgedService:
         if name in (b"", b".", b".."):
             raise ForwardRefused("failed", f"cannot listen on {where}: it is a directory")
         try:
-            directory = await _opened(parent, os.O_DIRECTORY)
+            directory = await self._opened(parent, os.O_DIRECTORY)
         except OSError as error:
             # Whether there is such a directory is for those to know who may listen there.
             _refuse(self._judge.denied_listening_path(os.path.normpath(path), self._home))
@@ -129,17 +146,6 @@ class JudgedService:
         address = str(found[0][4][0])
         _refuse(self._judge.denied_listener(where, address))
         return where._replace(host=address)
-
-
-async def _opened(path: bytes, flags: int = 0) -> int:
-    """Return a descriptor of a file of any kind, as far as `flags` say. In a thread: a file server may hang. If nobody
-    waits any more, it is closed as soon as it is open. Raises OSError and `ForwardRefused`."""
-    opening = asyncio.ensure_future(_in_thread(os.open, path, os.O_PATH | os.O_CLOEXEC | flags))
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_late)
-        raise
 
 
 def _close_late(opening: asyncio.Future[int]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from farhand_forwards.accepting import Accepted, Connected, LocalListener
 from farhand_forwards.listening import listen_at
 from farhand_forwards.targets import ForwardRefused, ForwardTarget, InetTarget, UnixTarget
-from farhand_server.forwards.judged import JudgedService
+from farhand_server.forwards.judged import MAX_OPENING, JudgedService
 from farhand_server.forwards.records import FlowRecord
 from farhand_server.forwards.rules import ForwardRules, Permission
 
@@ -243,3 +243,28 @@ async def test_a_file_that_is_opened_for_nobody_any_more_is_closed(
     answer.set()
     async with asyncio.timeout(60):
         assert await closed == opened[0]
+
+
+@pytest.mark.usefixtures("allowed")
+async def test_files_that_hang_are_few_however_many_connections_are_asked_for_and_given_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(connect=(f"unix:{home}/ok/*",))
+    answer, really_open, asked = threading.Event(), os.open, list[bytes]()
+
+    def slow(path: bytes, flags: int) -> int:
+        asked.append(path)
+        answer.wait(60)
+        return really_open(path, flags)
+
+    monkeypatch.setattr(os, "open", slow)
+    for _ in range(20):
+        given_up = [asyncio.ensure_future(service.judged.connect(UnixTarget(b"ok/s"), "")) for _ in range(10)]
+        await asyncio.sleep(0)
+        for connecting in given_up:
+            connecting.cancel()
+        await asyncio.wait(given_up)
+    answer.set()
+    async with asyncio.timeout(60):
+        (await service.judged.connect(UnixTarget(b"ok/s"), "")).close()
+    assert len(asked) == MAX_OPENING + 1
