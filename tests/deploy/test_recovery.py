@@ -52,7 +52,7 @@ retry echo "served again"
 
 WATCHED = """
 mkdir -p /etc/systemd/system/farhandd.service.d
-printf '[Service]\\nWatchdogSec=2s\\n' >/etc/systemd/system/farhandd.service.d/watchdog.conf
+printf '[Service]\\nWatchdogSec=4s\\n' >/etc/systemd/system/farhandd.service.d/watchdog.conf
 systemctl daemon-reload
 """
 

@@ -25,6 +25,13 @@ def port(listening: socket.socket) -> int:
     return int(listening.getsockname()[1])
 
 
+def unused() -> socket.socket:
+    """Take a port on which nothing listens, so that nobody else can, and no connection to it comes from itself."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    return taken
+
+
 async def refused(dialer: Dialer, target: ForwardTarget) -> ForwardRefused:
     with pytest.raises(ForwardRefused) as error:
         await dialer.connect(target)
@@ -57,9 +64,9 @@ async def test_every_spelling_of_an_address_is_judged_as_what_it_is(spelling: st
 
 
 async def test_a_refused_connection_is_told_in_a_sentence() -> None:
-    with server() as listening:
-        target = InetTarget("127.0.0.1", port(listening))
-    error = await refused(Dialer(), target)
+    with unused() as taken:
+        target = InetTarget("127.0.0.1", port(taken))
+        error = await refused(Dialer(), target)
     assert (error.cause, str(error)) == ("refused", f"cannot connect to {target}: nothing listens there")
 
 
@@ -125,7 +132,7 @@ async def test_the_next_address_is_tried_while_one_does_not_answer(monkeypatch: 
         return await attempt(family, address)
 
     monkeypatch.setattr(dialing, "_attempt", silent_first)
-    with server() as listening, server("::1") as other:
+    with server("::1") as other:
         addresses: list[Any] = [
             (socket.AF_INET, ("192.0.2.1", 1)),
             (socket.AF_INET, ("192.0.2.2", 1)),
@@ -135,10 +142,8 @@ async def test_the_next_address_is_tried_while_one_does_not_answer(monkeypatch: 
             assert sock.family == socket.AF_INET6  # families alternate
         async with asyncio.timeout(20):
             await cancelled.wait()
-        unused = port(listening)
-        listening.close()
-        with pytest.raises(ConnectionRefusedError):
-            await connect_any([(socket.AF_INET, ("127.0.0.1", unused)), (socket.AF_INET, ("127.0.0.2", unused))])
+        with unused() as one, unused() as another, pytest.raises(ConnectionRefusedError):
+            await connect_any([(socket.AF_INET, one.getsockname()), (socket.AF_INET, another.getsockname())])
 
 
 async def test_a_unix_socket_is_connected_to_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ class Relayed(NamedTuple):
 @asynccontextmanager
 async def relayed(kind: str) -> AsyncIterator[Relayed]:
     service = SocketService(kind)
-    async with joined_tunnel(service) as tunnel, asyncio.timeout(15):
+    async with joined_tunnel(service) as tunnel, asyncio.timeout(60):
         program, near = socket_pair(kind)
         flow = tunnel.client.begin(InetTarget("web", 80), "test")
         relaying = asyncio.ensure_future(flow.relay(near))
@@ -82,7 +82,7 @@ async def _nothing_left() -> AsyncIterator[None]:
     before = len(os.listdir("/proc/self/fd"))
     yield
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -166,7 +166,7 @@ async def test_an_answer_arrives_though_the_target_reads_no_more(kind: str) -> N
 
 async def test_who_does_not_read_stops_only_its_own_sender() -> None:
     service = SocketService("tcp")
-    async with joined_tunnel(service) as tunnel, asyncio.timeout(15), contextlib.AsyncExitStack() as stack:
+    async with joined_tunnel(service) as tunnel, asyncio.timeout(60), contextlib.AsyncExitStack() as stack:
         programs, targets, relaying = [], [], []
         for _ in range(2):
             program, near = socket_pair("tcp")

@@ -151,6 +151,7 @@ def test_a_stuck_reader_does_not_block_the_logger_and_dropped_lines_are_counted(
         lines = received[: received.rfind(b"\n")]
         dropped = re.findall(rb'msg="log lines dropped: stderr was stuck" count=(\d+)', lines)
         accounted = lines.count(b"msg=event") + sum(map(int, dropped))
+    pipe.sink.close()
     assert accounted == logged
     assert dropped
 

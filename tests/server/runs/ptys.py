@@ -7,14 +7,41 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 
 from farhand_server.runs.plan import TerminalPlan, TerminalSize
 from farhand_server.runs.process.launch import launch
 from farhand_server.runs.process.usage import ResourceLimits
 from farhand_server.runs.streams.pty import PseudoTerminal
+from tests.support.processes import children, wait_for_end
 
 TIMEOUT = 10.0
+
+SHOWS_SIZE = (
+    *(sys.executable, "-I", "-S", "-c"),
+    """
+import os, select, signal
+woken, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
+signal.signal(signal.SIGWINCH, lambda *_: None)
+print("ready", flush=True)
+line = ""
+while line != "end":
+    for ready in select.select([woken, 0], [], [])[0]:
+        text = os.read(ready, 1000)
+        if ready == woken:
+            size = os.get_terminal_size(0)
+            print("changed:", size.lines, size.columns, flush=True)
+        else:
+            line = text.decode().strip()
+            print("read:", line, flush=True)
+""",
+)
+"""A program that shows each new size of its terminal, and each line that it reads. In a shell, a signal between the
+look for one and read(2) would wait for the end of the line."""
+
 RAW = (("ICANON", 0), ("ECHO", 0), ("ISIG", 0), ("ICRNL", 0), ("IXON", 0), ("OPOST", 0), ("IUTF8", 0))
 
 
@@ -67,6 +94,7 @@ def on_terminal(*argv: str, terminal: PseudoTerminal | None = None) -> Iterator[
         terminal=True,
     )
     slave = terminal.slave
+    others = set(children(os.getpid()))
     with subprocess.Popen(
         command.argv, env=command.env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
     ) as process:
@@ -75,3 +103,5 @@ def on_terminal(*argv: str, terminal: PseudoTerminal | None = None) -> Iterator[
         finally:
             terminal.close()
             process.kill()
+    for hung_up in set(children(os.getpid())) - others:  # which this process may have adopted
+        wait_for_end(hung_up)

@@ -10,9 +10,7 @@ import pytest
 from farhand_server.runs.attachments.terminal import SharedTerminalSize
 from farhand_server.runs.plan import TerminalSize
 
-from ..ptys import on_terminal, opened
-
-TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
+from ..ptys import SHOWS_SIZE, on_terminal, opened
 
 
 class SharedScreen:
@@ -87,13 +85,13 @@ async def test_the_size_does_not_change_after_the_program_has_ended() -> None:
 
 async def test_the_program_is_notified_once_of_a_new_size_and_of_a_new_client() -> None:
     shown = SharedScreen(TerminalSize(80, 24))
-    with on_terminal("sh", "-c", TRAPPING, terminal=opened(size=TerminalSize(80, 24))) as program:
+    with on_terminal(*SHOWS_SIZE, terminal=opened(size=TerminalSize(80, 24))) as program:
         await program.says(b"ready")
         shown.screen.connect(program.terminal)
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 24 80")
         os.write(program.terminal.master, b"drawn\n")
-        await program.says(b"read: drawn")  # the shell may have received two WINCH
+        await program.says(b"read: drawn")  # it may have received two WINCH
         shown.sizes = [TerminalSize(60, 20)]
         shown.screen.changed(repaint=True)
         await program.says(b"changed: 20 60")

@@ -17,10 +17,9 @@ from farhand_server.runs.plan import TerminalPlan, TerminalSize
 from farhand_server.runs.streams.pty import PseudoTerminal
 from tests.support.processes import descriptors
 
-from ..ptys import RAW, on_terminal, opened
+from ..ptys import RAW, SHOWS_SIZE, on_terminal, opened
 
 NOBODY = Credentials("nobody", 65534, 65534, (65534,))
-TRAPPING = "trap 'echo changed: $(stty size)' WINCH; echo ready; while :; do read -r line && echo read: $line; done"
 PLAIN = TerminalPlan("vt100", 80, 24)
 
 
@@ -42,7 +41,7 @@ def test_the_terminal_has_the_name_that_other_programs_show_until_it_is_closed()
 
 
 async def test_a_program_is_notified_once_of_a_new_size_and_never_of_the_same() -> None:
-    with on_terminal("sh", "-c", TRAPPING) as program:
+    with on_terminal(*SHOWS_SIZE) as program:
         await program.says(b"ready")
         program.terminal.resize(TerminalSize(80, 24))
         program.terminal.resize(TerminalSize(100, 30))
@@ -53,7 +52,7 @@ async def test_a_program_is_notified_once_of_a_new_size_and_never_of_the_same() 
 
 
 async def test_the_screen_can_be_repainted_without_a_change_of_size() -> None:
-    with on_terminal("sh", "-c", TRAPPING) as program:
+    with on_terminal(*SHOWS_SIZE) as program:
         await program.says(b"ready")
         program.terminal.repaint()
         await program.says(b"changed: 24 80")

@@ -30,6 +30,8 @@ from tests.support.processes import TIMEOUT, end_of, session_is_gone, stopped
 from tests.support.registry import plan
 from tests.support.started_programs import nothing_left
 
+from ..ptys import SHOWS_SIZE
+
 TERMINAL = TerminalPlan("vt100", 80, 24)
 
 
@@ -44,7 +46,7 @@ class OnTerminal:
 
     def __init__(self, directory: Path, *argv: str, **fields: Any) -> None:
         given: dict[str, Any] = {
-            "terminal": TERMINAL, "stdin": True, "merge_stderr": True, "disk_spool": 1 << 20, "kill_after": 1.0,
+            "terminal": TERMINAL, "stdin": True, "merge_stderr": True, "disk_spool": 1 << 20, "kill_after": 30.0,
         }  # fmt: skip
         self.plan: Plan = plan(*argv, **given | fields)
         self.run = LiveRun(self.plan, SpoolMemory(1 << 30), SpoolDirectory(directory))
@@ -187,7 +189,7 @@ async def test_background_jobs_end_with_their_shell_and_delay_nothing(make: Any)
     run.type(b"exit 4\r")
     result = await run.ended()
     assert result.outcome == Exited(code=4)
-    assert result.duration < 10
+    assert result.duration < 50  # and not for the whole linger time
     assert result.lingered
     assert run.run.pid is not None
     await session_is_gone(run.run.pid)
@@ -322,14 +324,14 @@ async def test_a_program_starts_with_sigquit_not_ignored(make: Any) -> None:
 
 
 async def test_the_size_is_known_during_and_after_the_run(make: Any) -> None:
-    run = make("sh", "-c", "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done")
+    run = make(*SHOWS_SIZE)
     await run.says(b"ready")
     attachments = run.run.attachments
     assert isinstance(attachments, TerminalAttachments)
     attachments.resize(run.client, TerminalSize(1, 1))
-    await run.says(b"1 1\r\n")
+    await run.says(b"changed: 1 1\r\n")
     attachments.resize(run.client, TerminalSize(500, 300))
-    await run.says(b"300 500\r\n")
+    await run.says(b"changed: 300 500\r\n")
     run.type(b"end\r")
     await run.ended()
     attachments.resize(run.client, TerminalSize(80, 24))
