@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from farhand_server.descriptors import RESERVED, DescriptorReserve
-from tests.support.processes import descriptors, no_descriptors
+from tests.support.processes import no_descriptors, own_descriptors
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def open_and_close(count: int) -> str:
 
 
 def test_a_call_succeeds_that_finds_no_descriptor_but_the_reserve(reserve: DescriptorReserve) -> None:
-    before = descriptors(os.getpid())
+    before = len(own_descriptors())
     with no_descriptors():
         with pytest.raises(OSError, match="Too many open files"):
             open_and_close(1)
@@ -42,7 +42,7 @@ def test_a_call_succeeds_that_finds_no_descriptor_but_the_reserve(reserve: Descr
         with pytest.raises(OSError, match="Too many open files"):
             reserve.spend(open_and_close, RESERVED + 1)
         assert reserve.spend(open_and_close, 1) == "done"
-    assert descriptors(os.getpid()) == before
+    assert len(own_descriptors()) == before
 
 
 def test_other_errors_and_the_lack_of_a_reserve_are_passed_on(reserve: DescriptorReserve) -> None:
@@ -61,7 +61,7 @@ def test_a_reserve_that_could_not_be_filled_is_filled_later(reserve: DescriptorR
         one.keep(2)
         with pytest.raises(OSError, match="Too many open files"):
             one.spend(open_and_close, 1)
-    before = descriptors(os.getpid())
+    before = len(own_descriptors())
     one.spend(open_and_close, 1)
-    assert descriptors(os.getpid()) == before + 2
+    assert len(own_descriptors()) == before + 2
     one.close()

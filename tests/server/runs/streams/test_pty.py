@@ -142,7 +142,7 @@ def test_a_failed_open_leaves_no_descriptor_open() -> None:
     before = descriptors(os.getpid())
     with pytest.raises(OverflowError):
         PseudoTerminal.open(PLAIN, TerminalSize(80, 24), Credentials("nobody has this number", -2, 1, ()))
-    assert descriptors(os.getpid()) == before
+    assert descriptors(os.getpid()) <= before
 
 
 def test_a_lack_of_descriptors_is_reported() -> None:

@@ -34,7 +34,8 @@ def test_input_that_is_sent_again_after_an_outage_is_typed_once(
     new_directory: Callable[[], Path], data: bytes, cuts: list[tuple[int, int]]
 ) -> None:
     async def scenario() -> None:
-        typing = Typing(FileSpool(new_directory() / "spool", 1 << 20))
+        spool = FileSpool(new_directory() / "spool", 1 << 20)
+        typing = Typing(spool)
         terminal = opened(*RAW)
         typing.input.connect(terminal)
         seen = b""
@@ -51,6 +52,7 @@ def test_input_that_is_sent_again_after_an_outage_is_typed_once(
         assert seen == typing.recorded == data
         assert typing.input.credit(client) == len(data) - at
         terminal.close()
+        spool.close()
 
     asyncio.run(scenario())
 
