@@ -26,6 +26,10 @@ class FrontJob:
         """Have SIGTSTP sent to this process, which acts on it by `stop`; or no longer: then it stops both."""
         raise NotImplementedError
 
+    def state(self) -> list[bytes]:
+        """Return what `front_state` does. Raises OSError."""
+        return front_state()
+
 
 _front: int | None = None
 _job: FrontJob | None = None
@@ -57,8 +61,12 @@ def parent_pid() -> int:
 def front_state(front: int | None = None) -> list[bytes]:
     """Return what proc_pid_stat(5) says of the front from its state on: state, parent, group, session, terminal, the
     terminal's group. Raises OSError."""
-    # They come after the name, which may hold anything.
-    return _read(f"/proc/{front or _front}/stat").rpartition(b") ")[2].split()
+    return fields_of_stat(_read(f"/proc/{front or _front}/stat"))
+
+
+def fields_of_stat(text: bytes) -> list[bytes]:
+    """Return the fields of proc_pid_stat(5) from the state on: they come after the name, which may hold anything."""
+    return text.rpartition(b") ")[2].split()
 
 
 def initial_environment() -> bytes:

@@ -22,7 +22,12 @@ _FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 
 def may_read(fd: int) -> bool:
     """Return whether this command may read from a file now, as `may_use_terminal` says if that is a terminal."""
-    return caller.job_of_front() is None or not os.isatty(fd) or may_use_terminal(_signal.SIGTTIN)
+    return caller.job_of_front() is None or not os.isatty(fd) or may_read_keys()
+
+
+def may_read_keys() -> bool:
+    """Return whether this command may read from the terminal now, as `may_use_terminal` says."""
+    return may_use_terminal(_signal.SIGTTIN)
 
 
 def may_set_modes() -> bool:
@@ -39,11 +44,11 @@ def may_use_terminal(number: int) -> bool:
     job = caller.job_of_front()
     if job is None:
         return True
-    state, foreground = _state()
+    state, foreground = _state(job)
     if foreground:
         return True
     stopped = job.stop(None if state in _STOPPED else number)
-    foreground = _state()[1]
+    foreground = _state(job)[1]
     if not stopped and not foreground:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
     return foreground
@@ -70,8 +75,9 @@ def set_own_stops(own: bool) -> None:
 
 def in_background(terminal: int) -> bool:
     """Return whether this command's job is in the background of a terminal, which it then must not use."""
-    if caller.job_of_front() is not None:
-        return not _state()[1]
+    job = caller.job_of_front()
+    if job is not None:
+        return not _state(job)[1]
     try:
         return os.tcgetpgrp(terminal) != os.getpgrp()
     except OSError:  # not the controlling terminal, so it stops nobody
@@ -101,6 +107,6 @@ def open_own(fd: int, front: int | None = None) -> int:
     return os.open(os.ttyname(fd), _FLAGS | os.O_NONBLOCK)
 
 
-def _state() -> tuple[bytes, bool]:
-    state, _, group, _, _, foreground, *_ = caller.front_state()
+def _state(job: caller.FrontJob) -> tuple[bytes, bool]:
+    state, _, group, _, _, foreground, *_ = job.state()
     return state, group == foreground and state not in _STOPPED

@@ -14,7 +14,7 @@ class Told(caller.FrontJob):
     """A front whose state, group and terminal's group are `state`; stopping it makes them `then`."""
 
     def __init__(self, state: str, then: str = "S 7 7", *, stopped: bool = True) -> None:
-        self.state = state
+        self.reported = state
         self.asked: list[int | None] = []
         self.own: list[bool] = []
         self._then = then
@@ -22,14 +22,14 @@ class Told(caller.FrontJob):
 
     def stop(self, number: int | None) -> bool:
         self.asked.append(number)
-        self.state = self._then
+        self.reported = self._then
         return self._stopped
 
     def own_stops(self, own: bool) -> None:
         self.own.append(own)
 
     def front_state(self) -> list[bytes]:
-        state, group, foreground = self.state.encode().split()
+        state, group, foreground = self.reported.encode().split()
         return [state, b"1", group, b"1", b"34816", foreground]
 
 

@@ -21,16 +21,34 @@ _AT_A_TERMINAL: Final = frozenset({"attach", "repl", "replay", "shell"})
 _FROM_STDIN: Final = frozenset({"put", "cp"})
 """Commands that read stdin, without regard to the job, if one of their words is a hyphen."""
 
+_STAT_SIZE: Final = 1024
+"""Bytes that suffice for /proc/PID/stat: 52 numbers of 20 digits at most, of which the first ones count, and a name."""
+
 _ELSEWHERE: Final = ("/dev/fd/", "/dev/tty", "/proc/")
 """Paths that mean something else in another process."""
 
 
 class ToldJob(caller.FrontJob):
-    """Tells the front on `connection`, which says by `token` when it was continued."""
+    """Tells the process `front` on `connection`, which says by `token` when it was continued."""
 
-    def __init__(self, connection: socket.socket, token: int) -> None:
+    def __init__(self, connection: socket.socket, token: int, front: int) -> None:
         self._connection = connection
         self._token = token
+        self._front = front
+        self._stat: int | None = None
+        """Its file in /proc, once it was read: each key asks for it."""
+
+    def close(self) -> None:
+        """Close what this has opened, and `token`."""
+        os.close(self._token)
+        if self._stat is not None:
+            os.close(self._stat)
+
+    def state(self) -> list[bytes]:
+        """Implements `FrontJob`."""
+        if self._stat is None:
+            self._stat = os.open(f"/proc/{self._front}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        return caller.fields_of_stat(os.pread(self._stat, _STAT_SIZE, 0))
 
     def stop(self, number: int | None) -> bool:
         """Implements `FrontJob`."""

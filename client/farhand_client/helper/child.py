@@ -209,7 +209,8 @@ def _serve(taken: Taken) -> bool:
         _become(taken)
     except OSError:
         abandon()  # such as a directory as stdin: what happens then is the full program's affair
-    caller.act_for(taken.pid, abandon, ToldJob(connection, taken.fds[-1]))
+    told = ToldJob(connection, taken.fds[-1], taken.pid)
+    caller.act_for(taken.pid, abandon, told)
     try:
         code: int = importlib.import_module("farhand_client.cli").main()
         answer = EXITED + bytes([code & 0xFF])
@@ -222,7 +223,7 @@ def _serve(taken: Taken) -> bool:
     _close_standard_files()
     _answer(connection, answer)
     connection.close()
-    os.close(taken.fds[-1])
+    told.close()
     os.chdir("/")
     return (
         caller.is_clean()

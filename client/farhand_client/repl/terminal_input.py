@@ -20,7 +20,7 @@ class FrontInput(Vt100Input):
     def read_keys(self) -> list[KeyPress]:
         """Extends `Vt100Input`."""
         try:
-            if not job.may_read(self.fileno()):
+            if not job.may_read_keys():
                 return []
         except OSError:
             self.stdin_reader.closed = True  # as when the terminal has hung up

@@ -95,7 +95,7 @@ class LocalTerminal:
     def read(self, limit: int) -> bytes | None:
         """Return up to `limit` bytes of keys; None if there are none, b"" if the terminal is gone."""
         try:
-            return os.read(self.fd, limit) if job.may_read(self.fd) else None
+            return os.read(self.fd, limit) if job.may_read_keys() else None
         except BlockingIOError:
             return None
         except OSError:  # EIO: hung up

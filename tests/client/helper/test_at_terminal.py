@@ -117,8 +117,9 @@ def told() -> Iterator[tuple[ToldJob, socket.socket, int]]:
     ours, theirs = socket.socketpair()
     token = os.eventfd(0, os.EFD_NONBLOCK)
     with ours, theirs:
-        yield ToldJob(ours, token), theirs, token
-    os.close(token)
+        told = ToldJob(ours, token, os.getpid())
+        yield told, theirs, token
+        told.close()
 
 
 @pytest.mark.parametrize(("said", "stopped"), [(CONTINUED, True), (NOT_STOPPED, False)])
@@ -153,3 +154,17 @@ def test_the_front_is_told_whose_stops_are(told: tuple[ToldJob, socket.socket, i
     front.close()
     with contextlib.suppress(OSError):
         job.own_stops(True)
+
+
+def test_the_state_of_the_front_is_read_anew_each_time(told: tuple[ToldJob, socket.socket, int]) -> None:
+    with subprocess.Popen(["sleep", "100"]) as front:
+        job = ToldJob(told[1], os.eventfd(0), front.pid)
+        assert int(job.state()[1]) == os.getpid()
+        os.kill(front.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, front.pid, os.WSTOPPED)
+        assert job.state()[0] == b"T"
+        front.kill()
+        front.wait()
+        with pytest.raises(ProcessLookupError):
+            job.state()
+        job.close()
