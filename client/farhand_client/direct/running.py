@@ -365,7 +365,13 @@ class DirectRun:
             print_message(self._failure)
             return EXIT_FAILURE
         offsets = {name: output.window.offset for name, output in self._outputs.items()}
-        code = plain_exit_code(message, offsets, self._output_closed, as_ssh=self._command.as_ssh)
+        code = plain_exit_code(
+            message,
+            offsets,
+            self._output_closed,
+            as_ssh=self._command.as_ssh,
+            bounds=self._command.request.get("bounds"),
+        )
         if code is not None:
             self._unread.report()
             return code

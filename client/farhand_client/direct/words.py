@@ -44,7 +44,19 @@ _VALUES: Final = {
     "-I": "identity",
     "--identity": "identity",
     "--connect-timeout": "connect_timeout",
+    "--limit": "limit",
+    "--buffer": "buffer",
 }
+
+_LIMITS: Final = {
+    "memory": "bytes",
+    "cpu": "seconds",
+    "processes": "count",
+    "files": "count",
+    "file-size": "bytes",
+    "output": "bytes",
+}
+"""What `--limit` accepts, and what each is a number of."""
 
 
 class DirectCommand:
@@ -117,6 +129,10 @@ def plain_command(arguments: Sequence[str], default_host: Callable[[], str | Non
     request["kill_after"] = _seconds(options["kill_after"]) if "kill_after" in options else COMMAND_KILL_AFTER
     if "on_disconnect" in options:
         request["on_disconnect"] = options["on_disconnect"]
+    if "limit" in options:
+        request["bounds"] = _bounds(options["limit"])
+    if (buffer := options.get("buffer", "block")) != "block":
+        request["spool"] = _spool(buffer)
     if "grace" in options:
         request["grace"] = _seconds(options["grace"])
     if "leave_processes" in options:
@@ -159,7 +175,7 @@ def _options(arguments: Sequence[str]) -> tuple[dict[str, Any], int]:
 
 
 def _set(options: dict[str, Any], name: str, value: str) -> None:
-    if name in ("env", "identity"):
+    if name in ("env", "identity", "limit"):
         options.setdefault(name, []).append(value)
         return
     known = {"id": is_run_id, "on_disconnect": ("kill", "keep").__contains__}
@@ -191,6 +207,46 @@ def _variables(texts: Sequence[str]) -> tuple[tuple[bytes, bytes], ...]:
         elif (local := os.environb.get(name)) is not None:
             variables[name] = local
     return tuple(variables.items())
+
+
+def _bounds(texts: Sequence[str]) -> dict[str, int | float]:
+    bounds: dict[str, int | float] = {}
+    for item in ",".join(texts).split(","):
+        name, equals, value = item.partition("=")
+        match _LIMITS.get(name) if equals else None:
+            case "bytes":
+                amount: int | float = _bytes(value)
+                if name == "memory" and not amount:
+                    raise NotDirectError
+            case "seconds":
+                amount = _seconds(value, positive=True)
+            case "count" if value.isascii() and value.isdecimal() and len(value) <= 9 and int(value):
+                amount = int(value)
+            case _:
+                raise NotDirectError
+        bounds[name.replace("-", "_")] = amount
+    return bounds
+
+
+def _spool(text: str) -> int:
+    from farhand_protocol.limits import MIN_SPOOL_SIZE
+
+    kind, _, value = text.partition("=")
+    if kind != "spool" or (size := _bytes(value)) < MIN_SPOOL_SIZE:
+        raise NotDirectError
+    return size
+
+
+def _bytes(text: str) -> int:
+    from farhand_protocol.quantities import bytes_from
+
+    try:
+        size = bytes_from(text)
+    except ValueError:
+        raise NotDirectError from None
+    if size >= 1 << 63:
+        raise NotDirectError
+    return size
 
 
 def _seconds(text: str, *, positive: bool = False) -> float:

@@ -35,5 +35,23 @@ def test_the_exit_code_says_all_there_is_to_say(
     assert plain_exit_code(message, {"stdout": 5, "stderr": 0}, closed) == code
 
 
+@pytest.mark.parametrize(
+    ("applied", "outcome", "code"),
+    [
+        (None, EXITED, 3),  # the service says nothing
+        ({"memory": "cgroup", "processes": "cgroup"}, EXITED, 3),
+        ({"memory": "cgroup"}, EXITED, None),  # `processes` is not enforced
+        ({"memory": "rlimit", "processes": "rlimit"}, EXITED, None),  # it may have lacked memory
+        ({"memory": "rlimit", "processes": "rlimit"}, {"status": "exited", "code": 0}, 0),
+    ],
+)
+def test_limits_about_which_something_may_be_said_are_left_to_others(
+    applied: dict[str, str] | None, outcome: dict[str, Any], code: int | None
+) -> None:
+    message = {"type": "ended", "outcome": outcome, "stdout": 0, "stderr": 0, "applied": applied}
+    bounds = {"memory": 1, "processes": 2}
+    assert plain_exit_code(message, {"stdout": 0, "stderr": 0}, False, bounds=bounds) == code
+
+
 def test_an_error_has_its_own_words() -> None:
     assert plain_exit_code({"type": "error", "code": "denied", "message": "no"}, {}, False) is None
