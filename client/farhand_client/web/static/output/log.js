@@ -19,6 +19,9 @@ const BLOCK = 1024 * 1024;
 const NEWLINE = 10;
 const RETURN = 13;
 const ESCAPE = 27;
+const BRACKET = 91;
+const DIGIT_0 = 48;
+const LETTER_M = 109;
 
 /** What a row is. */
 export const Row = Object.freeze({ STDOUT: 0, STDERR: 1, GAP: 2 });
@@ -71,6 +74,8 @@ export class OutputLog {
   add(kind, bytes) {
     let at = 0;
     while (at < bytes.length) {
+      if (this._openRow[kind] === -1) at = this._addWhole(kind, bytes, at);
+      if (at === bytes.length) break;
       let end = bytes.indexOf(NEWLINE, at);
       const whole = end !== -1;
       if (!whole) end = bytes.length;
@@ -137,6 +142,32 @@ export class OutputLog {
       if (this.row(number).text.toLowerCase().includes(wanted)) found.push(number);
     }
     return found;
+  }
+
+  /**
+   * Add the lines that begin at `at` and are whole and short, all but the last one of a chunk as a rule: their bytes are copied at
+   * once. Return where the first one begins that is not.
+   * @param {number} kind
+   * @param {Uint8Array} bytes
+   * @param {number} at
+   */
+  _addWhole(kind, bytes, at) {
+    const part = bytes.subarray(at, Math.min(bytes.lastIndexOf(NEWLINE) + 1, at + BLOCK));
+    if (part.length === 0) return at;
+    const place = this._write(part);
+    const styled = part.indexOf(ESCAPE) !== -1;
+    let start = 0;
+    while (start < part.length) {
+      const end = part.indexOf(NEWLINE, start);
+      if (end === -1 || end - start > MAX_ROW) break;
+      const style = this._openStyle[kind];
+      this._push(place + start, end - start, kind, style);
+      this._written[kind] += end - start + 1;
+      if (styled) this._openStyle[kind] = this._styleAfter(part.subarray(start, end), style);
+      start = end + 1;
+    }
+    this._filled -= part.length - start;
+    return at + start;
   }
 
   /**
@@ -283,7 +314,10 @@ export class OutputLog {
    * @param {number} style
    */
   _styleAfter(bytes, style) {
-    if (bytes.indexOf(ESCAPE) === -1) return style;
+    const last = bytes.lastIndexOf(ESCAPE);
+    if (last === -1) return style;
+    // Most programs end a colour in its line: nothing before that matters.
+    if (bytes[last + 1] === BRACKET && (bytes[last + 2] === LETTER_M || (bytes[last + 2] === DIGIT_0 && bytes[last + 3] === LETTER_M))) return 0;
     // eslint-disable-next-line no-control-regex
     for (const found of decoder.decode(bytes).matchAll(/\u001b\[([\d;:]*)m/g)) style = this.styles.after(style, found[1]);
     return style;

@@ -27,7 +27,14 @@ export class VirtualRows {
     /** Called when following begins or ends. */
     this.onFollow = () => {};
     viewport.addEventListener("scroll", () => this._scrolled(), { passive: true });
-    this._observer = new ResizeObserver(() => this._later());
+    // Known from the observer, since asking an element makes the browser lay everything out at once.
+    this._height = 0;
+    this._measured = false;
+    this._observer = new ResizeObserver(([{ contentRect }]) => {
+      this._height = contentRect.height;
+      this._measured = false; // as with another zoom
+      this._later();
+    });
     this._observer.observe(viewport);
   }
 
@@ -91,20 +98,25 @@ export class VirtualRows {
 
   _render() {
     this._frame = 0;
-    const height = this._viewport.clientHeight;
-    if (height === 0) return;
-    this._content.style.height = `${this._count * this._rowHeight}px`;
-    if (this._following) this._viewport.scrollTop = this._count * this._rowHeight;
-    const top = this._viewport.scrollTop;
+    if (this._height === 0) return;
+    const all = this._count * this._rowHeight;
+    const top = this._following ? Math.max(0, all - this._height) : this._viewport.scrollTop;
     const from = Math.max(0, Math.floor(top / this._rowHeight) - MARGIN);
-    const to = Math.min(this._count, Math.ceil((top + height) / this._rowHeight) + MARGIN);
-    if (from === this._drawnFrom && to === this._drawnTo) return;
-    [this._drawnFrom, this._drawnTo] = [from, to];
-    const elements = [];
-    for (let number = from; number < to; number++) elements.push(this._draw(number));
-    this._shown.replaceChildren(...elements);
-    this._shown.style.transform = `translateY(${from * this._rowHeight}px)`;
+    const to = Math.min(this._count, Math.ceil((top + this._height) / this._rowHeight) + MARGIN);
+    const same = from === this._drawnFrom && to === this._drawnTo;
+    if (!same) {
+      [this._drawnFrom, this._drawnTo] = [from, to];
+      const elements = [];
+      for (let number = from; number < to; number++) elements.push(this._draw(number));
+      this._shown.replaceChildren(...elements);
+      this._shown.style.transform = `translateY(${from * this._rowHeight}px)`;
+    }
+    // Scrolling lays out what was changed before it, so it comes last.
+    this._content.style.height = `${all}px`;
+    if (this._following) this._viewport.scrollTop = all;
+    if (same || this._measured) return;
     const measured = /** @type {HTMLElement | null} */ (this._shown.firstElementChild)?.offsetHeight ?? 0;
+    this._measured = measured > 0;
     if (measured > 0 && measured !== this._rowHeight) {
       this._rowHeight = measured;
       this._drawnFrom = -1;
