@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +77,9 @@ async def test_a_run_that_is_stopped_is_listed_so(web: WebPage) -> None:
 async def test_runs_of_other_clients_appear_by_themselves(web: WebPage, web_service: Service) -> None:
     page = await web.open(f"#/{HOST}")
     await expect(page.locator(".run-list")).to_be_visible()
-    said = await farhand(web_service, "run", "--detach", HOST, "--", "echo", "from the command line")
-    row = page.locator("tbody tr", has_text="from the command line")
+    text = f"from the command line {os.urandom(4).hex()}"
+    said = await farhand(web_service, "run", "--detach", HOST, "--", "echo", text)
+    row = page.locator("tbody tr", has_text=text)
     await expect(row.locator(".badge")).to_have_text("done")
     await page.get_by_role("searchbox").fill("nothing like it")
     await expect(page.locator("tbody tr")).to_have_count(0)
