@@ -1,8 +1,10 @@
 """The workloads of files: a large one, many small ones, and a tree of which nothing has changed, beside scp and rsync.
 
-Before each measurement its destination is removed and everything is written to disk, so that nobody waits for what
-another has left. Farhand has each file on disk before it replaces anything, which neither of the others do; how long
-that takes is shown by measuring it without, too.
+Each measurement has a destination of its own, and before it everything is written to disk, so that nobody waits for
+what another has left. The copies of many files are not removed before the end: ext4 passes over the inodes that were
+deleted in the last minute or five, one by one, for each file that it makes (`recently_deleted` in fs/ext4/ialloc.c),
+which took most of a receiver's time, whoever received. Farhand has each file on disk before it replaces anything,
+which neither of the others do; how long that takes is shown by measuring it without, too.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Files:
         self._large: Final = base / "large"
         self._small: Final = base / "small"
         self._tree: Final = base / "tree"
-        self._copies: Final = base / "copies"
+        self._base: Final = base
+        self._number = 0
+        """That of the present measurement's destination."""
 
     def workloads(self) -> list[Workload]:
         """Return all of them, in the order of the table."""
@@ -69,24 +73,23 @@ class Files:
         large = source == self._large
         amount = self._sizes.file if large else self._sizes.files
 
-        def take(
-            contestant: str, command: tuple[str, ...], *, metered: bool = False
-        ) -> Callable[[], Awaitable[Sample]]:
+        def take(contestant: str, command: Command, *, metered: bool = False) -> Callable[[], Awaitable[Sample]]:
             async def once() -> Sample:
                 await asyncio.to_thread(self._prepare, make)
-                seconds, cpu = await self._clients.whole(*command)
+                seconds, cpu = await self._clients.whole(*command())
                 self._check(source, contestant)
+                if large:
+                    (self._copies / source.name).unlink()
                 return Sample(amount / seconds / (1e6 if large else 1), {"client": cpu})
 
             return (lambda: self._clients.metered(once)) if metered else once
 
-        def farhand(*options: str) -> tuple[str, ...]:
-            paths = (str(source), str(self._copies / source.name))
-            return (*self._clients.farhand, way, "-q", *options, *self._clients.key, self._host, *paths)
+        def farhand(*options: str) -> Command:
+            start = (*self._clients.farhand, way, "-q", *options, *self._clients.key, self._host, str(source))
+            return lambda: (*start, str(self._copies / source.name))
 
-        def other(*start: str) -> tuple[str, ...]:
-            here, there = str(source), str(self._copies / source.name)
-            return (*start, here, f"bench:{there}") if way == "put" else (*start, f"bench:{here}", there)
+        def other(*start: str) -> Command:
+            return lambda: _between(way, start, str(source), str(self._copies / source.name))
 
         goals = [Goal(FARHAND, than_rsync, RSYNC)]
         if than_scp is not None:
@@ -101,7 +104,12 @@ class Files:
                 FARHAND_DIRECT: take(FARHAND_DIRECT, farhand("--no-mux"), metered=True),
                 FARHAND_NO_FSYNC: take(FARHAND_NO_FSYNC, farhand("--no-fsync"), metered=True),
                 SCP: take(SCP, other("scp", "-q", *self._clients.ssh[1:], *recursive)),
-                RSYNC: take(RSYNC, other(*self._rsync, "-a") if large else self._rsync_directory(way, source)),
+                RSYNC: take(
+                    RSYNC,
+                    other(*self._rsync, "-a")
+                    if large
+                    else lambda: _between(way, self._rsync_all, f"{source}/", f"{self._copies / source.name}/"),
+                ),
             },
             goals,
             amount / (1 << 30) if large else amount,
@@ -109,7 +117,7 @@ class Files:
         )
 
     def _unchanged(self) -> Workload:
-        source, copy = self._tree, self._copies / "tree"
+        source, copy = self._tree, self._base / "tree-copy"
 
         def take(*command: str, metered: bool = False) -> Callable[[], Awaitable[Sample]]:
             async def once() -> Sample:
@@ -141,16 +149,18 @@ class Files:
     def _rsync(self) -> tuple[str, ...]:
         return ("rsync", "-e", " ".join(self._clients.ssh))
 
-    def _rsync_directory(self, way: str, source: Path) -> tuple[str, ...]:
-        here, there = f"{source}/", f"{self._copies / source.name}/"
-        paths = (here, f"bench:{there}") if way == "put" else (f"bench:{here}", there)
-        return (*self._rsync, "-a", *paths)
+    @property
+    def _rsync_all(self) -> tuple[str, ...]:
+        return (*self._rsync, "-a")
+
+    @property
+    def _copies(self) -> Path:
+        return self._base / f"copies-{self._number}"
 
     # The files
 
     def _prepare(self, make: Callable[[], None]) -> None:
-        if self._copies.exists():
-            shutil.rmtree(self._copies)
+        self._number += 1
         self._copies.mkdir(parents=True)
         make()
         os.sync()
@@ -169,6 +179,11 @@ class Files:
         copy = self._copies / source.name
         if _size(copy) != _size(source):
             raise RuntimeError(f"{contestant} has not copied everything to {copy}")
+
+
+def _between(way: str, start: tuple[str, ...], source: str, copy: str) -> tuple[str, ...]:
+    """Return the command of ssh's kind that copies a source here to the other side, or from there."""
+    return (*start, source, f"bench:{copy}") if way == "put" else (*start, f"bench:{source}", copy)
 
 
 def _size(path: Path) -> int:
