@@ -32,7 +32,7 @@ answers."""
 
 JOINED_DATA: Final = 16 * KiB
 """Bytes of data from which on a frame is bulk data. Frames of these that arrive together are taken as one: acting on
-each of four takes as long as copying them."""
+each of four takes as long as copying them. Nor is any of them collected: that would be one more copy of it all."""
 
 
 COPIED_DATA: Final = 512
@@ -61,8 +61,9 @@ def encode_frame(kind: int, channel: int, payload: bytes) -> bytes:
 class FrameDecoder:
     """Splits a byte stream, which may arrive in chunks of any size, into frames.
 
-    Stores at most one incomplete frame. `check(kind, channel, length)` is called with each header before any of the
-    payload is stored. It refuses a frame by raising an exception; the decoder must not be used after that.
+    Stores at most one incomplete frame, and of bulk data none: what has arrived of such a frame is passed on at once.
+    `check(kind, channel, length)` is called with each header before any of the payload is stored or passed on. It
+    refuses a frame by raising an exception; the decoder must not be used after that.
     """
 
     def __init__(self, check: Callable[[int, int, int], None]) -> None:
@@ -70,10 +71,15 @@ class FrameDecoder:
         self._partial = bytearray()
         self._data = memoryview(b"")
         self._at = 0
+        self._bulk = self._channel = 0
+        """The header of the frame of bulk data that is arriving, or that arrived last."""
+        self._left = 0
+        """Bytes of it that have not arrived."""
 
     def frames(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, int, bytes]]:
-        """Yield `(kind, channel, payload)` for each frame that `data` completes; payloads are copies. Frames of
-        `JOINED_DATA` bytes or more of the same stream that follow each other are yielded as one.
+        """Yield `(kind, channel, payload)` for each frame that `data` completes; payloads are copies. Of frames with
+        `JOINED_DATA` bytes or more of a stream, what `data` holds is yielded: a part of one, or several that follow
+        each other as one.
 
         Exhaust the iterator before the next call: the bytes after the last complete frame are stored only once it is
         exhausted.
@@ -91,41 +97,59 @@ class FrameDecoder:
             if wanted:
                 self.keep_rest()
                 return
-            word, channel = FRAME_HEADER.unpack_from(self._partial)
-            payload = self._with_following(word, channel, memoryview(self._partial)[FRAME_HEADER_SIZE:])
-            self._partial = bytearray()
-            yield word & 0xFF, channel, payload
+            if self._partial:
+                word, channel = FRAME_HEADER.unpack_from(self._partial)
+                payload = bytes(memoryview(self._partial)[FRAME_HEADER_SIZE:])
+                self._partial = bytearray()
+                yield word & 0xFF, channel, payload
         # `keep_rest` may replace the data at each yield.
-        while len(self._data) - self._at >= FRAME_HEADER_SIZE:
+        while True:
+            available = len(self._data) - self._at
+            if self._left:
+                if not available:
+                    break
+                yield self._bulk & 0xFF, self._channel, self._bulk_data()
+                continue
+            if available < FRAME_HEADER_SIZE:
+                break
             word, channel = FRAME_HEADER.unpack_from(self._data, self._at)
             kind, length = word & 0xFF, word >> 8
             self._check(kind, channel, length)
             start = self._at + FRAME_HEADER_SIZE
+            if _is_bulk(word):
+                self._at = start
+                self._begin_bulk(word, channel)
+                continue
             if len(self._data) - start < length:
                 break
             self._at = start + length
-            yield kind, channel, self._with_following(word, channel, self._data[start : self._at])
+            yield kind, channel, bytes(self._data[start : self._at])
         self._partial += self._data[self._at :]
         self._at = len(self._data)
         self.keep_rest()
 
-    def _with_following(self, word: int, channel: int, payload: memoryview) -> bytes:
-        """Return a copy of the payload; of bulk data, together with those of the whole frames that follow."""
-        most = word >> 8
-        if most < JOINED_DATA or word & 0xFF == Kind.MESSAGE:
-            return bytes(payload)
-        joined = [payload]
-        while len(self._data) - self._at >= FRAME_HEADER_SIZE:
+    def _begin_bulk(self, word: int, channel: int) -> None:
+        self._bulk, self._channel, self._left = word, channel, word >> 8
+
+    def _bulk_data(self) -> bytes:
+        """Return a copy of what has arrived of a frame of bulk data, and of those that follow it."""
+        most = self._bulk >> 8
+        joined: list[memoryview] = []
+        while True:
+            part = self._data[self._at : self._at + self._left]
+            if part:
+                joined.append(part)
+                self._at += len(part)
+                self._left -= len(part)
+            if self._left or len(self._data) - self._at < FRAME_HEADER_SIZE:
+                break
             following, same = FRAME_HEADER.unpack_from(self._data, self._at)
-            length, start = following >> 8, self._at + FRAME_HEADER_SIZE
             # As it is no longer than the first, `check` accepts it.
-            if same != channel or (following ^ word) & 0xFF or not JOINED_DATA <= length <= most:
+            if same != self._channel or (following ^ self._bulk) & 0xFF or not JOINED_DATA <= following >> 8 <= most:
                 break
-            if len(self._data) - start < length:
-                break
-            self._at = start + length
-            joined.append(self._data[start : self._at])
-        return bytes(payload) if len(joined) == 1 else b"".join(joined)
+            self._at += FRAME_HEADER_SIZE
+            self._begin_bulk(following, same)
+        return bytes(joined[0]) if len(joined) == 1 else b"".join(joined)
 
     def keep_rest(self) -> None:
         """Copy what `frames` has not yielded yet, so that the caller may reuse its buffer before the iterator is
@@ -134,12 +158,14 @@ class FrameDecoder:
 
     @property
     def waits(self) -> bool:
-        """Whether a part of a frame is stored."""
-        return bool(self._partial)
+        """Whether a part of a frame has arrived."""
+        return bool(self._partial or self._left)
 
     @property
     def incomplete(self) -> int:
-        """The whole length of the frame of which a part is stored, as far as its header says; 0 if none is."""
+        """The whole length of the frame of which a part has arrived, as far as its header says; 0 if none has."""
+        if self._left:
+            return FRAME_HEADER_SIZE + (self._bulk >> 8)
         if len(self._partial) < FRAME_HEADER_SIZE:
             return 0
         word, _ = FRAME_HEADER.unpack_from(self._partial)
@@ -152,8 +178,16 @@ class FrameDecoder:
         word, channel = FRAME_HEADER.unpack_from(self._partial)
         if have == FRAME_HEADER_SIZE:
             self._check(word & 0xFF, channel, word >> 8)
+            if _is_bulk(word):
+                self._partial = bytearray()
+                self._begin_bulk(word, channel)
+                return 0
         length: int = word >> 8
         return FRAME_HEADER_SIZE + length - have
+
+
+def _is_bulk(word: int) -> bool:
+    return word >> 8 >= JOINED_DATA and word & 0xFF != Kind.MESSAGE
 
 
 class SendQueue:

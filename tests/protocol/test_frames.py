@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farhand_protocol.errors import ErrorCode, RemoteProtocolError
 from farhand_protocol.frames import JOINED_DATA, FrameDecoder, Kind, encode_frame, encode_header
-from farhand_protocol.limits import MAX_CHANNEL, MAX_PAYLOAD
+from farhand_protocol.limits import FRAME_HEADER_SIZE, MAX_CHANNEL, MAX_PAYLOAD
 from tests.support.cost import assert_linear
 from tests.support.pairs import frames as decode_frames
 
@@ -82,8 +82,28 @@ def test_bulk_data_that_arrives_together_is_taken_as_one(cut: int) -> None:
     decoder = FrameDecoder(no_check)
     found = [*decoder.frames(data[:cut]), *decoder.frames(data[cut:])]
     assert b"".join(payload for _, _, payload in found) == b"".join(payloads)
-    assert len(found) == (1 if cut <= JOINED_DATA else 2)
+    assert len(found) == (1 if cut <= FRAME_HEADER_SIZE else 2)
     assert {(kind, channel) for kind, channel, _ in found} == {(Kind.STDIN, 1)}
+
+
+@given(st.lists(st.integers(0, 9000), max_size=12))
+def test_bulk_data_is_passed_on_as_it_arrives_and_whole_frames_are_not_parted(sizes: list[int]) -> None:
+    message, small, bulk = b"m" * 20_000, b"s" * 100, b"b" * JOINED_DATA
+    data = encode_frame(1, 0, message) + encode_frame(2, 1, bulk) + encode_frame(2, 1, small) + encode_frame(1, 0, b"")
+    decoder = FrameDecoder(no_check)
+    at = 0
+    found: Frames = []
+    for chunk in chunks(data, sizes):
+        at += len(chunk)
+        found += decoder.frames(chunk)
+        begin = 2 * FRAME_HEADER_SIZE + len(message)
+        passed = sum(len(payload) for kind, _, payload in found if kind == Kind.STDIN and payload != small)
+        assert passed == min(max(0, at - begin), len(bulk))
+        if begin < at < begin + len(bulk):
+            assert decoder.waits
+            assert decoder.incomplete == FRAME_HEADER_SIZE + len(bulk)
+    assert found[0] == (1, 0, message)
+    assert found[-2:] == [(2, 1, small), (1, 0, b"")]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +133,11 @@ def test_frames_are_encoded_as_specified() -> None:
 def test_ten_times_the_frame_costs_ten_times_as_much_in_chunks_of_any_size(size: int) -> None:
     def decode(data: bytes) -> None:
         decoder = FrameDecoder(no_check)
-        assert sum(len(list(decoder.frames(data[at : at + size]))) for at in range(0, len(data), size)) == 1
+        found = [each for at in range(0, len(data), size) for each in decoder.frames(data[at : at + size])]
+        assert sum(len(payload) for _, _, payload in found) == len(data) - FRAME_HEADER_SIZE
 
-    assert_linear(decode, lambda n: encode_frame(3, 1, bytes(n)), 3000 * size)
+    assert_linear(decode, lambda n: encode_frame(Kind.MESSAGE, 1, bytes(n)), 3000 * size)
+    assert_linear(decode, lambda n: encode_frame(Kind.STDOUT, 1, bytes(n)), 3000 * size)
 
 
 @pytest.mark.parametrize(("size", "count"), [(1, 2000), (JOINED_DATA, 20)])
