@@ -244,9 +244,9 @@ def summary(transferred: Transferred) -> str:
 def placed_words(placed: Placed, *, dry_run: bool) -> tuple[bytes, bytes, bytes]:
     """Return what is written about a directory or link, or about new attributes: before the path, the path, after it.
 
-    A directory ends with a slash.
+    A directory ends with a slash, and the destination itself is a dot.
     """
-    path = placed.path + (b"/" if placed.kind == DIRECTORY else b"")
+    path = (placed.path or b".") + (b"/" if placed.kind == DIRECTORY else b"")
     if placed.change == ATTRIBUTES:
         return (b"would set" if dry_run else b"set") + b" mode and time of ", path, b""
     if placed.change == REPLACED:

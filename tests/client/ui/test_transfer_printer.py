@@ -196,6 +196,11 @@ def test_directories_links_and_attributes_are_listed(
     assert capfd.readouterr() == (f"{would}\n{did}\n", "")
 
 
+def test_the_destination_itself_is_a_dot(capfd: pytest.CaptureFixture[str]) -> None:
+    TransferPrinter("web", dry_run=True).note(Placed(b"", wire.DIRECTORY, wire.NEW))
+    assert capfd.readouterr().out == "would make ./\n"
+
+
 def test_a_placed_link_is_an_event_in_json() -> None:
     assert event_report(Placed(b"a", wire.SYMLINK, wire.REPLACED)) == {
         "event": "placed",
