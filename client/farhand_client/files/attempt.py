@@ -27,7 +27,7 @@ from farhand_protocol.limits import KiB
 from farhand_protocol.outcome import Exited, Killed, Outcome, Signaled
 
 from .bridge import RunStream, StreamClosed
-from .handshake import agree
+from .handshake import OfferedStream, agree
 
 if TYPE_CHECKING:
     from farhand_client.connection.reconnecting import ReconnectingConnection
@@ -67,7 +67,7 @@ class Mover(Protocol):
 
 
 MakeMover: TypeAlias = Callable[[TransferOptions, ByteStream, Report], Mover]
-"""Makes what transfers, once both sides agree on the options."""
+"""Makes what transfers: a sender as soon as the options are sent, a receiver once both sides agree on them."""
 
 
 class AttemptLost(Exception):
@@ -241,8 +241,10 @@ class _Thread:
             self._loop.call_soon_threadsafe(self._settle, totals, raised)
 
     def _move(self, moving: Moving, stream: RunStream) -> Totals:
-        options = agree(moving.options, stream)
-        mover = moving.make(options, stream, moving.report)
+        if moving.options.operation == "put":
+            mover = moving.make(moving.options, OfferedStream(moving.options, stream), moving.report)
+        else:
+            mover = moving.make(agree(moving.options, stream), stream, moving.report)
         with self._lock:
             self._mover = mover
             cancelled = self._cancelled

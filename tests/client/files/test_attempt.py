@@ -22,7 +22,16 @@ from farhand_protocol.limits import MiB
 from farhand_protocol.outcome import Exited, Killed, Outcome
 from tests.support.fake_runs import STOPPED
 from tests.support.fake_service import Behaviour, FakeRun, refusing
-from tests.support.fake_transfer_worker import OPTIONS, Exchange, Exchanges, agree, echoing, received, transferring
+from tests.support.fake_transfer_worker import (
+    OPTIONS,
+    READY,
+    Exchange,
+    Exchanges,
+    agree,
+    echoing,
+    received,
+    transferring,
+)
 from tests.support.transferring import collecting
 
 
@@ -53,6 +62,18 @@ async def test_a_transfer_is_a_run_whose_streams_have_the_frames(tmp_path: Path,
     totals = await attempted(tmp_path, echoing(count), make)
     assert totals.bytes == count
     assert make.made[0].options == OPTIONS
+
+
+async def test_what_is_put_is_sent_before_the_worker_has_answered(tmp_path: Path) -> None:
+    async def behave(run: FakeRun) -> None:
+        run.started()
+        await received(run, wire.TRANSFER_HEADER.size)
+        size, _ = wire.check_header(run.stdin[: wire.TRANSFER_HEADER.size])
+        await received(run, wire.TRANSFER_HEADER.size + size + 5)
+        await run.write("stdout", READY + bytes(5))
+        run.ended()
+
+    assert (await attempted(tmp_path, behave, Exchanges(5))).bytes == 5
 
 
 async def test_the_request_says_what_is_read_or_written(tmp_path: Path) -> None:
