@@ -123,8 +123,11 @@ def is_exiting(pid: int) -> bool:
     text = read(f"/proc/{pid}/stat")
     if not text:
         return True
-    fields = text[text.rindex(b")") + 2 :].split(maxsplit=18)  # flags are field 9, num_threads field 20
-    return bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1
+    # Flags are field 9, num_threads field 20, pending signals field 31. Whatever signal kills a process, KILL becomes
+    # pending (complete_signal() in kernel/signal.c).
+    fields = text[text.rindex(b")") + 2 :].split(maxsplit=29)
+    killed = bool(int(fields[28]) & 1 << signal.SIGKILL - 1)
+    return killed or (bool(int(fields[6]) & _PF_EXITING) and int(fields[17]) == 1)
 
 
 def read(path: str, limit: int = 1 << 30) -> bytes:

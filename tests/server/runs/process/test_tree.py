@@ -191,6 +191,17 @@ async def test_a_zombie_and_a_process_that_is_gone_are_about_to_end_and_a_living
     assert not tree.is_exiting(os.getpid())
 
 
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGKILL, True), (signal.SIGUSR1, False)])
+async def test_a_process_that_was_killed_and_has_not_run_since_is_about_to_end(
+    number: int, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, rest = tree.read(f"/proc/{os.getpid()}/stat").rpartition(b") ")
+    fields = rest.split()
+    fields[28] = b"%d" % (1 << number - 1)
+    monkeypatch.setattr(tree, "read", lambda path: name + b") " + b" ".join(fields))
+    assert tree.is_exiting(os.getpid()) is ends
+
+
 async def test_signals_that_a_process_has_not_acted_on_are_known_also_of_a_zombie() -> None:
     blocked = [signal.SIGTERM, signal.SIGINT]
     unignored = [signal.SIGHUP, signal.SIGTERM]
