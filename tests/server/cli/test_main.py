@@ -51,7 +51,7 @@ def test_a_reader_that_has_closed_the_pipe_causes_no_traceback(tmp_path: Path) -
     with os.fdopen(writing, "wb") as closed:
         done = subprocess.run(
             [*FARHANDD, "check"],
-            env=environment(tmp_path), stdout=closed, stderr=subprocess.PIPE, check=False, timeout=30,
+            env=environment(tmp_path), stdout=closed, stderr=subprocess.PIPE, check=False, timeout=100,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (141, b"")
 
@@ -99,12 +99,12 @@ def test_a_user_without_home_and_account_is_told_what_is_missing(tmp_path: Path)
     reading = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search", "env", "-i")
     for command in ("serve", "check", "host-key", "upgrade", "edge"):
         done = subprocess.run(
-            [*nobody, *reading, *FARHANDD, command], capture_output=True, check=False, timeout=30, cwd=tmp_path
+            [*nobody, *reading, *FARHANDD, command], capture_output=True, check=False, timeout=100, cwd=tmp_path
         )
         assert (done.returncode, done.stdout) == (1, b"")
         assert done.stderr.startswith(b"farhandd: no home directory is known: HOME is not set, and the user id 54321 ")
     example = subprocess.run(
-        [*nobody, *reading, *FARHANDD, "example", "policy"], capture_output=True, check=False, timeout=30
+        [*nobody, *reading, *FARHANDD, "example", "policy"], capture_output=True, check=False, timeout=100
     )
     assert (example.returncode, example.stderr) == (0, b"")
 

@@ -50,13 +50,18 @@ def sh(script: str) -> tuple[str, str, str]:
     return "sh", "-c", script
 
 
+# Each script waits until its processes are called "sleep", which they are after their execve.
+NAMED = "for p in {}; do until grep -qx sleep /proc/$p/comm; do :; done; done"
+STOPPED = "until grep -q '^State:.T' /proc/$!/status; do :; done"
+
+
 @pytest.mark.parametrize(
     "script",
     [
-        f"{SILENT}; nohup sleep 999 &",
-        "sleep 999 &",
-        "(setsid sleep 999 >/dev/null 2>&1 &)",
-        "(setsid env -i sleep 999 >/dev/null 2>&1 &); exit 3",
+        f"{SILENT}; nohup sleep 999 & {NAMED.format('$!')}",
+        f"sleep 999 & {NAMED.format('$!')}",
+        f"(setsid sleep 999 >/dev/null 2>&1 & {NAMED.format('$!')})",
+        f"(setsid env -i sleep 999 >/dev/null 2>&1 & {NAMED.format('$!')}); exit 3",
     ],
 )
 async def test_a_process_left_behind_is_stopped_and_named(service: Service, script: str) -> None:
@@ -120,11 +125,6 @@ async def on_terminal(service: Service, script: str, **fields: Any) -> RunResult
     return await ended(
         service, *sh(script), terminal=terminal, stdin=True, merge_stderr=True, disk_spool=1 << 20, **fields
     )  # fmt: skip
-
-
-# Each script waits until its processes are called "sleep", which they are after their execve.
-NAMED = "for p in {}; do until grep -qx sleep /proc/$p/comm; do :; done; done"
-STOPPED = "until grep -q '^State:.T' /proc/$!/status; do :; done"
 
 
 @pytest.mark.parametrize("leave", [False, True])
