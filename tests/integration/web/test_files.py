@@ -71,7 +71,7 @@ async def test_a_directory_is_listed_with_names_of_any_bytes(web: WebPage, tmp_p
         (tmp_path / f"file {number}").touch()
     page = await files(web, tmp_path)
     names = await page.locator(".files td.name").all_inner_texts()
-    assert [name.split("⭳")[0].strip() for name in names[:2]] == ["..", "sub dir/"]
+    assert [name.split("↓")[0].strip() for name in names[:2]] == ["..", "sub dir/"]
     assert len(names) == 25
     row = page.locator(".files tr", has_text="[a]*?.txt")
     await expect(row.locator(".size")).to_have_text("2.0 KiB")

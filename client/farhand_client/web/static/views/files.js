@@ -142,7 +142,7 @@ export class FilesView {
     const parent = parentOf(this._path);
     if (parent !== null && wanted === "") {
       const link = h("a", { href: this._url(parent), "aria-label": t("parent-directory") }, "..");
-      rows.unshift(h("tr", {}, h("td", { class: "name" }, link), h("td"), h("td")));
+      rows.unshift(h("tr", {}, h("td", { class: "name" }, link), h("td", { class: "size" }), h("td", { class: "modified" })));
     }
     this._body.replaceChildren(...rows);
     const more = found.length - MAX_SHOWN;
@@ -173,7 +173,7 @@ export class FilesView {
    * @param {string} label
    */
   _button(path, archive, label) {
-    return h("button", { class: "plain", "aria-label": label, title: label, on: { click: () => this._download(path, archive) } }, "⭳");
+    return h("button", { class: "plain", "aria-label": label, title: label, on: { click: () => this._download(path, archive) } }, "↓");
   }
 
   /**

@@ -58,7 +58,7 @@ export class RunPage {
     );
     this.element = h(
       "section",
-      { "aria-label": t("output") },
+      { class: "run-page", "aria-label": t("output") },
       h(
         "div",
         { class: "title" },
