@@ -32,13 +32,14 @@ from .auth.accounts import Principal
 from .auth.work import LoginWork
 from .cleaning import Cleaning
 from .config import ConfigError, ServiceConfig
+from .config.origin import site_name
 from .connection.context import OpenSessions
 from .credentials import Credentials
 from .filewatch import FileWatch
 from .hangup import OwnTerminal
 from .ledger import Ledger
+from .listen.children import FacingChildren
 from .listen.clients import ProxiedConnection
-from .listen.edge_child import EdgeChild
 from .listen.feeds import VerdictFeeds
 from .listen.gate import EdgeGate, LocalGate
 from .listen.keeper import SocketKeeper
@@ -83,7 +84,7 @@ class Service:
         accepted: Callable[[ServiceConfig], None],
         notifier: Notifier,
         write_log: Callable[[bool], None],
-        edge: EdgeChild | None = None,
+        children: FacingChildren | None = None,
         terminal: OwnTerminal | None = None,
         watch: LoopWatch | None = None,
         resume: ReceivedSnapshot | None = None,
@@ -118,7 +119,7 @@ class Service:
         self.plans = PlanMemo()
         self.listeners: list[UnixListener] = []
         self.sockets = SocketKeeper(self.listeners, log, self._show_status)
-        self.edge = edge
+        self.children = children
         self.terminal = terminal or OwnTerminal(ends_service=False)
         self.log = log
         self.notifier = notifier
@@ -173,8 +174,8 @@ class Service:
             if self._state_watch is not None:
                 self._state_watch.close()
             self._feeds.close()
-            if self.edge is not None:
-                await self.edge.stop()
+            if self.children is not None:
+                await self.children.stop()
             await workers.current().close()
             if self._cgroups is not None:
                 self._cgroups.close()
@@ -223,8 +224,8 @@ class Service:
         await self.sockets.check()  # the previous program's may have been removed
         self.sockets.start()
         self._state_watch = FileWatch(self.ledger.files, self._check_state, self.log)
-        if self.edge is not None:
-            await (self.edge.start() if before is None else self.edge.start_again())
+        if self.children is not None:
+            await (self.children.start() if before is None else self.children.start_again())
 
     def _close_listeners(self) -> None:
         for listener in self.listeners:
@@ -290,8 +291,8 @@ class Service:
         self.registry.memory.limit = config.runs.memory
         self.registry.kept.retention = _retention(config)
         self._accepted(config)
-        if self.edge is not None:
-            self.edge.reload()
+        if self.children is not None:
+            self.children.reload()
         self._show_ready()
         self.log.info("reloaded")
 
@@ -381,10 +382,13 @@ def make_authenticator(config: ServiceConfig) -> Authenticator | None:
     # A service for only local clients needs no cryptography, and starts faster without it.
     from .auth.accounts import every_account, only_account, own_account
     from .auth.login import Authenticator
+    from .auth.webauthn import PasskeySite
     from .hostkey import load_public_host_key
 
     key = load_public_host_key(file)
     files = config.login.authorized_keys
     own = own_account(files)
     accounts = every_account(files) if own.uid == 0 else only_account(own)
-    return Authenticator(spki_sha256=key.spki_sha256, accounts=accounts, decoy=own)
+    origin = config.web.origin
+    site = None if origin is None else PasskeySite(origin, site_name(origin))
+    return Authenticator(spki_sha256=key.spki_sha256, accounts=accounts, decoy=own, site=site)

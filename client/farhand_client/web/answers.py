@@ -12,8 +12,10 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from farhand_protocol.page import SAFETY_HEADERS
+
 from .access import BrowserSession, WebAccess
-from .pages import SAFETY_HEADERS, page_files
+from .pages import page_files
 
 COOKIE: Final = "farhand"
 """Name of the cookie; the port is added, since cookies do not tell ports apart (RFC 6265, section 8.5)."""

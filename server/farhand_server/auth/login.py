@@ -8,6 +8,7 @@ Nothing of it runs in the caller's thread: cryptography, the account database an
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -45,6 +46,8 @@ class LoginProof:
     server_nonce: bytes
     client_nonce: bytes
     hello_sha256: bytes
+    web: bool = False
+    """Whether it came through the web door, behind which clients cannot see the service's TLS key."""
 
 
 class RefusalCause(StrEnum):
@@ -107,7 +110,7 @@ class Authenticator:
 
     `spki_sha256` is the SHA-256 of the edge's SubjectPublicKeyInfo, 32 bytes. `accounts` finds the accounts that
     clients can log in to. `decoy` is the account whose files are read for an unknown user. `cache` keeps what was
-    parsed. `site` is where passkeys log in; None if there is no such site.
+    parsed. `site` is where passkeys log in, through the web door; None if there is no such site.
     """
 
     def __init__(
@@ -163,9 +166,12 @@ class Authenticator:
             key = sshformat.parse_public_key(proof.public_key)
         except SSHFormatError as error:
             return LoginRefusal(RefusalCause.BAD_KEY, str(error))
+        site = self._site if proof.web else None
+        if proof.web and site is None:
+            return LoginRefusal(RefusalCause.BAD_KEY, "the web door has no origin (web.origin)", key.fingerprint)
         try:
             transcript = login.login_transcript(
-                spki_sha256=self._spki_sha256,
+                spki_sha256=self._spki_sha256 if site is None else hashlib.sha256(site.origin.encode()).digest(),
                 server_nonce=proof.server_nonce,
                 client_nonce=proof.client_nonce,
                 server_name=proof.server_name,
@@ -173,9 +179,7 @@ class Authenticator:
                 hello_sha256=proof.hello_sha256,
                 public_key=proof.public_key,
             )
-            shown = verify_signature(
-                proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE, site=self._site
-            )
+            shown = verify_signature(proof.signature, transcript, key=key, namespace=login.LOGIN_NAMESPACE, site=site)
         except VerificationError as error:
             return LoginRefusal(RefusalCause.BAD_SIGNATURE, str(error), key.fingerprint)
         return _CheckedProof(key, shown)

@@ -62,7 +62,7 @@ def read_client_data(reader: Reader, flags: int, message: bytes, site: PasskeySi
     """
     origin, client_data, extensions = reader.string(), reader.string(), reader.string()
     if site is None:
-        raise PasskeyRefused("this service has no site of its own (web.origin), so it accepts no passkeys")
+        raise PasskeyRefused("passkeys log in only through the web door, at web.origin")
     if origin != site.origin.encode():
         raise PasskeyRefused(f"the passkey was used at {_shown(origin)}, and not at {site.origin}")
     if flags & _ATTESTED:

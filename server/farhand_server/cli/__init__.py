@@ -6,7 +6,7 @@ edge's process loads no core code. `process` prepares the process; `report` prin
 exit codes; `command` reads the configuration. The commands:
 
 - `serve`: runs a core, and an edge beside it if there is an address to listen on.
-- `edge`: runs only an edge.
+- `edge`, `web`: run only an edge, or only the web door; `facing` has what both have in common.
 - `stdio`: joins stdin and stdout to the running service's socket. It is started for each connection that ssh carries.
 - `upgrade`: asks the running service to replace its program with the installed one.
 - `admin`: `check`, `host-key`, `authorize` and `audit verify`, which need no running service.

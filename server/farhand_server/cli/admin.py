@@ -12,12 +12,19 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from farhand_protocol.sshformat import parse_public_key
 from farhand_server.auth.accounts import own_account
-from farhand_server.auth.authorized_keys import MAX_KEY_FILE, AuthorizedKeysError, parse_authorized_keys
+from farhand_server.auth.authorized_keys import (
+    MAX_KEY_FILE,
+    MAX_KEY_LINE,
+    AuthorizedKeysError,
+    parse_authorized_keys,
+)
 from farhand_server.config import effective_toml
+from farhand_server.config.origin import site_name
 
 from .command import configuration
-from .report import CommandFailed, print_result
+from .report import CommandFailed, flush_streams, print_result
 
 if TYPE_CHECKING:
     from farhand_server.audit import ChainAnchor
@@ -65,7 +72,10 @@ def authorize(options: argparse.Namespace) -> int:
     if not own.key_files:
         raise CommandFailed("login.authorized_keys names no file to add a key to")
     target = own.key_files[0]
-    lines = [line for data, source in _sources(options.keys) for line in _key_lines(data, source)]
+    if options.passkey:
+        lines = _pasted_passkey(config.web.origin, own.user)
+    else:
+        lines = [line for data, source in _sources(options.keys) for line in _key_lines(data, source)]
     present = _present_keys(target)
     new = {blob: line for blob, _, line in lines if blob not in present}
     try:
@@ -160,6 +170,23 @@ def _key_lines(data: bytes, source: str) -> list[tuple[bytes, str, bytes]]:
         raise CommandFailed(f"{source}: contains no public key")
     text = data.split(b"\n")
     return [(key.key.blob, key.key.fingerprint, text[key.line - 1].strip()) for key in parsed.keys]
+
+
+def _pasted_passkey(origin: str | None, user: str) -> list[tuple[bytes, str, bytes]]:
+    """Say how to make a passkey, and return the key in the line that is pasted then, as `_key_lines` does."""
+    if origin is None:
+        raise CommandFailed("passkeys belong to a site: set web.origin in the configuration first")
+    print_result(f'open {origin}/ in the browser, enter the user {user}, and press "Make a passkey";')
+    print_result("then paste the line that the page shows:")
+    flush_streams()
+    pasted = sys.stdin.buffer.readline(MAX_KEY_LINE + 1)
+    if not pasted.strip():
+        raise CommandFailed("no line was pasted; nothing was added")
+    lines = _key_lines(pasted, "the line")
+    key = parse_public_key(lines[0][0])
+    if key.application != site_name(origin).encode():
+        raise CommandFailed(f"the line: this is no passkey of {site_name(origin)}; nothing was added")
+    return lines
 
 
 def _present_keys(target: Path) -> set[bytes]:

@@ -49,6 +49,8 @@ def run_command(arguments: Sequence[str] | None) -> int:
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if "passkey" in options and bool(options.keys) == options.passkey:
+        options.parser.error("give keys to authorize, or --passkey")
     code: int = options.act(options)
     return code
 
@@ -129,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     edge.add_argument("--child", action="store_true", help=argparse.SUPPRESS)  # of `serve`, which sends the sockets
     edge.set_defaults(act=_lazily("edge", "edge"))
 
+    web = commands.add_parser("web", help="run only the web door, for a core started by `serve`")
+    _common(web)
+    web.add_argument("--certificate", metavar="FILE", type=Path, help="certificate chain (default: web.certificate)")
+    web.add_argument("--key", metavar="FILE", type=Path, help="its private key (default: web.key)")
+    web.add_argument("--child", action="store_true", help=argparse.SUPPRESS)  # of `serve`, which sends the sockets
+    web.set_defaults(act=_lazily("web", "web"))
+
     stdio = commands.add_parser(
         "stdio",
         help="join stdin and stdout to the running service's socket, as `ssh HOST farhandd stdio` does for clients",
@@ -156,7 +165,10 @@ def _parser() -> argparse.ArgumentParser:
     authorize = commands.add_parser("authorize", help="allow public keys to log in as this account")
     _common(authorize)
     authorize.add_argument(
-        "keys", metavar="KEY", nargs="+", help="a file such as id_ed25519.pub, the key in it, or - to read stdin"
+        "keys", metavar="KEY", nargs="*", help="a file such as id_ed25519.pub, the key in it, or - to read stdin"
+    )
+    authorize.add_argument(
+        "--passkey", action="store_true", help="say where to make a passkey, and read its line from stdin"
     )
     authorize.set_defaults(act=_lazily("admin", "authorize"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from farhand_server import __version__
 from farhand_server.admission.shares import CORE_DESCRIPTORS, RUN_DESCRIPTORS
@@ -16,7 +16,8 @@ from farhand_server.history import HistoryError
 from farhand_server.hostkey import ensure_host_key
 from farhand_server.ledger import open_ledger
 from farhand_server.lingering import lingering_warning
-from farhand_server.listen.edge_child import EdgeChild, LaunchedEdge, bind_tcp
+from farhand_server.listen.children import FacingChildren
+from farhand_server.listen.edge_child import ChildCommands, EdgeChild, LaunchedEdge, bind_tcp
 from farhand_server.logs import Logger, LogSink
 from farhand_server.loopwatch import LoopWatch
 from farhand_server.policy import policy_in_force
@@ -32,7 +33,7 @@ async def run_core(
     config: ServiceConfig,
     reload: Callable[[], ServiceConfig],
     *,
-    edge_command: Sequence[str],
+    commands: ChildCommands,
     launched: LaunchedEdge | None,
     log: Logger,
     sink: LogSink,
@@ -59,7 +60,7 @@ async def run_core(
         log.warning(warning)
     try:
         async with open_ledger(config, log, lock=None if previous is None else previous.snapshot.lock) as ledger:
-            edge, addresses = _edge(config, edge_command, launched, log, previous)
+            children, addresses = _children(config, commands, launched, log, previous)
             service = Service(
                 config,
                 log,
@@ -69,7 +70,7 @@ async def run_core(
                 accepted=accepted,
                 notifier=notifier,
                 write_log=write_log,
-                edge=edge,
+                children=children,
                 terminal=terminal,
                 watch=watch,
                 resume=previous,
@@ -138,24 +139,28 @@ def warn_if_few_descriptors(config: ServiceConfig, log: Logger) -> None:
         )
 
 
-def _edge(
+def _children(
     config: ServiceConfig,
-    command: Sequence[str],
+    commands: ChildCommands,
     launched: LaunchedEdge | None,
     log: Logger,
     previous: ReceivedSnapshot | None,
-) -> tuple[EdgeChild | None, list[str]]:
-    """Return the edge to run beside the core, if any, and the addresses it listens on."""
+) -> tuple[FacingChildren | None, list[str]]:
+    """Return the processes to run beside the core, if any, and the addresses that they listen on."""
     if previous is not None:
-        sockets = [socket.socket(fileno=number) for number in previous.snapshot.listening]
+        before = previous.snapshot
+        sockets = [socket.socket(fileno=number) for number in before.listening]
+        web_sockets = [socket.socket(fileno=number) for number in before.web_listening]
+        pids = before.edge, before.web
     else:
-        sockets = bind_tcp(config.listen)
-    if not sockets:
+        sockets, web_sockets, pids = bind_tcp(config.listen), bind_tcp(config.web.listen), (None, None)
+    if not sockets and not web_sockets:
         return None, []
     ensure_host_key(config.state_dir)
-    before = None if previous is None else previous.snapshot.edge
-    edge = EdgeChild(command, sockets, log, before=before, launched=launched)
-    return edge, [_address_text(listening) for listening in sockets]
+    edge = EdgeChild(commands.edge, sockets, log, before=pids[0], launched=launched) if sockets else None
+    web = EdgeChild(commands.web, web_sockets, log, before=pids[1]) if web_sockets else None
+    texts = [*map(_address_text, sockets), *(f"{_address_text(each)} (web)" for each in web_sockets)]
+    return FacingChildren(edge, web), texts
 
 
 def _address_text(listening: socket.socket) -> str:

@@ -12,7 +12,7 @@ import contextlib
 from farhand_protocol.sentences import unforeseen_sentence
 from farhand_server.hangup import OwnTerminal
 from farhand_server.hostkey import HostKeyFileError
-from farhand_server.listen.edge_child import EdgeFailed, LaunchedEdge
+from farhand_server.listen.edge_child import ChildCommands, EdgeFailed, LaunchedEdge
 from farhand_server.listen.unix import ListenError
 from farhand_server.logs import Logger, LogSink
 from farhand_server.loopwatch import LoopWatch
@@ -45,21 +45,21 @@ def serve(options: argparse.Namespace) -> int:
     sink.configure(config.log.format, config.log.level)
     log = Logger(sink, {})
     watch = LoopWatch(log)
-    edge_command = _edge_command(options)
+    commands = ChildCommands(_child_command(options, "edge"), _child_command(options, "web"))
 
     async def run() -> None:
         subreaper.prepare(() if previous is None else previous.snapshot.unreaped_leaders(), sole_parent=True)
         launched = None
         if config.listen if previous is None else previous.snapshot.listening:
             with contextlib.suppress(OSError):  # it is tried again, and reported, once the core is ready for it
-                launched = await LaunchedEdge.launch(edge_command)
+                launched = await LaunchedEdge.launch(commands.edge)
         try:
             from .core import run_core
 
             await run_core(
                 config,
                 lambda: configuration(options),
-                edge_command=edge_command,
+                commands=commands,
                 launched=launched,
                 log=log,
                 sink=sink,
@@ -87,10 +87,10 @@ def serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _edge_command(options: argparse.Namespace) -> list[str]:
-    command = ["-m", "farhand_server", "edge", "--child"]
+def _child_command(options: argparse.Namespace, kind: str) -> tuple[str, ...]:
+    command = ["-m", "farhand_server", kind, "--child"]
     if options.config is not None:
         command += ["--config", str(options.config)]
     if options.state_dir is not None:
         command += ["--state-dir", options.state_dir]
-    return command
+    return tuple(command)

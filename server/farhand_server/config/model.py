@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from farhand_server.config.origin import LOCAL_NAMES, parse_origin
 from farhand_server.config.values import (
     ArrayAsTuple,
     ByteSize,
@@ -157,6 +158,43 @@ class LoginSettings(Section):
         if isinstance(data, dict) and isinstance(info.context, Directories):
             return {"authorized_keys": list(info.context.key_files)} | data
         return data
+
+
+class WebSettings(Section):
+    """The section `web`: the door for browsers, whose users log in with passkeys."""
+
+    listen: Annotated[tuple[ConfiguredAddress, ...], ArrayAsTuple] = Field(default=(), max_length=16)
+    """Network addresses on which `farhandd serve` starts a web process. None by default."""
+
+    origin: Annotated[str | None, BeforeValidator(parse_origin)] = None
+    """What browsers call the site, such as `https://farhand.example.net`; its name is the application of the passkeys.
+    Without it no passkey logs in."""
+
+    certificate: ConfiguredPath | None = None
+    """The site's certificate chain in PEM. The service's own does not serve: browsers accept no Ed25519 key."""
+
+    key: ConfiguredPath | None = None
+    """The private key for it, in PEM and without a passphrase."""
+
+    login_deadline: EdgeTime = 90.0
+    """Seconds from the WebSocket to login. Somebody has to find a telephone or a security key and touch it; the page
+    asks the browser to wait no longer than that. Less while many places are taken."""
+
+    idle: Annotated[float, Field(ge=60, le=7 * 86400), BeforeValidator(parse_duration)] = 12 * 3600.0
+    """Seconds without a key or a click after which a browser is logged out: a working day, and not the night after."""
+
+    @model_validator(mode="after")
+    def _secure(self) -> "WebSettings":
+        if self.listen and self.origin is None:
+            raise ValueError("listen needs origin, such as https://farhand.example.net")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if self.listen and self.certificate is None:
+            if not str(self.origin).startswith("http:"):
+                raise ValueError("an origin with https:// needs certificate and key")
+            if any(address.host not in LOCAL_NAMES for address in self.listen):
+                raise ValueError("without certificate and key, listen only on 127.0.0.1, [::1] or localhost")
+        return self
 
 
 class RunSettings(Section):
@@ -312,6 +350,7 @@ class ServiceConfig(Section):
     """The directory for everything that must survive a restart: host key, history, audit log, spools."""
 
     edge: EdgeSection
+    web: WebSettings
     login: LoginSettings
     runs: RunSettings
     policy: PolicySettings

@@ -108,7 +108,7 @@ class LoginExchange:
 
     Call `start` once the connection is up and `stop` once it is gone. For an edge's client, `address` is the address to
     judge by, `peer` is the address as it is logged, `arrival` the one that the client has connected to, and `report`
-    tells the edge whether the login succeeded.
+    tells the edge whether the login succeeded. `web` says that it is a browser that came through the web door.
     """
 
     def __init__(
@@ -120,6 +120,7 @@ class LoginExchange:
         peer: str | None = None,
         arrival: str | None = None,
         report: LoginReport | None = None,
+        web: bool = False,
     ) -> None:
         self._session = session
         self._local = local
@@ -129,6 +130,7 @@ class LoginExchange:
         self._arrival = arrival
         self._report = report or _report_nothing
         self._remote = report is not None
+        self._web = web
         self.nonce: Final = os.urandom(NONCE_SIZE)
         self._hello: m.Hello | None = None
         self._attempts_left = session.context.config.login.attempts
@@ -137,7 +139,8 @@ class LoginExchange:
 
     def start(self) -> None:
         """Start the time limit for the login."""
-        seconds = self._session.context.config.login.deadline
+        config = self._session.context.config
+        seconds = config.web.login_deadline if self._web else config.login.deadline
         self._deadline = asyncio.get_running_loop().call_later(seconds, self._deadline_passed)
 
     def stop(self) -> None:
@@ -241,6 +244,7 @@ class LoginExchange:
             server_nonce=self.nonce,
             client_nonce=hello.nonce,
             hello_sha256=sha256(session.connection.hello_frame).digest(),
+            web=self._web,
         )
         authenticator = session.context.authenticator
         assert authenticator is not None  # only clients of an edge get here, and an edge has a host key

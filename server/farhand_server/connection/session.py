@@ -53,11 +53,14 @@ class ServerSession:
         peer: str | None = None,
         arrival: str | None = None,
         report: Callable[[bool], None] | None = None,
+        web: bool = False,
     ) -> None:
         self.context: Final = context
         self.log = log
         self.connection: Final = Connection(Side.SERVER)
-        self.login: Final = LoginExchange(self, local=local, address=address, peer=peer, arrival=arrival, report=report)
+        self.login: Final = LoginExchange(
+            self, local=local, address=address, peer=peer, arrival=arrival, report=report, web=web
+        )
         self.channels: Final[dict[int, ChannelHandler]] = {}
         self._gone: asyncio.Event | None = None
         self._lost = False

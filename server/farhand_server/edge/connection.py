@@ -1,4 +1,4 @@
-"""One connection of the edge: TLS handshake, connecting to the core, copying, and closing."""
+"""One connection of the edge: TLS handshake, what precedes the relay, connecting to the core, copying, and closing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from farhand_server.loopwatch import LoopWatch
 from farhand_server.throttle import LogThrottle
 
 from .limiter import Failure, Slot
+from .preliminary import BrowserEntry, Preliminary, PreliminaryEnd
 from .relay import HangupWatch, Relay
-from .streams import PlainStream
+from .streams import ClientStream, PlainStream, UsedStream
 from .tls import RecordLimitError, TLSStream
 
 CORE_SOCKET_BUFFER: Final = 1 << 20
@@ -33,7 +34,8 @@ class EdgeContext:
 
     loop: asyncio.AbstractEventLoop
     settings: EdgeSettings
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
+    """None if clients come without TLS, from this machine alone."""
     hangups: HangupWatch
     log: LogThrottle
     watch: LoopWatch
@@ -42,6 +44,8 @@ class EdgeContext:
     core_stood_still: Callable[[float], bool]
     """Whether the core has stood still at any time since this one."""
     tls_done: Callable[[Slot], None]
+    browsers: BrowserEntry | None = None
+    """What browsers do between TLS and the relay; None for native clients, which do nothing."""
 
 
 class EdgeConnection:
@@ -51,8 +55,8 @@ class EdgeConnection:
     """
 
     __slots__ = (
-        "_context", "_core", "_deadline", "_lingering", "_local", "_loop", "_on_closed", "_on_failure", "_peer",
-        "_relay", "_started", "_tls", "_turn", "awaits_verdict", "slot", "unique_id",
+        "_client", "_context", "_core", "_deadline", "_lingering", "_local", "_loop", "_on_closed", "_on_failure",
+        "_peer", "_preliminary", "_relay", "_started", "_turn", "awaits_verdict", "slot", "unique_id",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +81,8 @@ class EdgeConnection:
         self._on_closed = on_closed
         self._started = context.loop.time()
         self._deadline: asyncio.TimerHandle | None = None
-        self._tls: TLSStream | None = None
+        self._client: ClientStream | None = None
+        self._preliminary: Preliminary | None = None
         self._core: PlainStream | None = None
         self._relay: Relay | None = None
         self._lingering: socket.socket | None = None
@@ -98,6 +103,12 @@ class EdgeConnection:
             sock.close()
             self._reject(Failure.NO_LOGIN, "TLS failed", error)
             return
+        self._turn = self._context.watch.turn("TLS handshake", {"peer": str(self._peer[0])})
+        self._deadline = self._loop.call_later(self._context.settings.tls_deadline, self._deadline_reached)
+        if self._context.tls is None:
+            self._client = PlainStream(sock)
+            self._tls_done(self._client)
+            return
         try:
             tls = TLSStream(sock, self._context.tls)
             self._loop.add_reader(tls.fileno(), self._continue_handshake, tls)
@@ -105,9 +116,7 @@ class EdgeConnection:
             sock.close()
             self._reject(None, "TLS failed", error)
             return
-        self._tls = tls
-        self._turn = self._context.watch.turn("TLS handshake", {"peer": str(self._peer[0])})
-        self._deadline = self._loop.call_later(self._context.settings.tls_deadline, self._deadline_reached)
+        self._client = tls
 
     def receive_verdict(self, logged_in: bool) -> None:
         """Record the core's verdict; the caller notifies the limiter."""
@@ -116,6 +125,22 @@ class EdgeConnection:
             self._cancel_deadline()
             if self._relay is not None:
                 self._relay.logged_in()
+                self._watch_idle()
+
+    def _watch_idle(self) -> None:
+        """Close a browser's connection once nobody was at it for too long."""
+        client, browsers = self._client, self._context.browsers
+        if browsers is None or self._relay is None or not isinstance(client, UsedStream):
+            return
+        left = browsers.idle - client.idle_for()
+        if left > 0:
+            self._deadline = self._loop.call_later(left, self._watch_idle)
+            return
+        self._context.log.warning("client closed", reason="nobody was at the page", peer=str(self._peer[0]))
+        self._relay.stop()
+        self._close_core()
+        client.close_idle()
+        self._linger(client)
 
     def assume_login(self) -> None:
         """Stop waiting for a verdict, because the feed was lost. The core enforces its own login deadline."""
@@ -133,13 +158,13 @@ class EdgeConnection:
         """Close at once without delivering buffered bytes."""
         if self._relay is not None:
             self._relay.stop()
-        if self._tls is not None and self._lingering is None:
-            self._loop.remove_reader(self._tls.fileno())
-            self._loop.remove_writer(self._tls.fileno())
+        if self._client is not None and self._lingering is None:
+            self._loop.remove_reader(self._client.fileno())
+            self._loop.remove_writer(self._client.fileno())
         self._finish()
 
     def _continue_handshake(self, tls: TLSStream) -> None:
-        if self._tls is tls:  # otherwise closed since this call was scheduled
+        if self._client is tls:  # otherwise closed since this call was scheduled
             with self._turn:
                 self._handshake(tls)
 
@@ -154,13 +179,69 @@ class EdgeConnection:
                 self._loop.call_soon(self._continue_handshake, tls)
             return
         self._loop.remove_reader(tls.fileno())
-        self._context.tls_done(self.slot)
-        if tls.application_protocol() != ALPN:
+        if self._context.browsers is None and tls.application_protocol() != ALPN:
+            self._context.tls_done(self.slot)
             self._reject(Failure.NO_LOGIN, f"no application protocol {ALPN}")
         else:
-            self._start_relay(tls)
+            self._tls_done(tls)
 
-    def _start_relay(self, tls: TLSStream) -> None:
+    def _tls_done(self, client: ClientStream) -> None:
+        self._context.tls_done(self.slot)
+        if self._context.browsers is None:
+            self._start_relay(client)
+            return
+        self._preliminary = self._context.browsers.start(client)
+        self._turn = self._context.watch.turn("HTTP", {"peer": str(self._peer[0])})
+        self._expect_request(self._context.settings.tls_deadline)
+        self._loop.add_reader(client.fileno(), self._continue_preliminary, client)
+        if client.has_more():
+            self._loop.call_soon(self._continue_preliminary, client)
+
+    def _expect_request(self, seconds: float) -> None:
+        self._cancel_deadline()
+        self._deadline = self._loop.call_later(seconds, self._deadline_reached)
+
+    def _continue_preliminary(self, client: ClientStream) -> None:
+        if self._client is client and self._preliminary is not None and self._lingering is None:
+            with self._turn:
+                self._advance(client, self._preliminary)
+
+    def _advance(self, client: ClientStream, preliminary: Preliminary) -> None:
+        wrote, answered = preliminary.wants_write, preliminary.answered
+        try:
+            ready = preliminary.advance()
+        except PreliminaryEnd as error:
+            self._preliminary_ended(client, error.fault)
+            return
+        except OSError as error:
+            self._reject(None if preliminary.answered else Failure.NO_LOGIN, "HTTP failed", error)
+            return
+        if ready is not None:
+            self._loop.remove_reader(client.fileno())
+            self._loop.remove_writer(client.fileno())
+            self._preliminary, self._client, self._started = None, ready, self._loop.time()
+            self._start_relay(ready)
+            return
+        if preliminary.answered > answered:
+            self._expect_request(preliminary.idle_time)
+        if preliminary.wants_write and not wrote:
+            self._loop.remove_reader(client.fileno())
+            self._loop.add_writer(client.fileno(), self._continue_preliminary, client)
+        elif wrote and not preliminary.wants_write:
+            self._loop.remove_writer(client.fileno())
+            self._loop.add_reader(client.fileno(), self._continue_preliminary, client)
+        if client.has_more() and not preliminary.wants_write:
+            self._loop.call_soon(self._continue_preliminary, client)
+
+    def _preliminary_ended(self, client: ClientStream, fault: str | None) -> None:
+        if fault is not None:
+            self._context.log.warning("client closed", reason=fault, peer=str(self._peer[0]))
+            self._fail(Failure.NO_LOGIN)
+        self._loop.remove_reader(client.fileno())
+        self._loop.remove_writer(client.fileno())
+        self._linger(client)
+
+    def _start_relay(self, client: ClientStream) -> None:
         if not self._context.core_connected():
             self._reject(None, "not connected to the core")
             return
@@ -179,7 +260,7 @@ class EdgeConnection:
         self._relay = Relay(
             self._loop,
             self._context.hangups,
-            tls,
+            client,
             self._core,
             flush=flush,
             on_end=self._relay_ended,
@@ -196,7 +277,8 @@ class EdgeConnection:
             sock.connect(os.fspath(self._context.core_socket))
             # These are the first bytes on an empty socket and fewer than any buffer holds, so they are never sent only
             # in part.
-            sock.send(encode(ProxyHeader(self._peer, self._local, self.unique_id)))
+            web = self._context.browsers is not None
+            sock.send(encode(ProxyHeader(self._peer, self._local, self.unique_id, web=web)))
         except BaseException:
             sock.close()
             raise
@@ -204,6 +286,9 @@ class EdgeConnection:
 
     def _deadline_reached(self, why: str = "") -> None:
         self._cancel_deadline()
+        if self._preliminary is not None and self._preliminary.answered and not self._preliminary.wants_write:
+            self.abort()  # it was only kept for a further request
+            return
         stage = "login" if self._relay is not None else "TLS"
         self._context.log.warning("client closed", reason=f"{stage} deadline{why}", peer=str(self._peer[0]))
         self._fail(Failure.DEADLINE)
@@ -227,7 +312,7 @@ class EdgeConnection:
             self._on_failure(self.slot, failure)
 
     def _relay_ended(self, side: str, error: OSError | None) -> None:
-        assert self._tls is not None
+        assert self._client is not None
         if isinstance(error, RecordLimitError):
             self._context.log.warning("client closed", reason=error.reason, peer=str(self._peer[0]))
         if side == "client" and self.awaits_verdict:
@@ -237,10 +322,16 @@ class EdgeConnection:
             return
         self._cancel_deadline()
         self._close_core()
-        self._lingering = self._tls.end()
         if side == "client":
+            self._lingering = self._client.end()
             self._finish()
             return
+        self._linger(self._client)
+
+    def _linger(self, client: ClientStream) -> None:
+        """End the connection and read on until the client does so, too."""
+        self._cancel_deadline()
+        self._lingering = client.end()
         self._deadline = self._loop.call_later(self._context.settings.linger, self._finish)
         self._loop.add_reader(self._lingering.fileno(), self._discard, self._lingering)
 
@@ -261,9 +352,9 @@ class EdgeConnection:
             self._loop.remove_reader(self._lingering.fileno())
             self._lingering.close()
             self._lingering = None
-        elif self._tls is not None:
-            self._tls.close()
-        self._tls = None
+        elif self._client is not None:
+            self._client.close()
+        self._client = None
         self._on_closed(self)
 
     def _close_core(self) -> None:

@@ -25,6 +25,7 @@ from .connection import EdgeConnection, EdgeContext
 from .entrance import Entrance
 from .limiter import Failure, Slot
 from .login_verdicts import VerdictFeed
+from .preliminary import BrowserEntry
 from .relay import HangupWatch
 
 EDGE_DESCRIPTORS: Final = 64
@@ -52,9 +53,10 @@ class Edge:
         loop: asyncio.AbstractEventLoop,
         sockets: Sequence[socket.socket],
         core_socket: Path,
-        tls: ssl.SSLContext,
+        tls: ssl.SSLContext | None,
         settings: EdgeSettings,
         log: Logger,
+        browsers: BrowserEntry | None = None,
     ) -> None:
         self.connections: Final[set[EdgeConnection]] = set()
         self.verdict_feed: Final = VerdictFeed(
@@ -95,6 +97,7 @@ class Edge:
             lambda: self.verdict_feed.connected,
             self.verdict_feed.core_stood_still,
             lambda slot: self.limiter.tls_done(slot, loop.time()),
+            browsers,
         )
         self._acceptor = Acceptor(loop, sockets, self._accepted, self._throttle, self._entrance.looked)
         self._accepting = self.watch.turn("accept", {})
@@ -103,11 +106,13 @@ class Edge:
         """Start accepting connections."""
         self._acceptor.start()
 
-    def reconfigure(self, tls: ssl.SSLContext, settings: EdgeSettings) -> None:
+    def reconfigure(
+        self, tls: ssl.SSLContext | None, settings: EdgeSettings, browsers: BrowserEntry | None = None
+    ) -> None:
         """Apply a new TLS context and new settings to connections accepted from now on."""
         settings = within_descriptors(settings, raise_descriptor_limit(), self._log)
         self.limiter.settings = settings
-        self._context = replace(self._context, tls=tls, settings=settings)
+        self._context = replace(self._context, tls=tls, settings=settings, browsers=browsers)
 
     def stop_accepting(self) -> None:
         """Stop accepting, and close the connections that have not logged in."""

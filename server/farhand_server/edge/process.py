@@ -10,54 +10,63 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from farhand_server import hostkey
 from farhand_server.config import ConfigError, EdgeSettings
 from farhand_server.logs import Logger
 
 from .edge import Edge
+from .preliminary import BrowserEntry
 from .reports import WorkerReports
-from .tls import server_context
 
 CORE_START_TIMEOUT: Final = 1.0
 """Seconds for which a starting edge waits for its core before it accepts connections anyway. On one machine a few
 milliseconds are enough unless the core is down."""
 
 
+class FacingSetup(NamedTuple):
+    """What a process that faces the network goes by until the next reload. `tls` is None for clients that come without
+    it, `browsers` for clients that are none."""
+
+    settings: EdgeSettings
+    tls: ssl.SSLContext | None
+    browsers: BrowserEntry | None = None
+
+
 async def serve_edge(
     *,
     sockets: Sequence[socket.socket],
     core_socket: Path,
-    host_key: Path,
-    settings: EdgeSettings,
+    setup: FacingSetup,
     log: Logger,
     ready: Callable[[], None],
     reports: WorkerReports,
-    reload: Callable[[], EdgeSettings],
+    reload: Callable[[], FacingSetup],
     child: bool = False,
 ) -> None:
     """Serve clients on listening TCP sockets until SIGTERM or SIGINT, then close the sockets.
 
-    `host_key` is the path of the private key file. `ready` is called once connections are accepted. On SIGHUP the key
-    is read again and `reload` is called; if either raises ConfigError, ValueError or OSError, nothing changes.
+    `ready` is called once connections are accepted. On SIGHUP `reload` is called, which reads configuration and keys
+    again; if it raises ConfigError, ValueError or OSError, nothing changes.
 
     With `child`, the edge is ready only once it is connected to the core, and exits when its first verdict feed ends.
     SIGINT, which a terminal sends to all its processes, is left to the supervisor that `reports` go to. Without that
     supervisor, the edge ends at once: another one is about to be started.
 
-    Raises HostKeyFileError or OSError if the key cannot be used, and OSError if a `child` cannot reach the core.
+    Raises OSError if a `child` cannot reach the core.
     """
     loop = asyncio.get_running_loop()
-    edge = Edge(loop, sockets, core_socket, server_context(hostkey.load_host_key(host_key)), settings, log)
+    edge = Edge(loop, sockets, core_socket, setup.tls, setup.settings, log, setup.browsers)
     stop = asyncio.Event()
 
     def reload_settings() -> None:
         reports.reloading()
         try:
-            edge.reconfigure(server_context(hostkey.load_host_key(host_key)), reload())
+            new = reload()
+            edge.reconfigure(new.tls, new.settings, new.browsers)
         except (ConfigError, OSError, ValueError) as error:
             log.error("reload refused; the old configuration is kept", reason=str(error))
             reports.ready("serving; the last reload was refused, see the log")
@@ -93,7 +102,7 @@ async def serve_edge(
             await asyncio.wait((feed, orphaned), return_when=asyncio.FIRST_COMPLETED)
         closed = asyncio.create_task(edge.wait_closed(), name="connections closed")
         tasks = (*tasks, closed)
-        await asyncio.wait((closed, orphaned), timeout=settings.drain, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((closed, orphaned), timeout=setup.settings.drain, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Stream(Protocol):
@@ -37,8 +38,30 @@ class Stream(Protocol):
         """Clear the socket's pending error, so that received data can still be read, followed by an end of file."""
 
 
+class ClientStream(Stream, Protocol):
+    """The end towards a client, which is taken leave of in order."""
+
+    def end(self) -> socket.socket:
+        """Say that nothing more comes, send FIN, and return the plain socket. The caller must read it until end of
+        file, then close it."""
+
+    def close(self) -> None:
+        """Close the socket without a word."""
+
+
+@runtime_checkable
+class UsedStream(ClientStream, Protocol):
+    """A stream that tells for how long nobody has done anything at the other end."""
+
+    def idle_for(self) -> float:
+        """Return that in seconds."""
+
+    def close_idle(self) -> None:
+        """Say at the end that it was because nobody did anything."""
+
+
 class PlainStream:
-    """A `Stream` on a connected, non-blocking stream socket."""
+    """A `Stream` on a connected, non-blocking stream socket, and a `ClientStream` for clients without TLS."""
 
     __slots__ = ("_socket", "received")
 
@@ -68,6 +91,11 @@ class PlainStream:
 
     def clear_error(self) -> None:
         self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def end(self) -> socket.socket:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        return self._socket
 
     def close(self) -> None:
         """Close the socket."""

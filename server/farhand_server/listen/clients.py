@@ -93,7 +93,9 @@ class ProxiedConnection(asyncio.Protocol):
         # A client that comes while the service stops has failed at nothing, so the edge must not penalise it.
         judged = header.unique_id is not None and not self._context.stopping
         report = self._feeds.verdict(header.unique_id) if judged and header.unique_id else None
-        session = ServerSession(self._context, log, address=address, peer=peer, arrival=arrival, report=report)
+        session = ServerSession(
+            self._context, log, address=address, peer=peer, arrival=arrival, report=report, web=header.web
+        )
         carrier = _serve(session, transport)
         if rest:
             carrier.feed(rest)

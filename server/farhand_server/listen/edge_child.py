@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..config import ListenAddress
 from ..logs import Logger
@@ -77,6 +77,13 @@ def _bind(address: ListenAddress) -> list[socket.socket]:
         why = (error.strerror or error) if isinstance(error, OSError) else f"{address.host!r} cannot be a host name"
         raise ListenError(f"cannot listen on {address}: {why}") from None
     return sockets
+
+
+class ChildCommands(NamedTuple):
+    """The arguments that make Python start an edge, and a web process."""
+
+    edge: tuple[str, ...]
+    web: tuple[str, ...]
 
 
 class LaunchedEdge:

@@ -15,8 +15,8 @@ Endpoint = tuple[IPv4Address | IPv6Address, int]
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_HEADER: Final = 512
-"""Longest accepted header in bytes: 52 for the fixed part with IPv6 addresses, 19 for our TLV, and room for the TLVs of
-a proxy in front of the edge. A longer header is refused from its first 16 bytes."""
+"""Longest accepted header in bytes: 52 for the fixed part with IPv6 addresses, 22 for our TLVs, and room for those of a
+proxy in front of the edge. A longer header is refused from its first 16 bytes."""
 UNIQUE_ID_SIZE: Final = 16
 """Bytes of a unique id. The format allows up to 128; ours are random, so 16 bytes are enough to be unique."""
 
@@ -26,6 +26,7 @@ _PORTS: Final = Struct("!HH")
 _LOCAL, _PROXY = 0x20, 0x21  # version 2 in the upper half
 _UNSPEC, _TCP4, _TCP6 = 0x00, 0x11, 0x21
 _UNIQUE_ID = 0x05  # PP2_TYPE_UNIQUE_ID
+_WEB = 0xEF  # PP2_TYPE_MAX_CUSTOM: the last type that applications may use as they like
 
 
 class ProxyError(ValueError):
@@ -44,6 +45,8 @@ class ProxyHeader:
     """16 bytes that identify this connection in login verdicts."""
     local: bool = False
     """Whether the command is LOCAL: the connection is the sender's own, not a client's."""
+    web: bool = False
+    """Whether the client is a browser that has come through the web door."""
 
 
 def encode(header: ProxyHeader) -> bytes:
@@ -61,6 +64,8 @@ def encode(header: ProxyHeader) -> bytes:
         if len(header.unique_id) != UNIQUE_ID_SIZE:
             raise ValueError(f"a unique id must have {UNIQUE_ID_SIZE} bytes")
         addresses += _TLV.pack(_UNIQUE_ID, UNIQUE_ID_SIZE) + header.unique_id
+    if header.web:
+        addresses += _TLV.pack(_WEB, 0)
     return _FIXED.pack(SIGNATURE, _LOCAL if header.local else _PROXY, family, len(addresses)) + addresses
 
 
@@ -86,7 +91,8 @@ def parse(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     if command == _LOCAL:
         return ProxyHeader(local=True), size
     source, destination, rest = _addresses(family, body)
-    return ProxyHeader(source, destination, _unique_id(rest)), size
+    unique_id, web = _extensions(rest)
+    return ProxyHeader(source, destination, unique_id, web=web), size
 
 
 def _addresses(family: int, body: bytes) -> tuple[Endpoint | None, Endpoint | None, bytes]:
@@ -103,8 +109,10 @@ def _addresses(family: int, body: bytes) -> tuple[Endpoint | None, Endpoint | No
     return (make(body[:width]), source_port), (make(body[width : 2 * width]), destination_port), body[end:]
 
 
-def _unique_id(data: bytes) -> bytes | None:
+def _extensions(data: bytes) -> tuple[bytes | None, bool]:
+    """Return the unique id, and whether the client has come through the web door."""
     found: bytes | None = None
+    web = False
     offset = 0
     while offset < len(data):
         if len(data) - offset < _TLV.size:
@@ -117,5 +125,6 @@ def _unique_id(data: bytes) -> bytes | None:
             if length != UNIQUE_ID_SIZE or found is not None:
                 raise ProxyError(f"there must be one unique id of {UNIQUE_ID_SIZE} bytes")
             found = data[offset : offset + length]
+        web = web or kind == _WEB
         offset += length
-    return found
+    return found, web

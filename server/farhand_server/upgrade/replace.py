@@ -17,7 +17,7 @@ from ..connection.context import OpenSessions
 from ..hangup import OwnTerminal
 from ..history import SCHEMA_VERSION
 from ..ledger import Ledger
-from ..listen.edge_child import EdgeChild
+from ..listen.children import FacingChildren
 from ..listen.keeper import SocketKeeper
 from ..listen.unix import UnixListener
 from ..logs import Logger
@@ -87,8 +87,8 @@ class UpgradableCore(Protocol):
         """What starts runs on its own: it must not do so while a snapshot is taken."""
 
     @property
-    def edge(self) -> EdgeChild | None:
-        """The edge that this core has started, if any."""
+    def children(self) -> FacingChildren | None:
+        """The processes that this core has started to face the network, if any."""
 
     @property
     def stopping(self) -> bool:
@@ -218,8 +218,8 @@ class Upgrader:
         workers.current().hurry()
         for listener in core.listeners:
             listener.pause()
-        if core.edge is not None:
-            await core.edge.stop_restarting()
+        if core.children is not None:
+            await core.children.stop_restarting()
         await core.sessions.abort()
         await core.registry.settle()
         await core.ledger.suspend()
@@ -237,8 +237,8 @@ class Upgrader:
             core.ledger.reopen(core.config, core.log, lock)
         core.registry.stop_awaiting()
         workers.current().take_time()
-        if core.edge is not None:
-            core.edge.keep_running()
+        if core.children is not None:
+            core.children.keep_running()
         for listener in core.listeners:
             await listener.open()
         core.cleaning.start()
@@ -261,6 +261,7 @@ class Upgrader:
     def _snapshot(self, writer: SnapshotWriter, *, lock: int | None, left: float) -> Snapshot:
         """Return the state of the core that outlives its program. Changes nothing."""
         core = self._core
+        edge, web = (None, None) if core.children is None else (core.children.edge, core.children.web)
         local, *edges = (listener.fileno() for listener in core.listeners)
         return Snapshot(
             program=__version__,
@@ -268,8 +269,10 @@ class Upgrader:
             lock=lock,
             local=local,
             edges=edges[0] if edges else None,
-            listening=() if core.edge is None else core.edge.sockets,
-            edge=None if core.edge is None else core.edge.pid,
+            listening=() if edge is None else edge.sockets,
+            edge=None if edge is None else edge.pid,
+            web_listening=() if web is None else web.sockets,
+            web=None if web is None else web.pid,
             runs=core.registry.snapshot(writer.put),
             left_runs=core.registry.left.snapshot(),
             history_version=SCHEMA_VERSION,

@@ -46,6 +46,8 @@ class Snapshot(SnapshotRecord):
     edge: int | None
     runs: tuple[RunSnapshot, ...]
     left_runs: tuple[LeftRunSnapshot, ...] = ()
+    web_listening: tuple[Descriptor, ...] = ()
+    web: int | None = None
     history_version: int = 0
     """The version of the history's tables; 0 if an earlier program does not say it. A program that knows only an
     earlier version could keep the runs, but start none, and would refuse every further upgrade."""
@@ -54,6 +56,7 @@ class Snapshot(SnapshotRecord):
         """Iterate over all descriptors that the new program needs."""
         yield from (fd for fd in (self.lock, self.local, self.edges) if fd is not None)
         yield from self.listening
+        yield from self.web_listening
         for run in self.runs:
             yield from run.descriptors()
 

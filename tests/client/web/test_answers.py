@@ -9,7 +9,8 @@ import pytest
 
 from farhand_client.web.access import WebAccess
 from farhand_client.web.answers import OpenSocket, WebAnswer, WebPlace, answer, cookie_name
-from farhand_client.web.pages import CONTENT_POLICY, SAFETY_HEADERS, page_files
+from farhand_client.web.pages import page_files
+from farhand_protocol.page import CONTENT_POLICY, SAFETY_HEADERS
 
 PLACE = WebPlace(("127.0.0.1:8022", "localhost:8022"), 8022)
 SECURE = WebPlace(("box.example:8022",), 8022, "https")

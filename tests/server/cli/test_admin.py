@@ -17,7 +17,7 @@ from farhand_server.audit import AuditEntry, AuditLog
 from farhand_server.config import AuditSettings
 from tests.server.cli.conftest import CommandLine
 from tests.support.history import LogFile
-from tests.support.openssh import SoftwareSecurityKey
+from tests.support.openssh import SoftwarePasskey, SoftwareSecurityKey
 
 KEY = format_public_key_line(SoftwareSecurityKey.ed25519().public_key)
 
@@ -131,6 +131,43 @@ class TestAuthorize:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{KEY}\n".encode())))
         assert farhandd("authorize", "-").code == 0
         assert authorized_keys.read_text() == f"{KEY}\n"
+
+    @pytest.mark.parametrize(
+        ("site", "pasted", "why"),
+        [
+            ("localhost", "{line} me@localhost\n", None),
+            ("example.net", "{line}\n", "this is no passkey of localhost"),
+            ("localhost", "\n", "no line was pasted"),
+            ("localhost", "hello\n", "the line has no key"),
+        ],
+    )
+    def test_a_passkey_s_line_is_pasted_after_the_page_s_address_was_shown(
+        self,
+        farhandd: CommandLine,
+        authorized_keys: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        site: str,
+        pasted: str,
+        why: str | None,
+    ) -> None:
+        line = format_public_key_line(SoftwarePasskey.generate(site=site).public_key)
+        authorized_keys.parent.mkdir(parents=True)
+        (authorized_keys.parent / "farhandd.toml").write_text('[web]\norigin = "http://localhost:8080"\n')
+        given = pasted.format(line=line)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        result = farhandd("authorize", "--passkey")
+        assert "open http://localhost:8080/ in the browser" in result.out
+        if why is None:
+            assert (result.code, authorized_keys.read_text()) == (0, given)
+        else:
+            assert result.code == 1
+            assert why in result.err
+            assert not authorized_keys.exists()
+
+    def test_a_passkey_needs_a_site(self, farhandd: CommandLine) -> None:
+        result = farhandd("authorize", "--passkey")
+        assert (result.code, result.out) == (1, "")
+        assert "set web.origin" in result.err
 
     @pytest.mark.parametrize(
         ("content", "sentence"),

@@ -8,7 +8,9 @@ from farhand_server import __version__
 from tests.server.cli.conftest import CommandLine
 
 
-@pytest.mark.parametrize("arguments", [(), ("sing",), ("serve", "--sing"), ("authorize",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("sing",), ("serve", "--sing"), ("authorize",), ("authorize", "--passkey", "key")]
+)
 def test_wrong_usage_has_exit_code_2(farhandd: CommandLine, arguments: tuple[str, ...]) -> None:
     result = farhandd(*arguments)
     assert (result.code, result.out) == (2, "")
@@ -41,7 +43,7 @@ def test_its_version_is_that_of_the_package(farhandd: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "upgrade", "edge", "check", "host-key", "example", "authorize", "explain"]
+    "command", ["serve", "upgrade", "edge", "web", "check", "host-key", "example", "authorize", "explain"]
 )
 def test_every_command_has_help(farhandd: CommandLine, command: str) -> None:
     result = farhandd(command, "--help")

@@ -12,6 +12,9 @@ EXAMPLE = Path(__file__).parents[3] / "server" / "farhand_server" / "config" / "
 SHOWN_BY_EXAMPLE = {
     "edge.account": '"farhand-edge"',
     "login.authorized_keys": '["/etc/farhand/authorized_keys.d/{user}", "~/.config/farhand/authorized_keys"]',
+    "web.origin": '"https://farhand.example.net"',
+    "web.certificate": '"/etc/farhand/web.pem"',
+    "web.key": '"/etc/farhand/web.key"',
     "policy.file": '"/etc/farhand/policy.toml"',
 }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from farhand_server import hostkey
 from farhand_server.config import EdgeSettings
 from farhand_server.edge.edge import Edge
+from farhand_server.edge.preliminary import BrowserEntry
 from farhand_server.edge.tls import server_context
 from farhand_server.listen import proxy
 from farhand_server.listen.feed import FromCore, encode_record
@@ -194,16 +195,18 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running_edge(tmp_path: Path, settings: EdgeSettings, *, with_core: bool = True) -> AsyncIterator[RunningEdge]:
-    """Run an edge on a free port."""
+async def running_edge(
+    tmp_path: Path, settings: EdgeSettings, *, with_core: bool = True, browsers: BrowserEntry | None = None
+) -> AsyncIterator[RunningEdge]:
+    """Run an edge on a free port; with a `browsers`, without TLS."""
     loop = asyncio.get_running_loop()
     core = FakeCore(tmp_path / "edge.sock")
     if with_core:
         await core.start()
     listening = socket.create_server(("127.0.0.1", 0), backlog=256)
     with (tmp_path / "log").open("wb") as log:
-        context = server_context(hostkey.ensure_host_key(tmp_path))
-        edge = Edge(loop, [listening], core.path, context, settings, Logger(LogSink(log.fileno()), {}))
+        context = None if browsers is not None else server_context(hostkey.ensure_host_key(tmp_path))
+        edge = Edge(loop, [listening], core.path, context, settings, Logger(LogSink(log.fileno()), {}), browsers)
         edge.limiter.random = lambda: 1.0  # a busy machine drops no connection at random
         running = RunningEdge(edge, core, listening.getsockname()[1], tmp_path / "log")
         feed = asyncio.create_task(edge.verdict_feed.run())

@@ -26,7 +26,9 @@ PROGRAM = """
 import os, pathlib, resource, socket, sys
 import uvloop
 from farhand_server import acceptor
-from farhand_server.edge.process import serve_edge
+from farhand_server.edge.process import FacingSetup, serve_edge
+from farhand_server.edge.tls import server_context
+from farhand_server.hostkey import load_host_key
 from farhand_server.config import EdgeSettings
 from farhand_server.logs import Logger, LogSink
 from farhand_server.edge.reports import WorkerReports
@@ -39,10 +41,13 @@ if int(limit):
 def read_settings():
     return EdgeSettings.model_validate_json(pathlib.Path(settings).read_text())
 
+def read_setup():
+    return FacingSetup(read_settings(), server_context(load_host_key(pathlib.Path(key))))
+
 uvloop.run(serve_edge(
-    sockets=[socket.socket(fileno=int(descriptor))], core_socket=pathlib.Path(core), host_key=pathlib.Path(key),
-    settings=read_settings(), log=Logger(LogSink(), {}), ready=lambda: print("ready", flush=True),
-    reports=WorkerReports(socket.socket(fileno=int(supervisor))), reload=read_settings, child=child == "child",
+    sockets=[socket.socket(fileno=int(descriptor))], core_socket=pathlib.Path(core), setup=read_setup(),
+    log=Logger(LogSink(), {}), ready=lambda: print("ready", flush=True),
+    reports=WorkerReports(socket.socket(fileno=int(supervisor))), reload=read_setup, child=child == "child",
 ))
 """
 

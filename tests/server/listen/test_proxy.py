@@ -72,6 +72,12 @@ def test_any_bytes_give_a_header_none_or_a_proxy_error(data: bytes) -> None:
     assert parsed is None or 16 <= parsed[1] <= len(data)
 
 
+def test_a_browser_is_told_from_other_clients() -> None:
+    header = ProxyHeader(V4.source, V4.destination, ID, web=True)
+    data = encode(header)
+    assert parse(data) == (header, len(data))
+
+
 def test_unknown_tlvs_are_skipped() -> None:
     data = bytes.fromhex(f"{SIGNATURE} 21 11 0023 c0000201 c6336407 dc04 1b6e e0 0001 ff 05 0010") + ID
     parsed = parse(data)

@@ -15,7 +15,7 @@ from farhand_server.connection.context import OpenSessions
 from farhand_server.hangup import OwnTerminal
 from farhand_server.history import SCHEMA_VERSION
 from farhand_server.ledger import Ledger, open_ledger
-from farhand_server.listen.edge_child import EdgeChild
+from farhand_server.listen.children import FacingChildren
 from farhand_server.listen.keeper import SocketKeeper
 from farhand_server.listen.unix import UnixListener
 from farhand_server.logs import Logger, LogSink
@@ -59,7 +59,7 @@ class Core:
         self.sessions = OpenSessions()
         self.listeners = [UnixListener(config.socket, accepting([]))]
         self.sockets = SocketKeeper(self.listeners, self.log, lambda: None)
-        self.edge: EdgeChild | None = None
+        self.children: FacingChildren | None = None
         self.cleaning = FakeStarter()
         self.stopping = False
         self.log_writing: list[bool] = []

@@ -51,10 +51,13 @@ const VIEWS = {
 };
 
 class Page {
-  /** @param {{ version: string, hosts: string[] }} about */
-  constructor(about) {
+  /**
+   * @param {{ version: string, hosts: string[] }} about
+   * @param {import("./wire/passkey.js").PasskeyLogin | null} login
+   */
+  constructor(about, login) {
     /** @type {Map<string, Host>} */
-    this._hosts = new Map(about.hosts.map((name) => [name, new Host(name, dial)]));
+    this._hosts = new Map(about.hosts.map((name) => [name, new Host(name, login === null ? dial : () => socket("/connection"), login)]));
     /** @type {View | null} */
     this._view = null;
     this._shown = 0;
@@ -173,8 +176,10 @@ class Page {
     const host = this._host;
     if (host === null) return;
     const why = printable(host.why?.message ?? "");
-    const again = h("button", { on: { click: () => (host.state === "failed" ? host.use() : host.hurry()) } }, t("try-again"));
-    if (host.state === "failed") {
+    const again = h("button", { on: { click: () => host.again() } }, t(host.attended ? "passkey-login" : "try-again"));
+    if (host.attended && host.state === "waiting") {
+      this._notice.replaceChildren(t("passkey-again", { why }), again);
+    } else if (host.state === "failed") {
       this._notice.replaceChildren(t("no-connection", { host: host.name, why }), again);
     } else if (host.state === "waiting" || (host.state === "connecting" && host.until > 0)) {
       const until = new Date(host.until).toLocaleTimeString(language);
@@ -206,15 +211,32 @@ function dial(name) {
 }
 
 function logout() {
+  if (site !== null) {
+    location.replace("/"); // the connection is the session, and ends with this page
+    return;
+  }
   socket("/logout").onclose = showClosed;
 }
 
 function showClosed() {
   document.body.className = "closed";
   document.title = "Farhand";
-  document.body.replaceChildren(h("main", {}, h("h1", {}, "Farhand"), h("p", { role: "alert" }, t("logged-out"))));
+  const again = site === null ? null : h("button", { on: { click: () => location.reload() } }, t("passkey-login"));
+  document.body.replaceChildren(
+    h("main", {}, h("h1", {}, "Farhand"), h("p", { role: "alert" }, t(site === null ? "logged-out" : "passkey-idle")), again),
+  );
 }
 
 const answer = await fetch("/about.json", { cache: "no-store" });
-if (answer.ok) new Page(await answer.json());
-else showClosed();
+const about = answer.ok ? await answer.json() : {};
+/** The site whose passkeys log in, at a service's web door; null for farhand web. @type {string | null} */
+const site = about.passkeys ?? null;
+if (!answer.ok) {
+  showClosed();
+} else if (site === null) {
+  new Page(about, null);
+} else {
+  const login = await (await import("./views/login.js")).askLogin(site);
+  document.body.className = "";
+  new Page(about, login);
+}

@@ -186,4 +186,16 @@ export default {
   "form-name": "Name of this form",
   "no-form-name": "Give the form a name",
   "form-too-large": "The form is too large to be saved in the browser",
+
+  "passkey-login": "Log in with a passkey",
+  "passkey-make": "Make a passkey",
+  "passkey-made": "Your passkey is made. Have this line authorized on the machine (farhandd authorize), and then log in:",
+  "passkey-not-made": "No passkey was made: {why}",
+  "passkey-other": "A passkey that was made in another browser",
+  "passkey-line": "Its line in authorized_keys, which begins with sk-ecdsa-sha2-nistp256@openssh.com",
+  "passkey-wrong-line": "This is not the line of a passkey for {site}.",
+  "passkey-unknown": "This browser knows no passkey of yours. Make one, or paste its line below.",
+  "passkey-refused": "this passkey is not authorized for this user",
+  "passkey-again": "No connection: {why}. Log in to go on.",
+  "passkey-idle": "You are logged out, because nobody was here for a long time.",
 };

@@ -186,4 +186,16 @@ export default {
   "form-name": "此表单的名称",
   "no-form-name": "请为表单命名",
   "form-too-large": "表单太大，无法保存在浏览器中",
+
+  "passkey-login": "使用通行密钥登录",
+  "passkey-make": "创建通行密钥",
+  "passkey-made": "通行密钥已创建。请在服务器上授权此行（farhandd authorize），然后登录：",
+  "passkey-not-made": "未能创建通行密钥：{why}",
+  "passkey-other": "在其他浏览器中创建的通行密钥",
+  "passkey-line": "authorized_keys 中对应的一行，以 sk-ecdsa-sha2-nistp256@openssh.com 开头",
+  "passkey-wrong-line": "这不是 {site} 的通行密钥。",
+  "passkey-unknown": "此浏览器中没有您的通行密钥。请创建一个，或在下方粘贴对应的一行。",
+  "passkey-refused": "此通行密钥未被授权用于该用户",
+  "passkey-again": "无连接：{why}。请登录以继续。",
+  "passkey-idle": "由于长时间无人操作，您已退出登录。",
 };

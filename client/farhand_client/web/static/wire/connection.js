@@ -5,7 +5,8 @@
  */
 
 import { Kind, LIMITS, FrameReader, ProtocolError, encodeFrame } from "./frames.js";
-import { randomBytes, toBase64 } from "./values.js";
+import { t } from "../text/text.js";
+import { fromBase64, randomBytes, toBase64 } from "./values.js";
 
 /** @typedef {{ type: string, [field: string]: any }} Message */
 
@@ -55,10 +56,14 @@ export class Connection {
   /**
    * @param {WebSocket} socket opened by the caller, with binaryType "arraybuffer"
    * @param {{ ready: (connection: Connection) => void, ended: (why: ConnectionEnd) => void }} owner
+   * @param {import("./passkey.js").PasskeyLogin | null} [login] how to log in, at a service's web door
    */
-  constructor(socket, owner) {
+  constructor(socket, owner, login = null) {
     this._socket = socket;
     this._owner = owner;
+    this._login = login;
+    this._nonce = randomBytes(32);
+    this._hello = new Uint8Array();
     this._reader = new FrameReader();
     /** @type {Map<number, { endpoint: Endpoint, closed: boolean }>} */
     this._channels = new Map();
@@ -184,9 +189,11 @@ export class Connection {
       software: "farhand web",
       features: FEATURES,
       limits: LIMITS,
-      nonce: toBase64(randomBytes(32)),
+      nonce: toBase64(this._nonce),
+      ...(this._login === null ? {} : { user: this._login.user, server: this._login.server }),
     };
-    this.send(0, hello);
+    this._hello = encodeFrame(Kind.MESSAGE, 0, encoder.encode(JSON.stringify(hello)));
+    this._socket.send(this._hello);
   }
 
   _look() {
@@ -241,6 +248,11 @@ export class Connection {
     switch (message.type) {
       case "welcome":
         this.welcome = message;
+        if (message.login === true && this._login !== null) this._logIn(this._login, fromBase64(message.nonce));
+        break;
+      case "refused":
+        this._finish(new ConnectionEnd(t("passkey-refused"), { fatal: true, code: "login_failed" }));
+        this._socket.close();
         break;
       case "accepted":
         this.accepted = message;
@@ -261,6 +273,20 @@ export class Connection {
         break;
       default:
         throw new ProtocolError(`a message ${message.type} on channel 0`);
+    }
+  }
+
+  /**
+   * @param {import("./passkey.js").PasskeyLogin} login
+   * @param {Uint8Array} nonce
+   */
+  async _logIn(login, nonce) {
+    try {
+      this.send(0, await login.message(this._hello, this._nonce, nonce));
+    } catch (error) {
+      // The browser's own sentence: nobody has touched a key, or there is none for this site.
+      this._finish(new ConnectionEnd(error instanceof Error ? error.message : String(error), { fatal: true, code: "login_failed" }));
+      this._socket.close();
     }
   }
 

@@ -22,11 +22,13 @@ export class Host extends EventTarget {
   /**
    * @param {string} name
    * @param {(name: string) => WebSocket} dial
+   * @param {import("./passkey.js").PasskeyLogin | null} [login]
    */
-  constructor(name, dial) {
+  constructor(name, dial, login = null) {
     super();
     this.name = name;
     this._dial = dial;
+    this._login = login;
     /** @type {HostState} */
     this.state = "unused";
     /** Why the last connection has ended. @type {ConnectionEnd | null} */
@@ -55,9 +57,20 @@ export class Host extends EventTarget {
     }
   }
 
+  /** Whether a person has to log in for each connection, so that none is made by itself. */
+  get attended() {
+    return this._login !== null;
+  }
+
   /** Try again now rather than later: the network is back, or somebody looks at the page. */
   hurry() {
+    if (this.state === "waiting" && !this.attended) this._connect();
+  }
+
+  /** Try again, because somebody wants to. */
+  again() {
     if (this.state === "waiting") this._connect();
+    else this.use();
   }
 
   /**
@@ -134,7 +147,7 @@ export class Host extends EventTarget {
       ended: (why) => {
         if (this.connection === connection) this._lost(why);
       },
-    });
+    }, this._login);
     this.connection = connection;
   }
 
@@ -143,6 +156,11 @@ export class Host extends EventTarget {
     this.connection = null;
     this.why = why;
     const now = Date.now();
+    if (this.attended && (!why.fatal || this._registered.size > 0) && why.code !== "logged_out") {
+      // Whatever is shown stays, and goes on once somebody has logged in again.
+      this._become("waiting");
+      return;
+    }
     if (this.until === 0) this.until = now + RECONNECT_TIME;
     if (why.fatal || now >= this.until) {
       this._become("failed");
