@@ -210,4 +210,4 @@ async def test_a_wait_that_was_cut_off_continues_for_the_rest_of_its_time(tmp_pa
         assert isinstance(second, m.WaitFor)
         assert first.timeout is not None
         assert second.timeout is not None
-        assert 59 < second.timeout < first.timeout <= 60
+        assert 30 < second.timeout < first.timeout <= 60

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from farhand_client import caller, cli
+from farhand_client.helper import child
 from farhand_client.helper.zygote import run_zygote
 from farhand_client.ui.process import prepare_process
 
@@ -148,6 +149,7 @@ def main() -> None:
     """Run the zygote until stdin ends."""
     path = sys.argv[1]
     cli.main = act  # type: ignore[assignment]  # it takes no arguments
+    child.RECEIVE_TIMEOUT = 20  # type: ignore[misc]  # a front on a busy machine is slow
     Path(path).parent.mkdir(mode=0o700, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import farhand_client.helper
 from deploy.compile_front import compile_front
+from farhand_client.helper.front import _CLAIM_TIMEOUT as CLAIM_TIMEOUT
 from farhand_client.mux.place import HelperPlace
 
 KINDS: Final = ("native", "python")
@@ -27,27 +28,42 @@ FULL: Final = 77
 HELPER: Final = Path(farhand_client.helper.__file__).parent
 
 
+LONG_CLAIM_TIMEOUT: Final = 20_000
+"""Milliseconds that the fronts of tests wait for a child to begin: a busy machine may need more than the tenth of a
+second after which a front executes the full program."""
+
+
 @functools.cache
-def native_front() -> Path:
+def native_front(claim_timeout: int = CLAIM_TIMEOUT) -> Path:
     """Return the front in C, compiled once for this process."""
-    folder = tempfile.mkdtemp(prefix="fh-front-")
+    folder = Path(tempfile.mkdtemp(prefix="fh-front-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    front = Path(folder, "farhand")
-    assert compile_front(HELPER / "front.c", front) is not None, "needs a C compiler, such as gcc"
+    code = (HELPER / "front.c").read_text()
+    source = folder / "front.c"
+    source.write_text(
+        code.replace(f"#define CLAIM_TIMEOUT {CLAIM_TIMEOUT}\n", f"#define CLAIM_TIMEOUT {claim_timeout}\n")
+    )
+    front = folder / "farhand"
+    assert compile_front(source, front) is not None, "needs a C compiler, such as gcc"
     return front
 
 
-def install_front(kind: str, directory: Path, full: str, instead: str = "") -> Path:
+def install_front(
+    kind: str, directory: Path, full: str, instead: str = "", *, claim_timeout: int = CLAIM_TIMEOUT
+) -> Path:
     """Put a front, and the script `full` as the full program, into a directory; return the front.
 
+    It waits `claim_timeout` milliseconds for a child to begin.
     The front in Python goes on in its own process: there, the code `instead` may replace `farhand_client.cli.main`.
     """
     directory.mkdir(exist_ok=True)
     front = directory / "farhand"
     if kind == "native":
-        shutil.copy(native_front(), front)
+        shutil.copy(native_front(claim_timeout), front)
     else:
         start = "import sys\n\nfrom farhand_client.helper.front import main\n"
+        if claim_timeout != CLAIM_TIMEOUT:
+            start += f"sys.modules[main.__module__]._CLAIM_TIMEOUT = {claim_timeout}\n"
         front.write_text(f"#!{sys.executable}\n{start}\n{instead}\nsys.exit(main())\n")
     script = directory / "farhand-full"
     script.write_text(full)
@@ -73,10 +89,12 @@ class Installation:
     runtime: Path
 
     @classmethod
-    def make(cls, kind: str, directory: Path) -> Installation:
+    def make(cls, kind: str, directory: Path, claim_timeout: int = LONG_CLAIM_TIMEOUT) -> Installation:
         """Make one below `directory`."""
         instead = f"def full():\n    print('full', *sys.argv[1:], flush=True)\n    return {FULL}\n{REPLACE}"
-        front = install_front(kind, directory / "bin", f'#!/bin/sh\necho "full $*"; exit {FULL}\n', instead)
+        front = install_front(
+            kind, directory / "bin", f'#!/bin/sh\necho "full $*"; exit {FULL}\n', instead, claim_timeout=claim_timeout
+        )
         runtime = directory / "run"
         runtime.mkdir(mode=0o700)
         return cls(kind, front, runtime)

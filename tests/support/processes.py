@@ -9,7 +9,8 @@ import os
 import re
 import resource
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TIMEOUT = 45.0
@@ -47,6 +48,14 @@ def command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so in another process, which has no event for it."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 async def reaped(others: list[int]) -> None:

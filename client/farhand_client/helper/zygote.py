@@ -58,8 +58,8 @@ def run_zygote(listener: socket.socket, control: socket.socket, program: bytes) 
     """Keep children waiting on `listener`, in a process that was forked for this, until `control` is closed. For each
     command that begins, a byte is sent there.
 
-    `listener` is a Unix socket in blocking mode, bound but not listening: nobody connects before a child waits. The
-    children are the `farhand` in the directory `program`.
+    `listener` is a Unix socket in blocking mode, bound but not listening: nobody connects before children can be
+    forked. The children are the `farhand` in the directory `program`.
     """
     try:
         _reset_process()
@@ -118,13 +118,11 @@ class Zygote:
         """Return once the control socket is closed. Children that wait end with this process (`end_with_parent`)."""
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._reports, select.POLLIN)
-        refusing = listening = False
+        self._listener.listen(MAX_CHILDREN)  # before any child waits: accept(2) fails on a socket that does not listen
+        refusing = False
         while self._failures < MAX_LOST_CHILDREN:
             while len(self._waiting) < WAITING and len(self._children) < MAX_CHILDREN:
                 self._fork()
-            if not listening:
-                self._listener.listen(MAX_CHILDREN)
-                listening = True
             if refusing is not (full := not self._waiting):
                 refusing = full
                 if full:

@@ -19,10 +19,10 @@ from tests.support.command import FARHAND, farhand, running
 from tests.support.fake_listing import info
 from tests.support.fake_recordings import output_of, recorded
 from tests.support.fake_runs import ID
-from tests.support.fake_service import FakeService
+from tests.support.fake_service import FakeConnection, FakeService, accept_client
 from tests.support.fake_terminals import FULL_SCREEN
 from tests.support.ptys import Pty
-from tests.support.tmux import Screen
+from tests.support.tmux import TIMEOUT, Screen
 
 ENDED = Exited(code=3)
 SIZE = m.WindowSize(columns=80, rows=24)
@@ -47,14 +47,20 @@ async def test_pauses_follow_speed_and_idle_limit(service: FakeService) -> None:
     service.behave = output_of(b"abc")
     marks = [m.OutputMark(at=at, stdout=number) for number, at in enumerate((0, 2000, FOREVER), 1)]
     service.answer = recorded(info(outcome=ENDED), *marks)
+    times = []
+
+    def greet(client: FakeConnection, message: m.AnyMessage) -> None:
+        times.append(time.monotonic())
+        accept_client(client, message)
+
+    service.greet = greet
     async with running("replay", "--speed", "10", "--idle-limit", "3", service.host, ID) as process:
         assert process.stdout is not None
-        times = []
         while await process.stdout.read(1):
             times.append(time.monotonic())
-    # Bytes may arrive late if this machine is busy.
-    assert times[2] - times[0] >= 0.45
-    assert times[2] - times[0] < 20
+    # Any byte may be read late on a busy machine; the player starts after the login.
+    assert times[3] - times[0] >= 0.5
+    assert times[3] - times[0] < 60
 
 
 async def test_gaps_are_reported_and_take_no_time(service: FakeService) -> None:
@@ -160,12 +166,12 @@ class TestOnATerminal:
 
     async def test_space_pauses_and_resumes(self, service: FakeService, pty: Pty) -> None:
         service.behave = output_of(b"ab")
-        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=1), m.OutputMark(at=1000, stdout=2))
+        service.answer = recorded(ON_TERMINAL, m.OutputMark(at=0, stdout=1), m.OutputMark(at=2000, stdout=2))
         async with pty.running(*FARHAND, "replay", service.host, ID) as process:
             await pty.shows(b"a")
             pty.type(b" ")
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(process.wait())), 1.2)
+                await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(process.wait())), 2.2)
             assert pty.shown == b""
             pty.type(b" ")
             await pty.shows(b"b")
@@ -224,23 +230,27 @@ class TestOnATerminal:
         await screen.shows(">")
         screen.type(shlex.join([*FARHAND, "replay", service.host, ID]), "Enter")
         await screen.matches("^         editing$")
-        assert flags(screen) == "1 0"
+        await has_flags(screen, "1 0")
         screen.type("", "C-z")
         await screen.matches("Stopped")
-        assert ("editing" in screen.text, flags(screen)) == (False, "0 1")
+        await has_flags(screen, "0 1")
+        assert "editing" not in screen.text
         screen.type("fg", "Enter")
         await screen.matches("^         editing$")
-        assert flags(screen) == "1 0"
+        await has_flags(screen, "1 0")
         screen.type("", "C-c")
         await screen.shows(">")
         screen.type("echo $?", "Enter")
         await screen.shows("130\n>")
-        assert ("editing" in screen.text, flags(screen)) == (False, "0 1")
+        await has_flags(screen, "0 1")
+        assert "editing" not in screen.text
 
 
-def flags(screen: Screen) -> str:
-    """Return whether the alternate screen and the cursor are shown."""
-    return screen.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").strip()
+async def has_flags(screen: Screen, flags: str) -> None:
+    """Wait until the alternate screen and the cursor are shown or not: text and flags may come in several writes."""
+    async with asyncio.timeout(TIMEOUT):
+        while screen.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}").strip() != flags:  # noqa: ASYNC110  # tmux sends no notification
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

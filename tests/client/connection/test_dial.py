@@ -14,6 +14,7 @@ from farhand_client import AddressError, ConnectError, connect
 from farhand_client.connection.dial import FULL_QUEUE_DELAY, connected_socket
 from tests.support.fake_service import FakeService
 from tests.support.fake_tls import client_socket, received_nothing, tls_service
+from tests.support.ports import closed_port
 from tests.support.tls import tls
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -38,10 +39,9 @@ async def test_a_file_that_is_not_a_socket_is_reported(tmp_path: Path) -> None:
 
 
 async def test_a_port_without_a_listener_is_reported() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free = taken.getsockname()[1]
-    with pytest.raises(ConnectError, match=f"nothing listens on 127.0.0.1 port {free}; does farhandd run there"):
-        await connect("127.0.0.1", port=free)
+    with closed_port() as port, pytest.raises(ConnectError) as caught:
+        await connect("127.0.0.1", port=port)
+    assert f"nothing listens on 127.0.0.1 port {port}; does farhandd run there" in str(caught.value)
 
 
 async def test_an_unknown_host_name_is_reported() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from farhand_client.connection.address import Address, resolve
 from farhand_client.connection.ssh_only import speaks_ssh, where_ssh_answers, with_service_port
 from tests.support.fake_tls import port as port_of
 from tests.support.fake_tls import record, tls_service
+from tests.support.ports import closed_port
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -38,12 +38,6 @@ async def saying(greeting: bytes, *, ends: bool = False) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize(
     ("greeting", "ends", "found"),
     [
@@ -63,7 +57,8 @@ async def test_nobody_is_waited_for_without_end(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ssh_only, "BANNER_TIMEOUT", 0.05)
     async with saying(b"") as port:
         assert not await speaks_ssh("127.0.0.1", port)
-    assert not await speaks_ssh("127.0.0.1", closed_port())
+    with closed_port() as port:
+        assert not await speaks_ssh("127.0.0.1", port)
 
 
 async def test_a_port_of_sshd_is_named_with_what_to_do() -> None:
@@ -85,8 +80,7 @@ async def test_a_port_of_something_else_is_reported_as_before() -> None:
 async def test_a_closed_port_where_ssh_answers_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     async with saying(b"SSH-2.0-OpenSSH_9.2p1\r\n") as port:
         monkeypatch.setattr(ssh_only, "SSH_ONLY_PORT", port)
-        closed = closed_port()
-        with pytest.raises(ConnectError) as caught:
+        with closed_port() as closed, pytest.raises(ConnectError) as caught:
             await connect("127.0.0.1", port=closed)
         assert str(caught.value) == (
             f"nothing listens on 127.0.0.1 port {closed}; does farhandd run there, with --listen? But ssh answers on "
@@ -114,6 +108,7 @@ async def test_where_sshs_configuration_has_a_port_farhands_own_is_used_and_reco
 
 
 async def test_where_nothing_listens_on_farhands_port_sshs_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh_only, "DEFAULT_PORT", closed_port())
     written = replace(resolve("127.0.0.1", port=2222), is_ssh_port=True)
-    assert await with_service_port(written) == written
+    with closed_port() as port:
+        monkeypatch.setattr(ssh_only, "DEFAULT_PORT", port)
+        assert await with_service_port(written) == written

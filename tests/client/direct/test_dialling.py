@@ -20,6 +20,7 @@ from farhand_client.direct.signals import CollectedSignals
 from farhand_client.errors import ConnectError
 from tests.support.fake_service import FakeService
 from tests.support.fake_tls import received_nothing, record, tls_service
+from tests.support.ports import closed_port
 
 
 @pytest.fixture
@@ -102,9 +103,8 @@ async def test_a_socket_needs_no_key(tmp_path: Path, deadline: DirectDeadline) -
 
 
 def test_what_does_not_answer_is_named(tmp_path: Path, deadline: DirectDeadline) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with pytest.raises(NotDirectError):  # the asyncio client looks whether ssh answers
+    # The asyncio client looks whether ssh answers.
+    with closed_port() as port, pytest.raises(NotDirectError):
         dial_directly(Route("127.0.0.1", port), "", None, deadline)
     with pytest.raises(ConnectError, match=r"^there is no socket at"):
         dial_directly(Route(socket=f"{tmp_path}/s"), "", None, deadline)

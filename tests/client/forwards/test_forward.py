@@ -45,12 +45,16 @@ class Events(list[ForwardEvent]):
 
     async def until(self, kind: str) -> ForwardEvent:
         """Wait for the first event of a kind, and forget those before it."""
-        while True:
-            while self:
-                if (event := self.pop(0)).kind == kind:
-                    return event
+        while (event := await self.next()).kind != kind:
+            pass
+        return event
+
+    async def next(self) -> ForwardEvent:
+        """Wait for the next event."""
+        while not self:
             self._more.clear()
             await self._more.wait()
+        return self.pop(0)
 
 
 async def test_a_local_forward_leads_to_the_target_and_its_ends_pass_both_ways(tmp_path: Path) -> None:
@@ -59,8 +63,9 @@ async def test_a_local_forward_leads_to_the_target_and_its_ends_pass_both_ways(t
         async with client.forward_local("127.0.0.1", port, watch=events) as forward:
             assert await exchanged("127.0.0.1", forward.port) == b"hello end"
             assert await exchanged("::1", forward.port) == b"hello end"
-            assert [event.kind for event in events] == ["opened", "closed"] * 2
-            assert (connection := events[1].connection) is not None
+            seen = [await events.next() for _ in range(4)]
+            assert [event.kind for event in seen] == ["opened", "closed"] * 2
+            assert (connection := seen[1].connection) is not None
             assert (connection.sent, connection.received, connection.error) == (5, 9, None)
             assert connection.target == connection.address == InetTarget("127.0.0.1", port)
             assert connection.origin.startswith("127.0.0.1:")

@@ -89,7 +89,7 @@ async def test_the_target_that_was_not_used_for_the_longest_time_gives_way(
 async def test_a_target_that_is_not_used_for_a_while_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socks_udp, "SOCKS_IDLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(socks_udp, "SOCKS_IDLE_TIMEOUT", 0.5)
     workers = FakeWorkers()
     with udp() as program, udp() as there:
         async with association(tmp_path, workers) as relay:

@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support.front_lines import line
 from tests.support.fronts import FULL, Installation, acting_helper
+from tests.support.processes import until
 
 pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
 
@@ -194,14 +194,6 @@ def test_a_child_that_ends_by_an_interrupt_ends_the_front_by_one(installation: I
         line(process)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == -signal.SIGINT
-
-
-def until(condition: Any) -> None:
-    # The state of another process has no event.
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_question_for_a_person_is_left_to_the_full_program(installation: Installation) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from farhand_client.helper.zygote import WAITING
 from tests.support.front_lines import line
 from tests.support.fronts import FULL, KINDS, Installation, acting_helper, install_front
-from tests.support.processes import children
+from tests.support.processes import children, until
 
 pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
 
@@ -71,12 +72,11 @@ def test_a_child_that_refuses_a_command_waits_for_the_next(kind: str, tmp_path: 
     leader, follower = pty.openpty()
     with acting_helper(installation) as helper:
         (zygote,) = children(helper.pid)
-        kept = False
-        for _ in range(20):  # on a busy machine, a child that is late is killed
-            before = children(zygote)
+        until(lambda: len(children(zygote)) == WAITING)
+        before = children(zygote)
+        for _ in range(8):
             assert installation.run("shell", "web", stdin=follower)[0] == FULL
-            kept = kept or children(zygote) == before
-        assert kept
+        assert children(zygote) == before
     os.close(leader)
     os.close(follower)
 
@@ -124,8 +124,8 @@ def test_a_socket_that_others_could_have_made_is_not_used(
 
 @pytest.fixture
 def strange(installation: Installation, tmp_path: Path) -> Iterator[tuple[Installation, socket.socket]]:
-    """An installation, and the socket where its front looks for a helper."""
-    other = Installation(installation.kind, installation.front, tmp_path)
+    """An installation, and the socket where its front looks for a helper, for whose answers it waits 2 s."""
+    other = Installation.make(installation.kind, tmp_path, claim_timeout=2000)
     other.socket.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(other.socket))

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from farhand_client.helper import zygote
 from farhand_client.helper.child import CHILD_PID
 from farhand_client.helper.zygote import WAITING
 from tests.support.fronts import Installation, acting_helper
+from tests.support.processes import until
 
 pytestmark = [pytest.mark.service, pytest.mark.needs("cc")]
 
@@ -32,14 +32,6 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += map(int, (task / "children").read_text().split())
     return found
-
-
-def until(condition: Callable[[], object]) -> None:
-    # Processes of other processes have no event.
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def gone(pids: list[int]) -> bool:
@@ -57,6 +49,22 @@ def running(installation: Installation) -> Iterator[tuple[Installation, int]]:
     with acting_helper(installation) as helper:
         (pid,) = children(helper.pid)
         yield installation, pid
+
+
+def test_no_child_waits_before_the_socket_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with socket.socket(socket.AF_UNIX) as listener, ours, theirs:
+        listener.bind(str(tmp_path / "socket"))
+        listening: list[int] = []
+
+        def fork() -> int:
+            listening.append(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+            raise InterruptedError
+
+        monkeypatch.setattr(os, "fork", fork)
+        with pytest.raises(InterruptedError):
+            zygote.Zygote(listener, theirs).run()
+        assert listening == [1]
 
 
 def test_a_child_that_is_taken_is_replaced(running: tuple[Installation, int]) -> None:

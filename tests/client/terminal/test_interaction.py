@@ -81,7 +81,7 @@ async def test_a_held_terminal_blocks_the_program_but_not_the_keys(tmp_path: Pat
         pty.type(b"~.")
         start_time = time.monotonic()
         assert await shown is InteractionResult.LEFT
-        assert time.monotonic() - start_time < 1
+        assert time.monotonic() - start_time < 10
     assert not pty.raw
 
 
@@ -146,7 +146,7 @@ async def test_leaving_works_while_the_service_is_stopped(tmp_path: Path, pty: P
         start_time = time.monotonic()
         await pty.paste(b"\r~.")
         assert await shown is InteractionResult.LEFT
-        assert time.monotonic() - start_time < 1
+        assert time.monotonic() - start_time < 10
         service.connections[0].cut()  # closing waits for the service
 
 

@@ -120,7 +120,7 @@ def test_a_service_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
 
 def test_a_process_that_ignores_term_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "STOP_TIMEOUT_THERE", 0.05)
-    words = ["sh", "-c", "trap '' TERM; echo; while :; do sleep 600; done"]
+    words = ["sh", "-c", "trap '' TERM; sleep 600 & echo; wait"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
