@@ -49,21 +49,28 @@ def seed() -> int:
     return chosen
 
 
-async def test_output_through_fifty_cuts_is_complete_and_the_exit_code_correct(tmp_path: Path, seed: int) -> None:
-    faults = random_faults(seed, CUTS, SIZE // CUTS, {"fin": 21, "rst": 21, "vanish": 6, "edge": 2})
+@pytest.mark.parametrize("cuts", [16, pytest.param(CUTS, marks=pytest.mark.long)])
+async def test_output_through_many_cuts_is_complete_and_the_exit_code_correct(
+    tmp_path: Path, seed: int, cuts: int
+) -> None:
+    size = SIZE * cuts // CUTS // MiB * MiB
+    kinds: dict[Kind, int] = {"fin": 21, "rst": 21, "vanish": 6, "edge": 2}
+    faults = random_faults(seed, cuts, SIZE // CUTS, kinds)
+    for number, kind in enumerate(kinds, 1):  # of few cuts one of each kind, and not after the end
+        faults[number] = faults[number]._replace(kind=kind)
     digest, count = hashlib.sha256(), 0
     async with network_service(tmp_path) as service, faulty_proxy(service, iter(faults)) as line:
-        command = [sys.executable, "-c", WRITE, str(seed), str(SIZE)]
+        command = [sys.executable, "-c", WRITE, str(seed), str(size)]
         async with client_through(line, tmp_path) as client, client.start(command) as run:
             while chunk := await run.stdout.read(1 << 20):
                 digest.update(chunk)
                 count += len(chunk)
             result = await run.wait()
-        assert (count, result.stdout) == (SIZE, SIZE)
-        assert digest.hexdigest() == expected(seed, SIZE)
+        assert (count, result.stdout) == (size, size)
+        assert digest.hexdigest() == expected(seed, size)
         assert result.outcome == Exited(code=7)
-        assert len(line.made) > CUTS * 2 / 3
-        assert {fault.kind for fault in line.made} == {"fin", "rst", "vanish", "edge"}
+        assert len(line.made) > cuts * 2 / 3
+        assert {fault.kind for fault in line.made} == set(kinds)
         await check_nothing_is_left(service)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pwd
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import getuid
 from pathlib import Path
 from typing import Final
@@ -145,11 +145,11 @@ def compared(lines: Iterable[str]) -> list[str]:
 @given(lines=st.lists(SECTIONS, max_size=12), host=NAMES)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_configuration_means_what_it_means_to_ssh(
-    lines: list[str], host: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    lines: list[str], host: str, new_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", pwd.getpwuid(getuid()).pw_dir)
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere/agent")
-    config = tmp_path_factory.mktemp("c") / "config"
+    config = new_directory() / "config"
     config.write_text("\n".join(lines) + "\n")
     assert here(config, host) == by_ssh(config, host)
 
