@@ -156,7 +156,7 @@ def test_the_front_is_told_whose_stops_are(told: tuple[ToldJob, socket.socket, i
         job.own_stops(True)
 
 
-def test_the_state_of_the_front_is_read_anew_each_time(told: tuple[ToldJob, socket.socket, int]) -> None:
+def test_the_state_of_the_front_is_read_again_each_time(told: tuple[ToldJob, socket.socket, int]) -> None:
     with subprocess.Popen(["sleep", "100"]) as front:
         job = ToldJob(told[1], os.eventfd(0), front.pid)
         assert int(job.state()[1]) == os.getpid()
