@@ -164,9 +164,15 @@ def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[st
 
 @contextlib.asynccontextmanager
 async def remote_shells(directory: Path, config: str = "") -> AsyncIterator[RemoteShells]:
-    """Run farhandd, reached over TLS with a login by key, and sshd, reached with the same key."""
+    """Run farhandd, reached over TLS with a login by key, and sshd, reached with the same key.
+
+    Commands of both have an empty HOME: what the account's .bashrc writes has no part."""
     make_key(directory / "host_key")
     async with network_service(directory, config) as service:
+        home = directory / "run-home"
+        home.mkdir()
+        allowed = directory / "config" / "farhand" / "authorized_keys"
+        allowed.write_text(f'environment="HOME={home}" {allowed.read_text()}')
         env = client_environment(service)
         async with running_sshd(directory, HOST, env) as sshd:
             assert service.address is not None
