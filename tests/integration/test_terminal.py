@@ -19,10 +19,10 @@ from farhand_protocol.limits import TERMINAL_WINDOW
 from farhand_protocol.outcome import Exited, Killed, Signaled, SpawnFailed
 from tests.support.client import TIMEOUT, RawClient
 from tests.support.processes import end_of, session_is_gone
+from tests.support.shown_sizes import SHOWS_SIZE
 from tests.support.terminals import answer, on_terminal, shell, size, terminal
 
 ALL_BYTES = bytes(range(256))
-WATCHING_SIZE = "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done"
 
 
 async def said(client: RawClient, script: str, shown: m.TerminalRequest | None = None, **fields: Any) -> list[str]:
@@ -213,11 +213,11 @@ async def test_background_jobs_of_a_shell_end_with_it(client: RawClient) -> None
 
 
 async def test_a_program_is_notified_of_each_new_size(client: RawClient) -> None:
-    run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
+    run = on_terminal(client, *SHOWS_SIZE)
     await run.match(b"ready")
     for columns, rows in ((100, 30), (1, 1), (500, 300)):
         run.send(m.Resize(columns=columns, rows=rows))
-        await run.match(b"\n%d %d\r\n" % (rows, columns))
+        await run.match(b": %d %d\r\n" % (rows, columns))
         await run.resized(columns, rows)
     run.write(b"end\r")
     await run.ended()
@@ -226,7 +226,7 @@ async def test_a_program_is_notified_of_each_new_size(client: RawClient) -> None
 
 
 async def test_the_last_of_many_resizes_applies_and_the_program_sees_few(client: RawClient) -> None:
-    run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
+    run = on_terminal(client, *SHOWS_SIZE)
     await run.match(b"ready")
     for columns in range(1, 1001):
         client.connection.send(run.channel, m.Resize(columns=columns, rows=24))

@@ -20,12 +20,12 @@ from farhand_protocol.outcome import Killed
 from tests.support.client import RawClient, RemoteRun
 from tests.support.processes import descriptors
 from tests.support.service import Service, running_service
+from tests.support.shown_sizes import SHOWS_SIZE
 from tests.support.terminals import PROMPT, answer, on_terminal, shell, size, terminal
 from tests.support.upgrades import upgraded
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 GRACE = 60.0
-WATCHING_SIZE = "trap 'stty size' WINCH; echo ready; until [ \"$line\" = end ]; do read -r line; done"
 
 
 @contextlib.asynccontextmanager
@@ -130,7 +130,7 @@ async def test_a_shell_receives_sighup_if_no_client_returns(core: Service, how: 
 
 
 async def test_the_smaller_of_two_sizes_applies_and_both_clients_are_notified(core: Service, client: RawClient) -> None:
-    run = on_terminal(client, "sh", "-c", WATCHING_SIZE, shown=terminal(100, 30))
+    run = on_terminal(client, *SHOWS_SIZE, shown=terminal(100, 30))
     await run.match(b"ready")
     async with another(core) as friend:
         sharing = attach(friend, run, share=True, size=size(120, 20))
@@ -176,7 +176,7 @@ async def test_a_client_that_does_not_share_loses_the_input_and_is_notified(core
 
 
 async def test_a_read_only_client_cannot_type_or_resize(core: Service, client: RawClient) -> None:
-    run = on_terminal(client, "sh", "-c", WATCHING_SIZE)
+    run = on_terminal(client, *SHOWS_SIZE)
     await run.match(b"ready")
     async with another(core) as friend:
         looking = friend.attach(run.request.id, stdout=0, read_only=True, size=size(10, 5))
@@ -189,7 +189,7 @@ async def test_a_read_only_client_cannot_type_or_resize(core: Service, client: R
 
 async def test_the_screen_is_redrawn_for_a_new_client_and_not_after_a_reconnect(core: Service) -> None:
     async with another(core) as first:
-        run = on_terminal(first, "sh", "-c", WATCHING_SIZE, attachment=KEY, grace=GRACE)
+        run = on_terminal(first, *SHOWS_SIZE, attachment=KEY, grace=GRACE)
         await run.match(b"ready")
         await lose_connection(run)
     async with another(core) as second:

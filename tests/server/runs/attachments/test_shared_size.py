@@ -9,8 +9,9 @@ import pytest
 
 from farhand_server.runs.attachments.terminal import SharedTerminalSize
 from farhand_server.runs.plan import TerminalSize
+from tests.support.shown_sizes import SHOWS_SIZE
 
-from ..ptys import SHOWS_SIZE, on_terminal, opened
+from ..ptys import on_terminal, opened
 
 
 class SharedScreen:

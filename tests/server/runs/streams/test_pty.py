@@ -16,8 +16,9 @@ from farhand_server.credentials import Credentials
 from farhand_server.runs.plan import TerminalPlan, TerminalSize
 from farhand_server.runs.streams.pty import PseudoTerminal
 from tests.support.processes import descriptors
+from tests.support.shown_sizes import SHOWS_SIZE
 
-from ..ptys import RAW, SHOWS_SIZE, on_terminal, opened
+from ..ptys import RAW, on_terminal, opened
 
 NOBODY = Credentials("nobody", 65534, 65534, (65534,))
 PLAIN = TerminalPlan("vt100", 80, 24)

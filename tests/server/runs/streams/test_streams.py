@@ -28,9 +28,8 @@ from farhand_server.runs.streams.terminal_input import TerminalInput
 from tests.server.runs.attachments.test_attachments import Client
 from tests.support.processes import TIMEOUT, end_of, session_is_gone, stopped
 from tests.support.registry import plan
+from tests.support.shown_sizes import SHOWS_SIZE
 from tests.support.started_programs import nothing_left
-
-from ..ptys import SHOWS_SIZE
 
 TERMINAL = TerminalPlan("vt100", 80, 24)
 
