@@ -7,7 +7,7 @@ from typing import Final
 
 from websockets.asyncio.server import ServerConnection
 
-MAX_STRANGERS: Final = 64
+MAX_UNKNOWN_CONNECTIONS: Final = 64
 """Connections at once that are no WebSocket of a session. A browser has six of them (its limit for one place), so this
 is enough for ten that load the page at the same moment, and few of the 1024 descriptors that a process has."""
 
@@ -16,7 +16,7 @@ class Strangers:
     """The connections that are no WebSocket of a session. If there are too many, the oldest goes: a browser asks at
     once, and has long had its answer when others fill the place."""
 
-    def __init__(self, most: int = MAX_STRANGERS) -> None:
+    def __init__(self, most: int = MAX_UNKNOWN_CONNECTIONS) -> None:
         self._most = most
         self._connections: dict[ServerConnection, None] = {}
 

@@ -79,7 +79,7 @@ def tty(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def read(tty: int, expected: bytes) -> bool:
-    """Read as much as is expected; return whether it is that. The kernel passes an echo on piece by piece."""
+    """Read as much as is expected; return whether it is that. The kernel passes an echo on in parts."""
     data = b""
     while len(data) < len(expected):
         data += os.read(tty, len(expected) - len(data))

@@ -15,7 +15,7 @@ from farhand_client.web.access import WebAccess
 from farhand_client.web.answers import WebPlace
 from farhand_client.web.hosts import WebHost
 from farhand_client.web.server import SUBPROTOCOL, web_server
-from farhand_client.web.strangers import MAX_STRANGERS
+from farhand_client.web.strangers import MAX_UNKNOWN_CONNECTIONS
 
 TIMEOUT = 20.0
 
@@ -47,14 +47,14 @@ async def test_the_oldest_stranger_goes_and_a_session_stays(tmp_path: Path) -> N
             )
         )
         idle = []
-        for _ in range(MAX_STRANGERS + 2):
+        for _ in range(MAX_UNKNOWN_CONNECTIONS + 2):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             stack.callback(writer.close)
             idle.append(reader)
         for reader in idle[:2]:
             with suppress(ConnectionResetError):
                 assert await asyncio.wait_for(reader.read(), TIMEOUT) == b""
-        assert len(web.strangers) == MAX_STRANGERS
+        assert len(web.strangers) == MAX_UNKNOWN_CONNECTIONS
         assert (await _answer(port, "/")).startswith(b"HTTP/1.1 401")
         assert not any(reader.at_eof() for reader in idle[4:])
         try:  # the page is still there, and judged by what it says
