@@ -15,7 +15,14 @@ pytestmark = pytest.mark.timeout(300)
 
 EXAMPLE = DEPLOY.parent / "server/farhand_server/config/farhandd.toml"
 
-UNITS = {"farhandd.service", "farhand-edge.service", "farhand-edge.socket", "farhand-host-key.service"}
+UNITS = {
+    "farhandd.service",
+    "farhand-edge.service",
+    "farhand-edge.socket",
+    "farhand-host-key.service",
+    "farhand-web.service",
+    "farhand-web.socket",
+}
 
 
 def refuse(*arguments: str, **environ: str) -> str:

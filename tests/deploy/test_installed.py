@@ -24,7 +24,8 @@ echo -- account and directory
 getent passwd farhand-edge | cut -d: -f1,6,7
 stat -c '%a %U' /run/farhand
 echo -- complaints
-systemd-analyze verify farhandd.service farhand-edge.service farhand-edge.socket farhand-host-key.service 2>&1 |
+systemd-analyze verify farhandd.service farhand-edge.service farhand-edge.socket farhand-host-key.service \\
+    farhand-web.service farhand-web.socket 2>&1 |
     grep -i farhand || :
 {STARTED}
 echo -- enabled

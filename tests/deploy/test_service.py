@@ -95,6 +95,46 @@ nsenter --target "$edge" --mount sh -c 'ls -A /home /root; touch /etc/mine' 2>&1
     ]
 
 
+PAGE_OF_THE_WEB_DOOR = """
+import socket, ssl
+context = ssl.create_default_context(cafile="/etc/farhand/web.pem")
+with context.wrap_socket(socket.create_connection(("127.0.0.1", 7443)), server_hostname="localhost") as line:
+    line.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost:7443\\r\\nConnection: close\\r\\n\\r\\n")
+    answer = line.makefile("rb").read().decode()
+print(answer.splitlines()[0])
+print("<title>" in answer)
+"""
+
+
+@pytest.mark.needs("nsenter", "openssl")
+def test_the_web_door_serves_its_page_from_a_sandbox(installation: Installation) -> None:
+    script = f"""
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \\
+    -addext subjectAltName=DNS:localhost -keyout /etc/farhand/web.key -out /etc/farhand/web.pem 2>/dev/null
+sed -i 's|^#origin = .*|origin = "https://localhost:7443"|' /etc/farhand/farhandd.toml
+systemctl start farhand-web.socket
+systemctl show --property=ActiveState farhand-web.service
+/usr/local/lib/farhand/bin/python -c {shlex.quote(PAGE_OF_THE_WEB_DOOR)}
+web=$(pid farhand-web.service)
+stat -c %U "/proc/$web"
+grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' "/proc/$web/status" | tr '\\t' ' '
+[ "$(readlink "/proc/$web/ns/net")" = "$(readlink /proc/self/ns/net)" ] || echo "no network"
+nsenter --target "$web" --mount sh -c 'ls -A /root; touch /etc/mine' 2>&1 || :
+"""
+    assert under_systemd(installation.root, script) == [
+        "ActiveState=inactive",
+        "HTTP/1.1 200 OK",
+        "True",
+        "farhand-edge",
+        "CapEff: 0000000000000000",
+        "CapBnd: 0000000000000000",
+        "NoNewPrivs: 1",
+        "Seccomp: 2",
+        "no network",
+        "touch: cannot touch '/etc/mine': Read-only file system",
+    ]
+
+
 DROP_IN = """[Service]
 User=deploy
 Environment=XDG_STATE_HOME=/var/lib XDG_RUNTIME_DIR=/run

@@ -9,7 +9,9 @@ from farhand_server.admission.shares import RUN_DESCRIPTORS
 from farhand_server.config import load
 from tests.deploy.conftest import DEPLOY
 
-PROGRAM_UNITS = ["farhandd.service", "farhand-edge.service", "farhand-host-key.service"]
+PROGRAM_UNITS = ["farhandd.service", "farhand-edge.service", "farhand-host-key.service", "farhand-web.service"]
+FACING_UNITS = ["farhand-edge.service", "farhand-web.service"]
+"""Units whose processes face the network."""
 
 
 def values(unit: str, key: str) -> list[str]:
@@ -23,8 +25,9 @@ def seconds(unit: str, key: str) -> int:
 
 
 @pytest.mark.needs("systemd-analyze")
-def test_the_edge_is_sandboxed() -> None:
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", f"{DEPLOY}/farhand-edge.service"]
+@pytest.mark.parametrize("unit", FACING_UNITS)
+def test_what_faces_the_network_is_sandboxed(unit: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", f"{DEPLOY}/{unit}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
@@ -40,36 +43,40 @@ def test_the_descriptors_suffice_for_all_runs_and_their_connections() -> None:
     assert int(limit.partition(":")[0]) >= 2 * RUN_DESCRIPTORS * load().runs.max_runs
 
 
-def test_the_edge_has_descriptors_for_all_connections_and_time_to_end_them() -> None:
+@pytest.mark.parametrize("unit", FACING_UNITS)
+def test_what_faces_the_network_has_descriptors_for_all_connections_and_time_to_end_them(unit: str) -> None:
     edge = load().edge
-    [limit] = values("farhand-edge.service", "LimitNOFILE")
+    [limit] = values(unit, "LimitNOFILE")
     assert int(limit) >= 2 * edge.connections + 100
-    assert seconds("farhand-edge.service", "TimeoutStopSec") >= edge.drain + 3
+    assert seconds(unit, "TimeoutStopSec") >= edge.drain + 3
 
 
 def test_only_the_core_receives_the_stop_signal() -> None:
     assert values("farhandd.service", "KillMode") == ["mixed"]
 
 
-@pytest.mark.parametrize("unit", ["farhandd.service", "farhand-edge.service"])
+@pytest.mark.parametrize("unit", ["farhandd.service", *FACING_UNITS])
 def test_the_services_have_a_watchdog_and_are_restarted(unit: str) -> None:
     assert values(unit, "Type") == ["notify"]
     assert values(unit, "Restart") == ["on-failure"]
     assert seconds(unit, "WatchdogSec") > 0
 
 
-def test_the_core_stops_before_the_edge_so_that_clients_are_notified() -> None:
-    assert "farhandd.service" in values("farhand-edge.service", "Before")
+@pytest.mark.parametrize("unit", FACING_UNITS)
+def test_the_core_stops_before_what_faces_the_network_so_that_clients_are_notified(unit: str) -> None:
+    assert "farhandd.service" in values(unit, "Before")
 
 
-def test_core_edge_and_account_name_the_same_account() -> None:
-    [account] = values("farhand-edge.service", "User")
+@pytest.mark.parametrize("unit", FACING_UNITS)
+def test_core_edge_and_account_name_the_same_account(unit: str) -> None:
+    [account] = values(unit, "User")
     assert f'#account = "{account}"' in (DEPLOY.parent / "server/farhand_server/config/farhandd.toml").read_text()
     assert f"u {account} " in (DEPLOY / "sysusers.conf").read_text()
 
 
-def test_core_and_edge_use_the_same_socket() -> None:
-    [variable] = values("farhand-edge.service", "Environment")
+@pytest.mark.parametrize("unit", FACING_UNITS)
+def test_core_and_edge_use_the_same_socket(unit: str) -> None:
+    [variable] = values(unit, "Environment")
     name, _, value = variable.partition("=")
     core = load(environ={"HOME": "/root"}, uid=0)
     assert load(environ={"HOME": "/", name: value}, uid=999).edge.socket == core.edge.socket

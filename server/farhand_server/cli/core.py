@@ -56,8 +56,10 @@ async def run_core(
 
     policy = policy_in_force(config.policy)
     accepted(config)
-    if previous is None and (warning := lingering_warning(config.socket)) is not None:
-        log.warning(warning)
+    if previous is None:
+        for warning in (lingering_warning(config.socket), web_warning(config, os.geteuid())):
+            if warning is not None:
+                log.warning(warning)
     try:
         async with open_ledger(config, log, lock=None if previous is None else previous.snapshot.lock) as ledger:
             children, addresses = _children(config, commands, launched, log, previous)
@@ -85,6 +87,16 @@ async def run_core(
             await service.serve(ready)
     except (HistoryError, AuditError) as error:
         raise CommandFailed(str(error)) from None
+
+
+def web_warning(config: ServiceConfig, uid: int) -> str | None:
+    """Return a warning if a service of this account starts the process that faces browsers as root; otherwise None."""
+    if uid != 0 or not config.web.listen:
+        return None
+    return (
+        "the process that faces browsers runs as root: remove web.listen, and enable farhand-web.socket, whose service "
+        "runs as edge.account in a sandbox"
+    )
 
 
 def report_ready(addresses: str, log: Logger) -> None:

@@ -1,4 +1,4 @@
-"""The core warns at its start if descriptors are short."""
+"""The core warns at its start if descriptors are short, or if what faces browsers runs as root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from farhand_server.admission.shares import CORE_DESCRIPTORS, RUN_DESCRIPTORS
-from farhand_server.cli.core import warn_if_few_descriptors
+from farhand_server.cli.core import warn_if_few_descriptors, web_warning
 from farhand_server.config import load
 from tests.support.history import LogFile
 from tests.support.service import running_service
@@ -41,3 +41,14 @@ def test_it_does_not_warn_if_the_descriptors_suffice(
     warn_if_few_descriptors(config, log.logger)
     assert str(log) == ""
     log.close()
+
+
+def test_it_warns_if_the_process_that_faces_browsers_runs_as_root(tmp_path: Path) -> None:
+    def warning(uid: int, listen: str) -> str | None:
+        file = tmp_path / "farhandd.toml"
+        file.write_text(f'[web]\nlisten = [{listen}]\norigin = "http://localhost:7443"\n')
+        return web_warning(load(file, environ={"HOME": str(tmp_path)}, uid=uid), uid)
+
+    assert "remove web.listen, and enable farhand-web.socket" in (warning(0, '"127.0.0.1:7443"') or "")
+    assert warning(0, "") is None
+    assert warning(1000, '"127.0.0.1:7443"') is None
