@@ -1,5 +1,6 @@
 import asyncio
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,12 +30,16 @@ LINE = format_public_key_line(KEY.public_key)
 Sign = Callable[[bytes], bytes]
 
 
+SITE = PasskeySite("https://farhand.example.net", "farhand.example.net")
+
+
 def proof(
     *,
     user: str = "alice",
     public_key: bytes = KEY.public_key.blob,
     sign: Sign = lambda transcript: KEY.sign(transcript, LOGIN_NAMESPACE),
     spki_sha256: bytes = SPKI_SHA256,
+    web: bool = False,
 ) -> LoginProof:
     parts = {
         "user": user,
@@ -45,7 +50,13 @@ def proof(
         "hello_sha256": b"\x03" * 32,
     }
     transcript = login_transcript(spki_sha256=spki_sha256, **parts)  # type: ignore[arg-type]  # a table of keywords
-    return LoginProof(signature=sign(transcript), **parts)  # type: ignore[arg-type]  # a table of keywords
+    return LoginProof(signature=sign(transcript), web=web, **parts)  # type: ignore[arg-type]  # a table of keywords
+
+
+def at_web_door(public_key: bytes, sign: Sign) -> LoginProof:
+    """Return a proof as a browser gives it: in place of the TLS key it has the origin."""
+    origin = hashlib.sha256(SITE.origin.encode()).digest()
+    return proof(public_key=public_key, sign=sign, spki_sha256=origin, web=True)
 
 
 def authenticate(
@@ -65,6 +76,7 @@ class Service:
 
     file: Path
     authenticator: Authenticator
+    decoy: Account
 
     def authorize(self, *lines: str) -> None:
         self.file.write_text("".join(f"{line}\n" for line in lines))
@@ -84,9 +96,8 @@ def service(tmp_path: Path) -> Service:
     tmp_path.chmod(0o700)
     file = tmp_path / "authorized_keys"
     alice = Account("alice", os.getuid(), tmp_path, (tmp_path / "nothing_here", file))
-    site = PasskeySite("https://farhand.example.net", "farhand.example.net")
     lookup = accounts.only_account(alice)
-    return Service(file, Authenticator(spki_sha256=SPKI_SHA256, accounts=lookup, decoy=alice, site=site))
+    return Service(file, Authenticator(spki_sha256=SPKI_SHA256, accounts=lookup, decoy=alice, site=SITE), alice)
 
 
 @pytest.mark.needs("ssh-keygen")
@@ -108,10 +119,27 @@ def test_an_authorized_security_key_logs_in(service: Service, key: SoftwareSecur
 def test_an_authorized_passkey_logs_in_and_the_principal_says_so(service: Service) -> None:
     passkey = SoftwarePasskey.generate()
     service.authorize(format_public_key_line(passkey.public_key))
-    given = proof(public_key=passkey.public_key.blob, sign=lambda data: passkey.sign(data, LOGIN_NAMESPACE))
-    principal = service.login(given)
+    principal = service.login(at_web_door(passkey.public_key.blob, lambda data: passkey.sign(data, LOGIN_NAMESPACE)))
     assert isinstance(principal, Principal)
     assert (principal.how, principal.fingerprint) == ("passkey", passkey.public_key.fingerprint)
+
+
+def test_a_passkey_logs_in_only_through_the_web_door(service: Service) -> None:
+    passkey = SoftwarePasskey.generate()
+    service.authorize(format_public_key_line(passkey.public_key))
+    blob, sign = passkey.public_key.blob, lambda data: passkey.sign(data, LOGIN_NAMESPACE)
+    given = at_web_door(blob, sign)
+    assert service.refused(dataclasses.replace(given, web=False)).cause is RefusalCause.BAD_SIGNATURE
+    assert service.refused(proof(public_key=blob, sign=sign)).detail.startswith("passkeys log in only through the web")
+
+
+def test_a_proof_for_the_services_key_is_worth_nothing_at_the_web_door(service: Service) -> None:
+    service.authorize(LINE)
+    assert service.refused(dataclasses.replace(proof(), web=True)).cause is RefusalCause.BAD_SIGNATURE
+    without = dataclasses.replace(
+        service, authenticator=Authenticator(spki_sha256=SPKI_SHA256, accounts=lambda user: None, decoy=service.decoy)
+    )
+    assert "no origin" in without.refused(dataclasses.replace(proof(), web=True)).detail
 
 
 @pytest.mark.parametrize("passkey", [True, False])
@@ -132,8 +160,9 @@ def test_a_line_says_whether_its_security_key_must_be_touched_and_verify_its_use
 ) -> None:
     key = SoftwarePasskey.generate() if passkey else SoftwareSecurityKey.ecdsa()
     service.authorize(options + format_public_key_line(key.public_key))
+    make = at_web_door if passkey else proof
     result = service.login(
-        proof(public_key=key.public_key.blob, sign=lambda data: key.sign(data, LOGIN_NAMESPACE, flags=flags))
+        make(public_key=key.public_key.blob, sign=lambda data: key.sign(data, LOGIN_NAMESPACE, flags=flags))
     )
     assert (result.cause if isinstance(result, LoginRefusal) else None) == cause
 
