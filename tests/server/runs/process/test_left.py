@@ -37,6 +37,7 @@ async def released(script: str) -> AsyncIterator[tuple[StartedProgram, LeftTree]
     """Run a script that leaves processes behind, and leave them running; end them at the end."""
     async with started("sh", "-c", script, run_id="the-run") as run:
         await run.code()
+        await run.process.examined()
         yield run, run.process.release()
 
 
@@ -47,6 +48,7 @@ async def test_the_processes_of_an_ended_program_are_named_and_counted() -> None
         async with asyncio.timeout(TIMEOUT):
             while tree.name_of(pid) != "sleep":  # noqa: ASYNC110  # an execve has no event
                 await asyncio.sleep(0)
+        await run.process.examined()
         assert left.describe(run.process.others()) == LeftProcesses(count=1, names=("sleep",), pids=(pid,))
         await run.killed()
         assert run.process.others() == []

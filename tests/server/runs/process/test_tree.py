@@ -170,6 +170,7 @@ async def test_programs_that_have_become_another_user_are_returned_and_not_waite
     async with started("sh", "-c", f"(setsid sh -c {SLEEP} &)") as run:
         pid = await run.pid()
         await run.code()
+        await run.process.examined()
         assert [member.pid for member in run.process.others()] == [pid]  # which another user could not find out
         os.setresuid(65534, 65534, 0)
         try:
