@@ -52,6 +52,8 @@ EXCEPTIONS: Final[dict[str, str]] = {
     "client/farhand_client/ui/unread_stdin.py": "its own tests ask about their parents in processes of their own",
     "server/farhand_server/cli/core.py": "every service of the tests is one, in a process of its own, unmeasured",
     "server/farhand_server/cli/edge.py": "tests/server/edge/test_process.py and tests/deploy: an edge started for real",
+    "server/farhand_server/cli/facing.py": "the same tests: an edge started for real, in a process of its own",
+    "server/farhand_server/cli/web.py": "tests/integration/web/test_passkeys.py, tests/deploy: a web process for real",
     "server/farhand_server/cli/serve.py": "tests/integration/test_upgrade.py: what follows an execve is not measured",
     "server/farhand_server/runs/process/childwatcher.py": "one half is for Python 3.14 and later",
     "client/farhand_client/cli/forward.py": "tests/integration/test_forward.py: the program, with a real service",
@@ -130,6 +132,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
     "server/farhand_server/cli/command.py": ("tests/server/cli/test_main.py", "tests/server/cli/test_admin.py"),
     "server/farhand_server/config/problems.py": ("tests/server/config/test_load.py",),
     "server/farhand_server/config/values.py": ("tests/server/config/test_load.py",),
+    "server/farhand_server/edge/connection.py": ("tests/server/web/test_exchange.py",),
     "server/farhand_server/edge/edge.py": (
         "tests/server/edge/test_connection.py",
         "tests/server/edge/test_process.py",
