@@ -129,7 +129,7 @@ def test_every_contestant_does_every_workload(tmp_path: Path, capfd: pytest.Capt
         ("`cat`", 2),
         ("`farhandd", 1),
         ("`farhand", 1),
-        ("REPL", 1),
+        ("REPL", 2),
         ("memory", 3),
     ]
     # With so little work, the slower of two streams may have nothing yet, and a connection may cost no new page.
