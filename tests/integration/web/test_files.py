@@ -240,9 +240,13 @@ async def test_an_upload_continues_after_a_cut_and_sends_nothing_twice(
         window.testHost = host;
         let sent = 0;
         const progress = done => {{ sent = done; }};
+        const runs = async () => (await host.request({{ type: "list", ended: true }}))
+            .flatMap(answer => answer.type === "runs" ? answer.runs : [])
+            .filter(run => run.transfer && !run.internal).length;
+        const before = await runs();
         const done = await m.sendFiles(host, bytes(v.directory), [{{ path: "gated", file }}], {{ signal, progress }});
         const digest = m.blake3(new Uint8Array(await whole.arrayBuffer()));
-        return [done.files, done.failures.length, sent, Array.from(digest)];
+        return [done.files, done.failures.length, sent, Array.from(digest), (await runs()) - before];
     """
     uploading = asyncio.ensure_future(transfer(web, work, directory=str(tmp_path)))
     await until(lambda: leftover(tmp_path))
@@ -252,8 +256,9 @@ async def test_an_upload_continues_after_a_cut_and_sends_nothing_twice(
     else:
         await page.evaluate(KILL_TRANSFER)
     await page.evaluate("window.openGate()")
-    files, failures, sent, digest = await uploading
+    files, failures, sent, digest, runs = await uploading
     assert (files, failures, sent) == (1, 0, (3 << 20) + 1000)
+    assert runs == (1 if what == "connection" else 2)  # a lost connection costs no transfer
     assert blake3((tmp_path / "gated").read_bytes()).digest() == bytes(digest)
     assert [path.name for path in tmp_path.iterdir()] == ["gated"]
 

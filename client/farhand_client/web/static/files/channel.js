@@ -67,7 +67,7 @@ export class TransferChannel {
     this._end = null;
     this._wake = () => {};
     this._said = "";
-    this._attachment = new Attachment(host, run.id, { run, window: WINDOW, pending: MAX_WAITING * 2 }, {
+    this._attachment = new Attachment(host, run.id, { run, window: WINDOW, pending: MAX_WAITING * 2, types: true, hold: true }, {
       data: (stream, bytes) => this._data(stream, bytes),
       message: (message) => this._message(message),
       failed: (why) => this._ended(why),
