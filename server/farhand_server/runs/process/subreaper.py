@@ -230,6 +230,7 @@ class Subreaper:
                 self._try_again(pid, tries, now)
                 continue
             if owner is None and self._expecting:  # its run may not be known yet
+                self._retries.pop(pid, None)
                 self._postponed.add(pid)
             else:
                 self._adopt(pid, owner)
