@@ -95,7 +95,7 @@ nsenter --target "$edge" --mount sh -c 'ls -A /home /root; touch /etc/mine' 2>&1
     ]
 
 
-PAGE_OF_THE_WEB_DOOR = """
+PAGE_OF_THE_WEB_PROCESS = """
 import socket, ssl
 context = ssl.create_default_context(cafile="/etc/farhand/web.pem")
 with context.wrap_socket(socket.create_connection(("127.0.0.1", 7443)), server_hostname="localhost") as line:
@@ -107,14 +107,14 @@ print("<title>" in answer)
 
 
 @pytest.mark.needs("nsenter", "openssl")
-def test_the_web_door_serves_its_page_from_a_sandbox(installation: Installation) -> None:
+def test_the_web_process_serves_its_page_from_a_sandbox(installation: Installation) -> None:
     script = f"""
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \\
     -addext subjectAltName=DNS:localhost -keyout /etc/farhand/web.key -out /etc/farhand/web.pem 2>/dev/null
 sed -i 's|^#origin = .*|origin = "https://localhost:7443"|' /etc/farhand/farhandd.toml
 systemctl start farhand-web.socket
 systemctl show --property=ActiveState farhand-web.service
-/usr/local/lib/farhand/bin/python -c {shlex.quote(PAGE_OF_THE_WEB_DOOR)}
+/usr/local/lib/farhand/bin/python -c {shlex.quote(PAGE_OF_THE_WEB_PROCESS)}
 web=$(pid farhand-web.service)
 stat -c %U "/proc/$web"
 grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' "/proc/$web/status" | tr '\\t' ' '

@@ -53,7 +53,7 @@ def proof(
     return LoginProof(signature=sign(transcript), web=web, **parts)  # type: ignore[arg-type]  # a table of keywords
 
 
-def at_web_door(public_key: bytes, sign: Sign) -> LoginProof:
+def at_web_process(public_key: bytes, sign: Sign) -> LoginProof:
     """Return a proof as a browser gives it: in place of the TLS key it has the origin."""
     origin = hashlib.sha256(SITE.origin.encode()).digest()
     return proof(public_key=public_key, sign=sign, spki_sha256=origin, web=True)
@@ -119,21 +119,21 @@ def test_an_authorized_security_key_logs_in(service: Service, key: SoftwareSecur
 def test_an_authorized_passkey_logs_in_and_the_principal_says_so(service: Service) -> None:
     passkey = SoftwarePasskey.generate()
     service.authorize(format_public_key_line(passkey.public_key))
-    principal = service.login(at_web_door(passkey.public_key.blob, lambda data: passkey.sign(data, LOGIN_NAMESPACE)))
+    principal = service.login(at_web_process(passkey.public_key.blob, lambda data: passkey.sign(data, LOGIN_NAMESPACE)))
     assert isinstance(principal, Principal)
     assert (principal.how, principal.fingerprint) == ("passkey", passkey.public_key.fingerprint)
 
 
-def test_a_passkey_logs_in_only_through_the_web_door(service: Service) -> None:
+def test_a_passkey_logs_in_only_through_the_web_process(service: Service) -> None:
     passkey = SoftwarePasskey.generate()
     service.authorize(format_public_key_line(passkey.public_key))
     blob, sign = passkey.public_key.blob, lambda data: passkey.sign(data, LOGIN_NAMESPACE)
-    given = at_web_door(blob, sign)
+    given = at_web_process(blob, sign)
     assert service.refused(dataclasses.replace(given, web=False)).cause is RefusalCause.BAD_SIGNATURE
     assert service.refused(proof(public_key=blob, sign=sign)).detail.startswith("passkeys log in only through the web")
 
 
-def test_a_proof_for_the_services_key_is_worth_nothing_at_the_web_door(service: Service) -> None:
+def test_a_proof_for_the_services_key_is_worth_nothing_at_the_web_process(service: Service) -> None:
     service.authorize(LINE)
     assert service.refused(dataclasses.replace(proof(), web=True)).cause is RefusalCause.BAD_SIGNATURE
     without = dataclasses.replace(
@@ -160,7 +160,7 @@ def test_a_line_says_whether_its_security_key_must_be_touched_and_verify_its_use
 ) -> None:
     key = SoftwarePasskey.generate() if passkey else SoftwareSecurityKey.ecdsa()
     service.authorize(options + format_public_key_line(key.public_key))
-    make = at_web_door if passkey else proof
+    make = at_web_process if passkey else proof
     result = service.login(
         make(public_key=key.public_key.blob, sign=lambda data: key.sign(data, LOGIN_NAMESPACE, flags=flags))
     )
