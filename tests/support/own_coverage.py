@@ -142,6 +142,7 @@ ALSO_BY: Final[dict[str, tuple[str, ...]]] = {
         "tests/server/history/test_recovery.py",
         "tests/server/history/test_store.py",
     ),
+    "server/farhand_server/history/prefixes.py": ("tests/server/history/test_store.py",),
     "server/farhand_server/history/store.py": (
         "tests/server/history/test_recovery.py",
         "tests/server/history/test_retention.py",

@@ -14,7 +14,7 @@ from farhand_server.config import HistorySettings
 from farhand_server.filewatch import FileId
 from farhand_server.logs import Logger
 
-from . import database, records, retention
+from . import database, prefixes, records, retention
 from .database import StateDirectoryInUse
 from .records import HistoryError, KnownRun, RunLookup, RunRecord, UnknownRun
 from .retention import SystemClock
@@ -22,13 +22,6 @@ from .writer import HistoryWriter, select_records, unusable_reason, unusable_sen
 
 CHECKPOINT_EVERY: Final = 1000
 """Changes after which the write-ahead log, up to 20 MiB by then, is worth moving into the database."""
-
-FEW_RUNS: Final = 100
-"""Runs that are read and sorted at once to answer a request for those with a prefix: about 0.4 ms."""
-
-LOOKED_THROUGH: Final = 1000
-"""Runs that are looked through at once for those with a prefix, if there are more of these: about 0.3 ms."""
-
 
 RETRY_OPEN: Final = 1.0
 """Seconds between attempts to open a history that could not be opened, however many runs are requested meanwhile."""
@@ -332,11 +325,12 @@ class History:
         """Return the last runs whose id begins with `prefix`, newest first, of one owner or of all; and what to pass as
         `before` to get the next page, None if there is none.
 
-        A page that is not the last one may have few runs or none: none looks through more than `LOOKED_THROUGH` runs.
+        A page that is not the last one may have few runs or none: none looks through more than
+        `prefixes.LOOKED_THROUGH` runs.
         """
         # A plus sign keeps SQLite from using an index for a condition (sqlite.org/optoverview.html).
-        other = "+" if prefix and self._few(prefix) else ""
-        bottom = self._bottom(before) if prefix and not other else None
+        other = "+" if prefix and self._is_rare(prefix) else ""
+        bottom = prefixes.last_looked_through(self._writer.db, before) if prefix and not other else None
         conditions, values = [f"{other}n > 0"], list[object]()
         if bottom is not None:  # the only condition of its kind, because SQLite uses one of them for its search
             conditions, values = ["n >= (SELECT n FROM record WHERE id = ?)"], [bottom]
@@ -353,28 +347,11 @@ class History:
         wanted = [r for r in found.values() if owner in (None, r.owner) and r.id.startswith(prefix)][:limit]
         return wanted, wanted[-1].id if len(wanted) == limit else bottom
 
-    def _bottom(self, before: str | None) -> str | None:
-        """Return the oldest of the runs to look through for a page that begins before a run; None if it may be any."""
-        where, values = ("", ()) if before is None else ("WHERE n < (SELECT n FROM record WHERE id = ?)", (before,))
-        oldest = f"SELECT id FROM record {where} ORDER BY n DESC LIMIT 1 OFFSET ?"  # nosec B608  # one of the two above
-        try:
-            found = self._writer.db.execute(oldest, (*values, LOOKED_THROUGH - 1)).fetchone()
-        except sqlite3.Error:
-            return None  # the same error will be handled where the runs are read
-        return None if found is None else str(found[0])
-
-    def _few(self, prefix: str) -> bool:
-        """Return whether so few ids begin with `prefix` that it is cheaper to read all of those runs than to search
-        among all runs of an owner."""
+    def _is_rare(self, prefix: str) -> bool:
         if not self.try_open():
             return False
         self._writer.apply()
-        counted = "SELECT count(*) FROM (SELECT 1 FROM record WHERE id >= ? AND id < ? LIMIT ?)"
-        try:
-            (count,) = self._writer.db.execute(counted, (prefix, prefix + "g", FEW_RUNS + 1)).fetchone()
-        except sqlite3.Error:
-            return False  # the same error will be handled where the runs are read
-        return bool(count <= FEW_RUNS)
+        return prefixes.is_rare(self._writer.db, prefix)
 
     def _records(self, where: str, values: tuple[object, ...], *, only: str | None = None) -> dict[str, RunRecord]:
         if not self.try_open():

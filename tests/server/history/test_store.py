@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, UnknownRun, database, store
+from farhand_server.history import ForgottenRun, History, HistoryError, KnownRun, UnknownRun, database, prefixes
 from farhand_server.history.database import MIGRATIONS
 from farhand_server.history.store import CHECKPOINT_EVERY
 from tests.support.history import EXITED, HistoryDirectory, record, running, uuid4, uuid7
@@ -180,8 +180,8 @@ def test_recent_runs_are_listed_newest_first_in_pages(directory: HistoryDirector
 def test_no_page_looks_through_many_runs_for_those_with_a_prefix(
     directory: HistoryDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "FEW_RUNS", 2)
-    monkeypatch.setattr(store, "LOOKED_THROUGH", 5)
+    monkeypatch.setattr(prefixes, "FEW_RUNS", 2)
+    monkeypatch.setattr(prefixes, "LOOKED_THROUGH", 5)
     history = directory.open()
     wanted = [directory.run(history, uuid4(number)) for number in range(4)]
     for number in range(4, 16):

@@ -196,8 +196,7 @@ class Subreaper:
             del self._adopted[pid]
         run.orphans.clear()
 
-    def _orphans(self, run: TrackedRun) -> Iterable[int]:
-        """Return the children of this process that are orphans of `run`, including zombies."""
+    def _orphans(self, run: TrackedRun) -> Iterable[int]:  # including zombies
         self.examine()
         return run.orphans
 

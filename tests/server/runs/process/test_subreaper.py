@@ -291,8 +291,8 @@ async def test_children_that_nobody_claims_are_examined_once_while_leaders_are_e
     await wait_until_reaped(child.pid)
     child.returncode = -signal.SIGKILL
     for nobody in nobodys:
-        nobody.kill()
-        assert nobody.wait() == -signal.SIGKILL
+        with nobody:
+            nobody.kill()
 
 
 async def test_a_child_whose_environment_is_read_late_is_not_looked_for_again_while_leaders_are_expected(
@@ -301,20 +301,16 @@ async def test_a_child_whose_environment_is_read_late_is_not_looked_for_again_wh
     monkeypatch.setattr(subreaper, "RETRIES", (0.0, 0.0))
     nobody = subprocess.Popen(["sleep", "999"], env={"NO": "ID"})
     child = subprocess.Popen(["sleep", "999"], start_new_session=True, env={"FARHAND_RUN_ID": "one"})
-    answers = iter([""])
+    answers = iter([""])  # once it seems to have none
     run_id_of = tree.run_id_of
     monkeypatch.setattr(
         tree, "run_id_of", lambda pid, looks: next(answers, None) if pid == nobody.pid else run_id_of(pid, looks)
     )
     prepare_loop([child.pid])
-
-    def undetermined() -> bool:
-        return subreaper.current().census.undetermined
-
     subreaper.current().examine()
-    assert undetermined()
+    assert next(answers, None) is None
     async with asyncio.timeout(TIMEOUT):
-        while undetermined():  # noqa: ASYNC110  # it waits for iterations of the loop
+        while subreaper.current().census.undetermined:  # noqa: ASYNC110  # it waits for iterations of the loop
             await asyncio.sleep(0)
     Process.restore(unreaped(child.pid), run_id="one").close()
     await wait_until_reaped(child.pid)
