@@ -36,7 +36,7 @@ class OfferedStream:
     """A `ByteStream` for a sender: the options are sent, and their answer is read before the first bytes."""
 
     def __init__(self, options: TransferOptions, stream: ByteStream) -> None:
-        """Raises OSError."""
+        """Send the options. Raises OSError if that fails."""
         self._stream = stream
         self._lock = threading.Lock()
         self._answered = False

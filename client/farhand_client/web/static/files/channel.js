@@ -190,6 +190,36 @@ export function refused(frame) {
 }
 
 /**
+ * Do a transfer as `attempts` does, each attempt on a channel of its own, which is closed when the attempt is over or given up.
+ * @template T
+ * @param {import("../wire/host.js").Host} host
+ * @param {{ operation: "put" | "get", paths: Uint8Array[], [option: string]: any }} options
+ * @param {AbortSignal} signal
+ * @param {() => number} moved counts what was moved
+ * @param {(channel: TransferChannel) => Promise<T>} work the service has agreed to the options
+ * @returns {Promise<T>}
+ */
+export function transferred(host, options, signal, moved, work) {
+  return attempts(signal, moved, async () => {
+    const channel = new TransferChannel(host, options);
+    const stop = () => channel.close();
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      await channel.begin();
+      const done = await work(channel);
+      channel.close({ done: true });
+      return done;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", stop);
+      channel.close();
+    }
+  });
+}
+
+/**
  * Do a transfer: attempt after attempt while each one moves something, since the next continues where one was cut off.
  * @template T
  * @param {AbortSignal} signal
@@ -197,7 +227,7 @@ export function refused(frame) {
  * @param {() => Promise<T>} attempt rejects with `AttemptLost` if another one may continue
  * @returns {Promise<T>}
  */
-export async function attempts(signal, moved, attempt) {
+async function attempts(signal, moved, attempt) {
   let fruitless = 0;
   while (true) {
     const before = moved();

@@ -3,7 +3,7 @@
 
 import { ProtocolError } from "../wire/frames.js";
 import { Blake3 } from "./blake3.js";
-import { AttemptLost, TransferChannel, TransferRefused, attempts, refused } from "./channel.js";
+import { AttemptLost, TransferChannel, TransferRefused, refused, transferred } from "./channel.js";
 import { Basis, EntryKind, Frame, TRANSFER_CHUNK, packChunks, rowsOf, sameBytes } from "./frames.js";
 import { escapePattern } from "./listing.js";
 import { TAR_END, tarHeader, tarPadding } from "./tar.js";
@@ -38,23 +38,9 @@ const EBADMSG = 74;
 export async function receivePath(host, path, archive, sink, { signal, progress }) {
   const earlier = { kept: new KeptChunks(), fresh: 0 };
   const options = { operation: /** @type {const} */ ("get"), paths: [escapePattern(path)] };
-  return attempts(signal, () => earlier.fresh, async () => {
-    const channel = new TransferChannel(host, options);
-    const stop = () => channel.close();
-    signal.addEventListener("abort", stop, { once: true });
-    try {
-      await channel.begin();
-      const received = await new PathReceiver(archive, sink, progress, earlier).run(channel);
-      channel.close({ done: true });
-      return received;
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    } finally {
-      signal.removeEventListener("abort", stop);
-      channel.close();
-    }
-  });
+  return transferred(host, options, signal, () => earlier.fresh, (channel) =>
+    new PathReceiver(archive, sink, progress, earlier).run(channel),
+  );
 }
 
 /** One attempt. */

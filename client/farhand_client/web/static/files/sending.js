@@ -3,7 +3,7 @@
 
 import { ProtocolError } from "../wire/frames.js";
 import { Blake3, blake3 } from "./blake3.js";
-import { AttemptLost, TransferChannel, attempts, refused } from "./channel.js";
+import { AttemptLost, TransferChannel, refused, transferred } from "./channel.js";
 import { Basis, EntryKind, Frame, MAX_UNANSWERED, TRANSFER_CHUNK, sameBytes, unpackChunks } from "./frames.js";
 
 /** Modes of what has none in a browser: those of new files with the usual umask. */
@@ -33,24 +33,9 @@ const EIO = 5;
 export async function sendFiles(host, directory, uploads, { signal, progress }) {
   let fresh = 0;
   const options = { operation: /** @type {const} */ ("put"), paths: [directory], into: true };
-  return attempts(signal, () => fresh, async () => {
-    const channel = new TransferChannel(host, options);
-    const stop = () => channel.close();
-    signal.addEventListener("abort", stop, { once: true });
-    try {
-      await channel.begin();
-      const sender = new FileSender(channel, uploads, progress, (bytes) => (fresh += bytes));
-      const uploaded = await sender.run();
-      channel.close({ done: true });
-      return uploaded;
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    } finally {
-      signal.removeEventListener("abort", stop);
-      channel.close();
-    }
-  });
+  return transferred(host, options, signal, () => fresh, (channel) =>
+    new FileSender(channel, uploads, progress, (bytes) => (fresh += bytes)).run(),
+  );
 }
 
 /**
